@@ -251,7 +251,7 @@ impl Control {
             ServerFrame::Presence { conversation, user, status, last_seen_ms } => {
                 self.core.presences.tell(&conversation, user, MemberPresence { status, last_seen_ms });
             }
-            ServerFrame::InboxRow(row) => self.core.inboxes.tell(&row),
+            ServerFrame::InboxRow { known, row } => self.core.inboxes.tell(known, &row),
             other => return Err(format!("{other:?} on the control stream")),
         }
         Ok(())

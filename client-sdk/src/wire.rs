@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn the_last_known_variant_is_the_protocol_s_last() {
         let conversation = ConversationName::new("c").unwrap();
-        let row = ServerFrame::InboxRow(Box::new(InboxRow {
+        let row = InboxRow {
             conversation: conversation.clone(),
             kind: None,
             title: String::new(),
@@ -213,7 +213,8 @@ mod tests {
             pinned: false,
             gone: true,
             version: 1,
-        }));
+        };
+        let row = ServerFrame::InboxRow { known: 1, row: Box::new(row) };
         assert_eq!(u32::from(encode_datagram(&row)[0]), LAST_KNOWN_VARIANT);
         assert_eq!(u32::from(event_bytes()[0]), EVENT_VARIANT);
         let kind = EventKind::InboxSet { conversation, archived: true, muted_until_ms: 0, pinned: false };

@@ -171,6 +171,10 @@ pub const MESSAGES_PAGE_MAX: usize = 100;
 /// Unread messages, and unread mentions, that are counted. Outcome: there are so many or more.
 pub const UNREAD_MAX: u32 = 1_000;
 
+/// The latest events of a conversation among which unread messages are counted: of what one has written
+/// oneself, or cannot see, there may be any number. Outcome: what lies before them counts for nothing.
+pub const UNREAD_EVENTS_MAX: u32 = 4_000;
+
 /// Members of a conversation in which it is told who has read what. Outcome: in larger ones they are counted,
 /// and no [`Receipt`](crate::frame::ServerFrame::Receipt) comes.
 pub const RECEIPT_MEMBERS_MAX: usize = 100;

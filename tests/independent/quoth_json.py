@@ -353,7 +353,7 @@ SERVER_FRAMES: dict[str, tuple[type, dict[str, Read]]] = {
     ),
     "message_state": (messages.MessageState, MESSAGE_STATE),
     "receipt": (messages.Receipt, RECEIPT),
-    "inbox_row": (messages.InboxRow, INBOX_ROW),
+    "inbox_row": (messages.InboxRowTold, {"known": u64, "row": read_struct(messages.InboxRow, INBOX_ROW)}),
 }
 
 # Values of JSON, written.

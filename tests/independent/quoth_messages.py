@@ -144,6 +144,14 @@ class InboxRow:
     version: int
 
 
+@dataclass(frozen=True)
+class InboxRowTold:
+    """The frame `InboxRow`."""
+
+    known: int
+    row: InboxRow
+
+
 # Reply.
 
 

@@ -38,14 +38,14 @@ from quoth_codec import (
 from quoth_events import EVENT_FIELDS, MENTIONS, Event, Message, UnknownKind
 from quoth_members import STATUS, Status
 from quoth_messages import (
-    INBOX_ROW_FIELDS,
+    INBOX_ROW,
     MESSAGE_STATE_FIELDS,
     RECEIPT_FIELDS,
     REPLY,
     REQUEST,
-    InboxRow,
     MessageState,
     Receipt,
+    InboxRowTold,
 )
 
 FRAME_MAX = 73_728
@@ -387,7 +387,7 @@ SERVER_FRAME = variants(
     (Presence, (CONVERSATION, USER, STATUS, U64)),
     (MessageState, MESSAGE_STATE_FIELDS),
     (Receipt, RECEIPT_FIELDS),
-    (InboxRow, INBOX_ROW_FIELDS),
+    (InboxRowTold, (U64, INBOX_ROW)),
     skippable=True,
 )
 

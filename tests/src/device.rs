@@ -434,6 +434,21 @@ impl Device {
         tokio::time::timeout(PATIENCE, next).await.context("nothing comes")?
     }
 
+    /// Finishes a stream, and waits until the server has finished it as well.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub async fn leave(&mut self, stream: u32) -> anyhow::Result<()> {
+        match &mut self.link {
+            Link::Quic { .. } => {
+                let frames = self.streams[stream as usize - 1].as_mut();
+                frames.context("the server has reset the stream")?.send.finish()?;
+            }
+            Link::WebSocket(lanes) => lanes.socket.signal(stream, Signal::Finish {}).await?,
+        }
+        self.over(stream).await
+    }
+
     /// Waits until a stream has ended, by itself or with the connection.
     ///
     /// # Errors

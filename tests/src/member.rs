@@ -152,7 +152,7 @@ impl Member {
     /// When none comes.
     pub async fn row(&mut self) -> anyhow::Result<InboxRow> {
         loop {
-            if let ServerFrame::InboxRow(row) = self.0.told().await? {
+            if let ServerFrame::InboxRow { row, .. } = self.0.told().await? {
                 return Ok(*row);
             }
         }
@@ -221,6 +221,14 @@ impl Member {
         from: Option<Start>,
     ) -> anyhow::Result<Stream> {
         self.open(conversation, from).await?.map_err(|code| anyhow::anyhow!("{conversation}: {code}"))
+    }
+
+    /// Leaves a conversation, so that there is room for another one.
+    ///
+    /// # Errors
+    /// When the stream does not end.
+    pub async fn leave(&mut self, stream: Stream) -> anyhow::Result<()> {
+        self.0.leave(stream.number).await
     }
 
     /// What comes next on a stream.

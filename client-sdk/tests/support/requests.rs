@@ -75,7 +75,7 @@ fn usual(request: Request) -> Reply {
         Request::WatchPresence { conversation, .. } => Reply::Done { conversation, seq: Seq(0), time_ms: 0 },
         Request::Revoke { conversation, .. } => done(conversation),
         Request::Mark { conversation, .. } => Reply::Done { conversation, seq: Seq(0), time_ms: 0 },
-        Request::WatchInbox { .. } => Reply::Watching { version: 9, complete: true },
+        Request::WatchInbox { since, .. } => Reply::Watching { version: since.unwrap_or(9), complete: true },
         Request::Block { .. } | Request::EndSession { .. } => done(name("$me")),
         Request::Invite { .. } => Reply::Invitation { invitation: "come in".to_owned() },
         Request::Describe { conversation } => Reply::Conversation(info(conversation)),

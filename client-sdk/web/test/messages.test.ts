@@ -240,8 +240,8 @@ scene("the inbox comes in pages and changes by itself, over lost connections too
   server.requests.answers.push({ type: "inbox", rows: [row("c", 3)], version: 10 });
   await inbox.loadMore();
   assert.deepEqual([names(inbox.rows), inbox.hasMore], ["b a c", false]);
-  const tell = (told: Of<typeof inboxRow>) => {
-    for (const connection of server.connections) connection.frame(0, { type: "inbox_row", row: encoded(inboxRow, told) });
+  const tell = (told: Of<typeof inboxRow>, known = 11) => {
+    for (const connection of server.connections) connection.frame(0, { type: "inbox_row", known, row: encoded(inboxRow, told) });
   };
   const heard: (string | undefined)[] = [];
   inbox.onChange((conversation) => heard.push(conversation));
@@ -249,7 +249,7 @@ scene("the inbox comes in pages and changes by itself, over lost connections too
   tell(row("a", 13, { pinned: true, timeMs: 7 }));
   tell(row("b", 14, { gone: true }));
   tell(row("b", 8));
-  tell(row("d", 15));
+  tell(row("d", 15), 12);
   await until(() => heard.length === 4);
   assert.deepEqual(heard, ["c", "a", "b", "d"], "what is older than known is no news");
   assert.equal(names(inbox.rows), "a d c");
@@ -259,15 +259,21 @@ scene("the inbox comes in pages and changes by itself, over lost connections too
   assert.deepEqual(server.requests.asked.at(-1), {
     type: "set_inbox", conversation: "a", archived: false, mutedUntilMs: Infinity, pinned: true,
   });
-  // Back after a loss: from the greatest version on, and without the pages.
+  // Back after a loss: from where all was told on, and without the pages. The rows themselves may be newer.
   const asked = server.requests.asked.length;
   server.kill();
   await until(() => client.state.name === "disconnected");
   client.wake();
   await reached(client, "connected");
   await until(() => server.requests.asked.length > asked);
-  assert.deepEqual(server.requests.asked.at(-1), { type: "watch_inbox", since: 15, watch: true });
+  assert.deepEqual(server.requests.asked.at(-1), { type: "watch_inbox", since: 12, watch: true });
   assert.equal(names(inbox.rows), "a d c");
+  // A disappearing message is no longer shown when its time has come.
+  const expiresMs = Date.now() + 300;
+  tell(row("d", 16, { last: { ...last, kind: { ...last.kind, expiresMs } } }));
+  await until(() => inbox.get("d")?.last !== undefined);
+  await until(() => inbox.get("d")?.last === undefined);
+  assert.ok(Date.now() >= expiresMs && inbox.get("b") === undefined && inbox.get("d")?.version === 16);
   // Too much has changed meanwhile: all anew.
   server.requests.answers.push({ type: "watching", version: 90, complete: false });
   server.requests.answers.push({ type: "inbox", rows: [row("z", 90)], version: 90 });

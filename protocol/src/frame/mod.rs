@@ -337,7 +337,13 @@ pub enum ServerFrame {
         read: Seq,
     },
     /// A conversation of the inbox has changed, for those who asked to be told; replaces the row before.
-    InboxRow(Box<InboxRow>),
+    InboxRow {
+        /// The version up to which the client knows the inbox once it has this: where it goes on over another
+        /// connection.
+        known: u64,
+        /// The row.
+        row: Box<InboxRow>,
+    },
 }
 
 /// A user who reads a conversation.

@@ -65,8 +65,8 @@ pub(crate) fn frames() -> Vec<(&'static str, ServerFrame)> {
         ("MessageState", ServerFrame::MessageState(message_state())),
         ("MessageState plain", ServerFrame::MessageState(plain(Seq(300)))),
         ("Receipt", ServerFrame::Receipt { user: user("bob"), delivered: Seq(300), read: Seq(299) }),
-        ("InboxRow", ServerFrame::InboxRow(Box::new(inbox_row()))),
-        ("InboxRow gone", ServerFrame::InboxRow(Box::new(inbox_row_gone()))),
+        ("InboxRow", ServerFrame::InboxRow { known: 300, row: Box::new(inbox_row()) }),
+        ("InboxRow gone", ServerFrame::InboxRow { known: 7, row: Box::new(inbox_row_gone()) }),
     ]
 }
 

@@ -6,6 +6,7 @@
 //! | `l`, conversation | that it has too many members for their lists to be moved: it is looked at each time |
 //! | `n`, conversation | an [`Entry`]: which of the rows above holds |
 //! | `v`, the latest first, conversation | that the user has got or read something there at that time |
+//! | `u`, the latest first, conversation | that something else changed there at that time, which moves nothing |
 //! | `s`, conversation | [`Settings`] |
 //! | `p`, conversation | that it is pinned |
 //!
@@ -32,6 +33,8 @@ pub const LARGE: u8 = b'l';
 /// See [`MOVED`].
 pub const READ: u8 = b'v';
 /// See [`MOVED`].
+pub const CHANGED: u8 = b'u';
+/// See [`MOVED`].
 pub const PINNED: u8 = b'p';
 const ENTRY: u8 = b'n';
 /// See [`MOVED`].
@@ -41,6 +44,9 @@ pub const SETTINGS: u8 = b's';
 /// so a crash loses no move.
 pub const DUE: u8 = b'w';
 
+/// The same of those that are to be said to have changed.
+pub const CHANGE_DUE: u8 = b'y';
+
 /// Where a conversation stands in a user's list. All times are in milliseconds since 1970.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
@@ -48,6 +54,8 @@ pub struct Entry {
     pub moved_ms: u64,
     /// When the user's cursor was last told of; 0: never.
     pub read_ms: u64,
+    /// When it was last said to have changed without a move; 0: never.
+    pub changed_ms: u64,
 }
 
 /// What a user wants of a conversation.
@@ -75,9 +83,12 @@ impl Entry {
     pub fn replaced(self, by: Self, conversation: &ConversationName) -> Vec<RegisterChange> {
         let mut changes = vec![(of(ENTRY, conversation), Some(encode(&by)))];
         let time = |time_ms: u64| (time_ms > 0).then_some(time_ms);
-        for (kind, from, to) in
-            [(MOVED, time(self.moved_ms), time(by.moved_ms)), (READ, time(self.read_ms), time(by.read_ms))]
-        {
+        for (kind, from, to) in [
+            (MOVED, self.moved_ms, by.moved_ms),
+            (READ, self.read_ms, by.read_ms),
+            (CHANGED, self.changed_ms, by.changed_ms),
+        ] {
+            let (from, to) = (time(from), time(to));
             if from != to {
                 changes.extend(from.map(|from_ms| (timed(kind, from_ms, conversation), None)));
                 changes.extend(to.map(|to_ms| (timed(kind, to_ms, conversation), Some(Vec::new()))));
@@ -96,7 +107,7 @@ impl Entry {
 #[must_use]
 pub fn joined(conversation: &ConversationName, time_ms: u64, members: u32) -> Vec<RegisterChange> {
     let moved_ms = if members > MOVED_MEMBERS_MAX { 0 } else { time_ms };
-    Entry::default().replaced(Entry { moved_ms, read_ms: 0 }, conversation)
+    Entry::default().replaced(Entry { moved_ms, ..Entry::default() }, conversation)
 }
 
 /// The registers of a conversation that a user has left, but for those with a time in their keys, which only
@@ -110,7 +121,7 @@ pub fn left(conversation: &ConversationName) -> Vec<RegisterChange> {
 #[must_use]
 pub fn over(entry: Entry, conversation: &ConversationName) -> Vec<RegisterChange> {
     let mut changes = vec![(of(ENTRY, conversation), None)];
-    for (kind, time_ms) in [(MOVED, entry.moved_ms), (READ, entry.read_ms)] {
+    for (kind, time_ms) in [(MOVED, entry.moved_ms), (READ, entry.read_ms), (CHANGED, entry.changed_ms)] {
         if time_ms > 0 {
             changes.push((timed(kind, time_ms, conversation), None));
         }
@@ -150,10 +161,11 @@ pub fn settings_key(conversation: &ConversationName) -> Vec<u8> {
     of(SETTINGS, conversation)
 }
 
-/// The key of a conversation that is to be moved, in the server's own log.
+/// The key of a conversation that is to be moved ([`DUE`]), or said to have changed ([`CHANGE_DUE`]), in the
+/// server's own log.
 #[must_use]
-pub fn due_key(conversation: &ConversationName) -> Vec<u8> {
-    of(DUE, conversation)
+pub fn due_key(kind: u8, conversation: &ConversationName) -> Vec<u8> {
+    of(kind, conversation)
 }
 
 /// The key of a row of this kind that stands at a time.
@@ -192,8 +204,8 @@ mod tests {
     use quoth_protocol::ConversationName;
 
     use super::{
-        Entry, LARGE, MOVED, MOVED_MEMBERS_MAX, READ, RegisterChange, Settings, conversation_of, entry_key,
-        joined, left, of_timed, over, settings_key, timed,
+        CHANGED, Entry, LARGE, MOVED, MOVED_MEMBERS_MAX, READ, RegisterChange, Settings, conversation_of,
+        entry_key, joined, left, of_timed, over, settings_key, timed,
     };
 
     #[derive(Default)]
@@ -246,6 +258,13 @@ mod tests {
         let read = Entry { read_ms: 141_000, ..before };
         rows.change(before.replaced(read, &names[0]));
         assert_eq!((rows.timed(MOVED), rows.timed(READ)), (order.to_vec(), vec![(141_000, "a".to_owned())]));
+        // What has changed is told, and stands where it was.
+        let changed = Entry { changed_ms: 150_000, ..read };
+        rows.change(read.replaced(changed, &names[0]));
+        assert_eq!(
+            (rows.timed(MOVED), rows.timed(CHANGED)),
+            (order.to_vec(), vec![(150_000, "a".to_owned())])
+        );
     }
 
     #[test]
@@ -254,7 +273,7 @@ mod tests {
         rows.change(joined(&name, 1_000, 2));
         rows.change(Settings { archived: true, muted_until_ms: 7, pinned: true }.registers(&name));
         let before = rows.entry(&name);
-        rows.change(before.replaced(Entry { read_ms: 2_000, moved_ms: 3_000 }, &name));
+        rows.change(before.replaced(Entry { read_ms: 2_000, moved_ms: 3_000, changed_ms: 4_000 }, &name));
         rows.change(left(&name));
         rows.change(over(rows.entry(&name), &name));
         assert!(rows.0.is_empty(), "{:?}", rows.0);

@@ -14,6 +14,9 @@ use super::operation::Operation;
 /// Characters of a request that are logged.
 const REQUEST_CHARS_MAX: usize = 512;
 
+/// Fields with the text of a message.
+const TEXTS: [&str; 2] = ["text", "base64"];
+
 /// Between two lines about requests without a good key, at least: who sends many must not fill a disk.
 const TELL_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -48,9 +51,16 @@ pub(super) fn changed(
     );
 }
 
-/// A body as it is logged: in one line, and not without end.
+/// A body as it is logged: in one line, not without end, and without what somebody says, which must not
+/// outlive its message.
 fn request(body: &[u8]) -> String {
-    let said = serde_json::from_slice::<Value>(body).map(|said| said.to_string()).unwrap_or_default();
+    let mut said = serde_json::from_slice::<Value>(body).unwrap_or_default();
+    if let Some(fields) = said.as_object_mut() {
+        for text in TEXTS {
+            fields.remove(text);
+        }
+    }
+    let said = if said.is_null() { String::new() } else { said.to_string() };
     said.chars().take(REQUEST_CHARS_MAX).collect()
 }
 
@@ -99,6 +109,8 @@ mod tests {
     fn what_was_asked_for_is_one_line_that_ends() {
         assert_eq!(request(b"{\n \"reason\": \"a\\nb\"}"), "{\"reason\":\"a\\nb\"}");
         assert_eq!(request(b"no json\n"), "");
+        let edit = br#"{"text": "secret", "base64": "c2VjcmV0", "as": "ada"}"#;
+        assert_eq!(request(edit), "{\"as\":\"ada\"}");
         let long = format!("{{\"reason\": \"{}\"}}", "x".repeat(9_000));
         assert_eq!(request(long.as_bytes()).len(), REQUEST_CHARS_MAX);
     }

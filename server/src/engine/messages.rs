@@ -256,8 +256,7 @@ fn decode(name: &ConversationName, seq: Seq, row: &Bytes) -> Result<Summary, Vie
     Summary::decode(row).map_err(|_| damaged(name, seq))
 }
 
-/// The state of one message, of which there need not be anything; nothing either where that is by an event
-/// behind `last`.
+/// The state of one message by the events up to `last`, of which there need not be anything.
 fn state_up_to(
     view: &dyn View,
     name: &ConversationName,
@@ -267,8 +266,19 @@ fn state_up_to(
 ) -> Result<MessageState, ViewError> {
     let summary = summary_of(view, name, seq)?.unwrap_or_default();
     let state = state_of(view, name, seq, me, summary)?;
-    let nothing = || Summary::default().into_state(seq, None, |_| false);
-    Ok(if state.version <= last { state } else { nothing() })
+    Ok(up_to(state, last).unwrap_or_else(|| Summary::default().into_state(seq, None, |_| false)))
+}
+
+/// A state without what is by events behind `last`; `None` when nothing is left. Of reactions only the latest
+/// counts are known, so none is told then.
+fn up_to(mut state: MessageState, last: Seq) -> Option<MessageState> {
+    if state.version > last {
+        state.edited = state.edited.filter(|edit| edit.seq <= last);
+        state.edited.as_ref()?;
+        state.reactions.clear();
+        state.version = last;
+    }
+    Some(state)
 }
 
 /// Those of `seqs`, ascending, behind `after`, until they are as many as are read at once; and behind which
@@ -297,9 +307,7 @@ fn states_behind(
                 continue;
             }
             let state = state_of(view, name, seq, me, decode(name, seq, row)?)?;
-            if state.version > last {
-                continue;
-            }
+            let Some(state) = up_to(state, last) else { continue };
             bytes += size(&state);
             states.push(state);
             if bytes >= STATES_BYTES_MAX {
@@ -311,4 +319,32 @@ fn states_behind(
         rest = &rest[rest.partition_point(|seq| *seq <= end)..];
     }
     Ok((states, None))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use quoth_protocol::Seq;
+    use quoth_protocol::message::{Edit, MessageState, Reaction};
+
+    use super::up_to;
+
+    #[test]
+    fn who_has_left_has_the_last_text_of_before_and_no_counts() {
+        let edit =
+            |seq| Edit { seq: Seq(seq), time_ms: 1, body: Bytes::from_static(b"x"), mentions: Vec::new() };
+        let reactions = vec![Reaction { reaction: "+1".to_owned(), count: 2, mine: true }];
+        let state = |version, edited| MessageState {
+            seq: Seq(5),
+            version: Seq(version),
+            edited,
+            reactions: reactions.clone(),
+        };
+        let whole = state(60, Some(edit(50)));
+        assert_eq!(up_to(whole.clone(), Seq(60)), Some(whole));
+        let cut = MessageState { reactions: Vec::new(), ..state(60, Some(edit(50))) };
+        assert_eq!(up_to(state(70, Some(edit(50))), Seq(60)), Some(cut));
+        assert_eq!(up_to(state(70, Some(edit(65))), Seq(60)), None, "what came behind is not for them");
+        assert_eq!(up_to(state(70, None), Seq(60)), None);
+    }
 }

@@ -45,6 +45,7 @@ use quoth_core::messages::{Absent, MessageState};
 use quoth_core::retention::{Classes, Keeping, Kept};
 use quoth_core::tail::{Next, Wanted};
 use quoth_protocol::frame::Durability;
+use quoth_protocol::limits::RECEIPT_MEMBERS_MAX;
 use quoth_protocol::{ConversationName, UserId};
 use quoth_store::{Applier, Bounds, Log, Position, Store, StoreId, View, ViewError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -442,7 +443,21 @@ impl Engine {
     ) -> Result<Bounds, ViewError> {
         let at = self.reading_of(&publisher.access);
         let (inbox, of) = (Arc::clone(&self.inner.inbox), Arc::clone(publisher));
-        let greet = move |view: &dyn View| inbox.greet(view, &of.conversation, &of.mailbox, greeting);
+        let members: Vec<UserId> = match publisher.access.managed() {
+            Some(known) if greeting == Greeting::All => {
+                let present = |state: &ConversationState| {
+                    state
+                        .members_after(None)
+                        .map(|(user, ..)| user.clone())
+                        .take(RECEIPT_MEMBERS_MAX)
+                        .collect()
+                };
+                known.read().as_ref().map(present).unwrap_or_default()
+            }
+            _ => Vec::new(),
+        };
+        let greet =
+            move |view: &dyn View| inbox.greet(view, &of.conversation, &of.mailbox, greeting, &members);
         let bounds = self.inner.reads.enter(publisher, publishes, at.clone(), greet).await?;
         if greeting != Greeting::Nothing {
             self.inner.rosters.change(&publisher.conversation);

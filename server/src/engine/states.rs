@@ -80,6 +80,8 @@ struct Listed {
     written: AtomicU64,
     /// When it moves again, in milliseconds since 1970.
     moves_ms: AtomicU64,
+    /// When it is said again to have changed without a move, in milliseconds since 1970.
+    changes_ms: AtomicU64,
     /// The last version in which it had few enough members to be moved; who came with it stands elsewhere
     /// than who came before.
     small: AtomicU64,
@@ -184,11 +186,27 @@ impl<S: State> Known<S> {
         is_due
     }
 
-    /// What was written to it in a group is taken back, with its move if it moved.
-    pub(super) fn take_back(&self, moved: bool) {
+    /// Whether its members' lists are to say at `now_ms` that it has changed, which they do not again for
+    /// `interval_ms` then. One that has moved is known to have changed for as long.
+    pub(super) fn changes(&self, now_ms: u64, interval_ms: u64) -> bool {
+        let is_due = [&self.listed.moves_ms, &self.listed.changes_ms]
+            .iter()
+            .all(|due_ms| due_ms.load(Ordering::Relaxed) <= now_ms);
+        if is_due {
+            self.listed.changes_ms.store(now_ms.saturating_add(interval_ms), Ordering::Relaxed);
+        }
+        is_due
+    }
+
+    /// What was written to it in a group is taken back, with its move if it moved, and that it has changed if
+    /// that was to be said.
+    pub(super) fn take_back(&self, moved: bool, changed: bool) {
         self.listed.written.store(0, Ordering::Relaxed);
         if moved {
             self.listed.moves_ms.store(0, Ordering::Relaxed);
+        }
+        if changed {
+            self.listed.changes_ms.store(0, Ordering::Relaxed);
         }
     }
 

@@ -27,11 +27,14 @@ pub(super) struct Watched {
 
 /// Ends the task that makes rows when it is dropped.
 #[derive(Debug)]
-struct Watching(tokio::task::AbortHandle);
+struct Watching {
+    watch: Arc<InboxWatch>,
+    task: tokio::task::AbortHandle,
+}
 
 impl Drop for Watching {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 
@@ -46,8 +49,8 @@ struct Rows {
 /// What a connection gets of a list that it watches.
 #[derive(Debug)]
 pub(super) enum Next {
-    /// Rows that have changed.
-    Rows(Vec<InboxRow>),
+    /// Rows that have changed, each with the version up to which the client knows once it has that row.
+    Rows(Vec<(u64, InboxRow)>),
     /// Nothing any more: the connection is to be closed with this code.
     End(Code),
 }
@@ -68,18 +71,18 @@ impl Watched {
 }
 
 impl Rows {
-    /// Hands something over when what was before is taken.
+    /// Hands something over, and waits until it is taken.
     async fn put(&self, next: Next) {
+        *self.waiting.lock() = Some(next);
+        self.arrived.notify_one();
         while self.waiting.lock().is_some() {
             self.taken.notified().await;
         }
-        *self.waiting.lock() = Some(next);
-        self.arrived.notify_one();
     }
 }
 
 /// Makes rows of what changes, for as long as somebody takes them.
-async fn tell(engine: Engine, watch: InboxWatch, grant: watch::Receiver<Arc<Grant>>, rows: Arc<Rows>) {
+async fn tell(engine: Engine, watch: Arc<InboxWatch>, grant: watch::Receiver<Arc<Grant>>, rows: Arc<Rows>) {
     loop {
         let next = match watch.next(&engine, || Arc::clone(&grant.borrow())).await {
             Ok(Batch::Rows(rows)) => Next::Rows(rows),
@@ -102,17 +105,20 @@ async fn tell(engine: Engine, watch: InboxWatch, grant: watch::Receiver<Arc<Gran
 pub(super) async fn watch(shared: &Shared, since: Option<u64>, watch: bool) -> Result<Reply, Refusal> {
     let (engine, watched) = (&shared.service.engine, &shared.inbox);
     let before = watched.watching.lock().take();
-    drop(before);
     let _of_before = watched.rows.waiting.lock().take();
     if !watch {
         return Ok(Reply::Watching { version: engine.now_ms(), complete: true });
     }
     let user = shared.grant.borrow().user.clone();
-    let watch = engine.watch_inbox(&user);
+    let watch = Arc::new(engine.watch_inbox(&user));
+    // Two parts of an application may watch on one connection.
+    if let Some(before) = before {
+        watch.take_over(&before.watch);
+    }
     let told = watch.tell_since(engine, since).await.map_err(|error| unreadable(&error))?;
     let Since { version, complete } = told;
-    let task = tell(engine.clone(), watch, shared.grant.clone(), Arc::clone(&watched.rows));
-    *watched.watching.lock() = Some(Watching(tokio::spawn(task).abort_handle()));
+    let task = tell(engine.clone(), Arc::clone(&watch), shared.grant.clone(), Arc::clone(&watched.rows));
+    *watched.watching.lock() = Some(Watching { watch, task: tokio::spawn(task).abort_handle() });
     Ok(Reply::Watching { version, complete })
 }
 

@@ -142,7 +142,7 @@ fn check_format(dir: &Path, text: &str) -> Result<StoreId, OpenError> {
     let damaged = || OpenError::FormatDamaged { path: dir.join(FORMAT_FILE) };
     let rest =
         text.strip_prefix(PROGRAM).and_then(|rest| rest.strip_prefix(", format ")).ok_or_else(foreign)?;
-    let (format, rest) = rest.split_once(", ").unwrap_or((rest.trim_end(), ""));
+    let (format, rest) = rest.split_once(", ").unwrap_or_else(|| (rest.trim_end(), ""));
     match format.parse() {
         Ok(FORMAT) => {
             let id = rest.strip_prefix("store ").and_then(|rest| rest.get(..StoreId::DIGITS));

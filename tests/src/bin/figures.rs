@@ -40,7 +40,7 @@ struct Arguments {
     /// Length of the flood of the figure `flood` and of the quiet before it, in seconds.
     #[arg(long, default_value_t = 30)]
     flood_s: u64,
-    /// Length of each attack of the figure `hostile` and of the quiet before it, in seconds.
+    /// Length of each attack of the figure `hostile` and of the quiet before two, in seconds.
     #[arg(long, default_value_t = 1)]
     attack_s: u64,
     /// Folder with the programs `quoth` and `quoth-server` of an earlier build, for the figure `before`.

@@ -27,7 +27,7 @@ const PAGE: u64 = 50;
 /// Pages that each user asks for in a round.
 const READS: usize = 500;
 
-/// Connections that make the conversations: each may open so many streams in a second and no more.
+/// Connections that make the conversations.
 const WRITERS: u64 = 8;
 
 pub(super) fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
@@ -103,7 +103,7 @@ async fn write(member: &mut Member, conversation: ConversationName, with: &UserI
     let mut stream = member.enter(&conversation, None).await?;
     member.send(&mut stream, &publish(1, body(Instant::now()))).await?;
     match member.next(&mut stream).await? {
-        Next::Frame(ServerFrame::Ack { .. }) => Ok(()),
+        Next::Frame(ServerFrame::Ack { .. }) => member.leave(stream).await,
         other => bail!("not an ack: {other:?}"),
     }
 }

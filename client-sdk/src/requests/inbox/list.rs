@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use quoth_protocol::ConversationName;
+use quoth_protocol::frame::EventKind;
 use quoth_protocol::inbox::InboxRow;
 
 /// An inbox as far as it is known, from pages ([`Client::inbox`](crate::Client::inbox)) and what a
@@ -41,17 +42,40 @@ impl InboxList {
         self.rows.get(conversation).filter(|row| !row.gone)
     }
 
-    /// The greatest version that has come, for [`Client::watch_inbox`](crate::Client::watch_inbox) of a later
-    /// run; `None`: no row has.
-    #[must_use]
-    pub fn version(&self) -> Option<u64> {
-        self.rows.values().map(|row| row.version).max()
+    /// Forgets all rows, before the pages are asked for again: those of conversations that the user has left
+    /// meanwhile are in no page.
+    pub fn restart(&mut self) {
+        self.rows.clear();
+    }
+
+    /// Takes away the last messages that have expired by `now_ms`, in milliseconds since 1970: the server
+    /// does not tell that. Gives when the next one does; `None`: none does.
+    pub fn expire(&mut self, now_ms: u64) -> Option<u64> {
+        let mut next_ms = None;
+        for row in self.rows.values_mut() {
+            match expires_ms(row) {
+                Some(expires_ms) if expires_ms <= now_ms => row.last = None,
+                Some(expires_ms) => next_ms = Some(next_ms.map_or(expires_ms, |next| expires_ms.min(next))),
+                None => {}
+            }
+        }
+        next_ms
+    }
+}
+
+/// When a row's last message becomes absent by itself.
+fn expires_ms(row: &InboxRow) -> Option<u64> {
+    match row.last.as_ref()?.kind {
+        EventKind::Message { expires_ms, .. } => (expires_ms > 0).then_some(expires_ms),
+        _ => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use quoth_protocol::Seq;
+    use bytes::Bytes;
+    use quoth_protocol::frame::Event;
+    use quoth_protocol::{Seq, UserId};
 
     use super::*;
 
@@ -81,11 +105,12 @@ mod tests {
     #[test]
     fn the_latest_comes_first_behind_what_is_pinned() {
         let mut list = InboxList::default();
-        assert_eq!(list.version(), None);
         list.take([row("a", 1, 10), row("b", 2, 30), InboxRow { pinned: true, ..row("c", 3, 5) }]);
         assert_eq!(names(&list), ["c", "b", "a"]);
         list.take([row("a", 4, 40)]);
-        assert_eq!((names(&list), list.version()), (vec!["c", "a", "b"], Some(4)));
+        assert_eq!(names(&list), ["c", "a", "b"]);
+        list.restart();
+        assert!(names(&list).is_empty());
     }
 
     #[test]
@@ -96,6 +121,27 @@ mod tests {
         let known = list.row(&ConversationName::new("a").unwrap()).unwrap();
         assert_eq!((known.time_ms, known.unread), (10, 3));
         list.take([InboxRow { gone: true, ..row("a", 6, 0) }, row("a", 5, 10)]);
-        assert_eq!((names(&list).len(), list.version()), (0, Some(6)), "what is gone does not come back");
+        assert!(names(&list).is_empty(), "what is gone does not come back");
+    }
+
+    #[test]
+    fn a_last_message_goes_when_its_time_has_come() {
+        let last = |expires_ms| Event {
+            seq: Seq(1),
+            time_ms: 1,
+            sender: UserId::new("bob").unwrap(),
+            origin_time_ms: None,
+            kind: EventKind::Message { body: Bytes::new(), reply_to: None, mentions: Vec::new(), expires_ms },
+        };
+        let mut list = InboxList::default();
+        let of = |name, expires_ms| InboxRow { last: Some(last(expires_ms)), ..row(name, 1, 1) };
+        list.take([of("a", 20), of("b", 0), of("c", 30), row("d", 1, 1)]);
+        let shown = |list: &InboxList| {
+            let rows = list.rows().into_iter().filter(|row| row.last.is_some());
+            rows.map(|row| row.conversation.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!((list.expire(19), shown(&list).join("")), (Some(20), "abc".to_owned()));
+        assert_eq!((list.expire(20), shown(&list).join("")), (Some(30), "bc".to_owned()));
+        assert_eq!((list.expire(u64::MAX), shown(&list).join("")), (None, "b".to_owned()));
     }
 }

@@ -23,8 +23,9 @@ pub struct InboxChanges {
     /// The latest row of each conversation that has changed, in the order of their names. One that is
     /// [`gone`](InboxRow::gone) is to be taken out.
     pub rows: Vec<InboxRow>,
-    /// Too much had changed while there was no connection: not all of it is among the rows. Ask for the pages
-    /// again ([`Client::inbox`](crate::Client::inbox)); what changes meanwhile is told all the same.
+    /// Too much had changed while there was no connection: not all of it is among the rows. Begin the list
+    /// anew ([`InboxList::restart`](super::InboxList::restart)) and ask for the pages again
+    /// ([`Client::inbox`](crate::Client::inbox)); what changes meanwhile is told all the same.
     pub incomplete: bool,
 }
 
@@ -46,8 +47,10 @@ struct Watched {
 struct Told {
     rows: BTreeMap<ConversationName, InboxRow>,
     incomplete: bool,
-    /// Where the next connection goes on: the greatest version that came.
+    /// Where the next connection goes on: up to where all that has changed has come.
     version: Option<u64>,
+    /// The same of what was handed out.
+    handed_out: Option<u64>,
     /// Why nothing more is told.
     end: Option<RequestError>,
 }
@@ -64,11 +67,11 @@ pub struct InboxWatch {
 }
 
 impl Inboxes {
-    /// A row has changed.
-    pub(crate) fn tell(&self, row: &InboxRow) {
+    /// A row has changed; with it all up to the version `known` has come.
+    pub(crate) fn tell(&self, known: u64, row: &InboxRow) {
         for watched in self.watches().iter().filter_map(Weak::upgrade) {
             let mut told = watched.told();
-            told.version = told.version.max(Some(row.version));
+            told.version = told.version.max(Some(known));
             let is_later = |known: &InboxRow| known.version <= row.version;
             if told.rows.get(&row.conversation).is_none_or(is_later) {
                 told.rows.insert(row.conversation.clone(), row.clone());
@@ -90,13 +93,18 @@ impl Watched {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Where no row waits, all that is known is handed out.
+    fn hand_out_nothing(&self) {
+        let mut told = self.told();
+        if told.rows.is_empty() && !told.incomplete {
+            told.handed_out = told.version;
+        }
+    }
+
     /// The server watches from here on.
     fn began(&self, version: u64, complete: bool) {
         let mut told = self.told();
-        // The rows that have changed since are still to come; only where none do, this is where to go on.
-        if told.version.is_none() || !complete {
-            told.version = told.version.max(Some(version));
-        }
+        told.version = told.version.max(Some(version));
         told.incomplete |= !complete;
         drop(told);
         if !complete {
@@ -111,12 +119,13 @@ impl InboxWatch {
         since: Option<u64>,
         deadline: Instant,
     ) -> Result<Self, RequestError> {
-        let told = Mutex::new(Told { version: since, ..Told::default() });
+        let told = Mutex::new(Told { version: since, handed_out: since, ..Told::default() });
         let watched = Arc::new(Watched { told, news: Notify::new() });
         // Before the server is asked, whose rows come right behind its answer.
         client.core.inboxes.watches().push(Arc::downgrade(&watched));
         let mut link = client.core.link.subscribe();
         let epoch = watch_once(&mut link, &watched, deadline).await?;
+        watched.hand_out_nothing();
         let (core, timeout) = (Arc::clone(&client.core), client.settings.send_timeout);
         let task = tokio::spawn(watch_on(core, Arc::downgrade(&watched), epoch, timeout));
         Ok(Self { watched, client, task })
@@ -130,6 +139,7 @@ impl InboxWatch {
         loop {
             {
                 let mut told = self.watched.told();
+                told.handed_out = told.version;
                 if !told.rows.is_empty() || told.incomplete {
                     let incomplete = std::mem::take(&mut told.incomplete);
                     let rows = std::mem::take(&mut told.rows).into_values().collect();
@@ -144,10 +154,12 @@ impl InboxWatch {
         }
     }
 
-    /// Where a later watch may go on: the greatest version that has come; `None`: none has.
+    /// Where a watch of a later run may go on: up to there all that has changed was handed out by
+    /// [`changes`](Self::changes).
     #[must_use]
-    pub fn version(&self) -> Option<u64> {
-        self.watched.told().version
+    pub fn version(&self) -> u64 {
+        // It is known as soon as the server has answered, without which there is no watch.
+        self.watched.told().handed_out.unwrap_or_default()
     }
 }
 

@@ -47,7 +47,10 @@ class ClientInbox implements Inbox {
   private readonly gone = new Map<string, number>();
   private readonly changes = new Listeners<string | undefined>();
   private readonly unsubscribe: Unsubscribe[];
+  /** Up to where all that has changed has come; not known before the first answer. */
   private version: number | undefined;
+  /** Takes last messages away when they expire. */
+  private expiry: ReturnType<typeof setTimeout> | undefined;
   private next: string | undefined;
   private sorted: readonly InboxRow[] | undefined;
   private isClosed = false;
@@ -57,11 +60,14 @@ class ClientInbox implements Inbox {
     private readonly pageRows: number,
   ) {
     this.unsubscribe = [
-      hub.on("inbox_row", ({ row }) => {
+      hub.on("inbox_row", ({ known, row }) => {
         const from = new ByteReader(row);
         const told = inboxRow.read(from);
         from.end();
-        if (this.take(told)) this.changes.tell(told.conversation);
+        const isNews = this.take(told);
+        if (this.version !== undefined) this.version = Math.max(this.version, known);
+        this.expire();
+        if (isNews) this.changes.tell(told.conversation);
       }),
       hub.onSignedIn.add(() => void this.begin()),
     ];
@@ -98,6 +104,7 @@ class ClientInbox implements Inbox {
 
   close(): void {
     this.isClosed = true;
+    clearTimeout(this.expiry);
     for (const end of this.unsubscribe) end();
     this.hub.ask({ type: "watch_inbox", watch: false }).catch(() => {});
   }
@@ -119,13 +126,32 @@ class ClientInbox implements Inbox {
   }
 
   private async load(after: string | undefined): Promise<void> {
-    const { rows, next, version } = await this.hub.ask({ type: "inbox", after, limit: this.pageRows });
+    const { rows, next } = await this.hub.ask({ type: "inbox", after, limit: this.pageRows });
     if (this.isClosed) return;
     for (const row of rows) this.take(row);
     this.next = next;
     this.isLoaded = true;
-    this.version = Math.max(this.version ?? 0, version);
+    this.expire();
     this.changes.tell(undefined);
+  }
+
+  /** Takes away the last messages that have expired, of which the server says nothing, and looks again when the next one does. */
+  private expire(): void {
+    clearTimeout(this.expiry);
+    const nowMs = Date.now();
+    let next = Infinity;
+    for (const [conversation, row] of this.known) {
+      const atMs = (row.last?.type === "message" && row.last.expiresMs) || Infinity;
+      if (atMs > nowMs) {
+        next = Math.min(next, atMs);
+      } else {
+        this.known.set(conversation, { ...row, last: undefined });
+        this.sorted = undefined;
+        this.changes.tell(conversation);
+      }
+    }
+    // Of a longer time a browser makes none.
+    if (next < Infinity && !this.isClosed) this.expiry = setTimeout(() => this.expire(), Math.min(next - nowMs, 2 ** 31 - 1));
   }
 
   /** Whether it is news. */
@@ -135,7 +161,6 @@ class ClientInbox implements Inbox {
     const known = this.known.get(conversation)?.version ?? this.gone.get(conversation) ?? 0;
     if (version < known) return false;
     this.sorted = undefined;
-    if (this.version !== undefined) this.version = Math.max(this.version, version);
     if (gone) {
       this.known.delete(conversation);
       this.gone.set(conversation, version);

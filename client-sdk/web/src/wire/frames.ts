@@ -62,7 +62,7 @@ export const serverFrame = growing({
   /** `message_state` and `inbox_row` are encoded apart (messages.ts). */
   message_state: { state: rest },
   receipt: { user, delivered: number, read: number },
-  inbox_row: { row: rest },
+  inbox_row: { known: number, row: rest },
 });
 
 export type ClientFrame = Of<typeof clientFrame>;

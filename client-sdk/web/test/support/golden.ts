@@ -155,8 +155,8 @@ export const states: Record<string, ServerFrame> = {
   "MessageState plain": { type: "message_state", state: bytesOf(messageState, plain) },
 };
 export const rows: Record<string, ServerFrame> = {
-  InboxRow: { type: "inbox_row", row: bytesOf(inboxRow, row) },
-  "InboxRow gone": { type: "inbox_row", row: bytesOf(inboxRow, gone) },
+  InboxRow: { type: "inbox_row", known: 300, row: bytesOf(inboxRow, row) },
+  "InboxRow gone": { type: "inbox_row", known: 7, row: bytesOf(inboxRow, gone) },
 };
 /** What stands in those frames. */
 export const contents = new Map<string, Request | Reply>([

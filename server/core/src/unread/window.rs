@@ -2,13 +2,14 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use quoth_protocol::limits::UNREAD_MAX;
+use quoth_protocol::limits::UNREAD_EVENTS_MAX;
 use quoth_protocol::{Seq, UserId};
 
 use super::{Edited, Life, Posted, Unread};
 
-/// Messages that a window keeps: more than are counted, since a reader's own are among them.
-const MESSAGES_MAX: usize = 2 * UNREAD_MAX as usize;
+/// Messages that a window keeps: all among which any are counted, so that none is read again for who writes
+/// there.
+const MESSAGES_MAX: usize = UNREAD_EVENTS_MAX as usize;
 
 /// Edits of messages further back that a window keeps before it begins anew.
 const EDITS_MAX: usize = MESSAGES_MAX;

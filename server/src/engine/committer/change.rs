@@ -194,10 +194,14 @@ impl Committer {
             let echo = echo(name, state, &event.kind);
             known.set_sequenced(version);
             let members = state.members_count();
+            let is_in_rows = matches!(event.kind, EventKind::Renamed { .. });
             let is_new = matches!(event.kind, EventKind::MemberSet { previous: None, .. });
             self.push(name, &event, registers, class, group);
             group.changes.push(Changed::Conversation { known: Arc::clone(known), event });
-            self.written(name, known, group);
+            match is_in_rows {
+                true => self.changed(name, known, time_ms, group),
+                false => self.happened(name, known, group),
+            }
             (done.seq, done.time_ms) = (seq, time_ms);
             if let Some((user, kind)) = echo {
                 let log = ConversationName::of_user(&user);

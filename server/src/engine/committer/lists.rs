@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use quoth_core::inbox::{MOVE_INTERVAL_MS, due_key};
+use quoth_core::inbox::{CHANGE_DUE, DUE, MOVE_INTERVAL_MS, due_key};
 use quoth_protocol::{ConversationName, Seq, UserId};
 use quoth_store::{Content, Record, Register};
 
@@ -12,17 +12,8 @@ use crate::engine::inbox::Written;
 use crate::engine::states::KnownConversation;
 
 impl Committer {
-    /// A managed conversation gets an event in this group.
-    pub(super) fn written(&self, name: &ConversationName, known: &Arc<KnownConversation>, group: &mut Group) {
-        // Positions begin with 1, and the group's is the next one.
-        if known.writes(self.position.0 + 1) {
-            let written = Written { known: Arc::clone(known), moves_to_ms: None };
-            group.written.push((name.clone(), written));
-        }
-    }
-
-    /// The same of a message, which moves it in its members' lists. That it is to move is in the log with the
-    /// message, so a crash loses no move.
+    /// A managed conversation gets a message, which moves it in its members' lists. That it is to move is in
+    /// the log with the message, so a crash loses no move.
     pub(super) fn posted(
         &self,
         name: &ConversationName,
@@ -30,19 +21,48 @@ impl Committer {
         time_ms: u64,
         group: &mut Group,
     ) {
-        self.written(name, known, group);
-        if !known.moves(time_ms, MOVE_INTERVAL_MS) {
-            return;
+        let moves_to_ms = known.moves(time_ms, MOVE_INTERVAL_MS).then_some(time_ms);
+        self.written(name, Written { known: Arc::clone(known), moves_to_ms, changed_ms: None }, group);
+    }
+
+    /// It gets an event that moves it nowhere: those who watch are told.
+    pub(super) fn happened(
+        &self,
+        name: &ConversationName,
+        known: &Arc<KnownConversation>,
+        group: &mut Group,
+    ) {
+        self.written(name, Written { known: Arc::clone(known), moves_to_ms: None, changed_ms: None }, group);
+    }
+
+    /// The same of something by which its row is another one where it is. That is in the log as well: who is
+    /// away is told of it later.
+    pub(super) fn changed(
+        &self,
+        name: &ConversationName,
+        known: &Arc<KnownConversation>,
+        time_ms: u64,
+        group: &mut Group,
+    ) {
+        let changed_ms = known.changes(time_ms, MOVE_INTERVAL_MS).then_some(time_ms);
+        self.written(name, Written { known: Arc::clone(known), moves_to_ms: None, changed_ms }, group);
+    }
+
+    fn written(&self, name: &ConversationName, new: Written, group: &mut Group) {
+        for (kind, time_ms) in [(DUE, new.moves_to_ms), (CHANGE_DUE, new.changed_ms)] {
+            group.records.extend(time_ms.map(|time_ms| due(kind, name, time_ms)));
         }
-        group.records.push(due(name, time_ms));
-        if let Some((_, written)) = group.written.iter_mut().find(|(of, _)| of == name) {
-            written.moves_to_ms = Some(time_ms);
+        // Positions begin with 1, and the group's is the next one.
+        if new.known.writes(self.position.0 + 1) {
+            group.written.push((name.clone(), new));
+        } else if let Some((_, written)) = group.written.iter_mut().find(|(of, _)| of == name) {
+            written.merge(&new);
         }
     }
 }
 
-/// A conversation is to move to a time.
-fn due(name: &ConversationName, time_ms: u64) -> Record {
+/// A conversation is to move to a time, or to be said to have changed then.
+fn due(kind: u8, name: &ConversationName, time_ms: u64) -> Record {
     let value = bytes::Bytes::copy_from_slice(&time_ms.to_be_bytes());
     Record {
         conversation: ConversationName::server(),
@@ -57,6 +77,6 @@ fn due(name: &ConversationName, time_ms: u64) -> Record {
         class: quoth_store::Class::default(),
         erases: Vec::new(),
         ends_window: false,
-        registers: vec![Register { key: due_key(name).into(), value: Some(value) }],
+        registers: vec![Register { key: due_key(kind, name).into(), value: Some(value) }],
     }
 }

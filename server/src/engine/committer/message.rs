@@ -90,6 +90,7 @@ impl Committer {
         };
         self.head(name, heads)?;
         let (seq, time_ms) = self.next(name, now_ms)?;
+        let is_in_rows = matches!(kind, EventKind::Edited { .. } | EventKind::Revoked { .. });
         let event = Happened { seq, time_ms, sender: actor.user().clone(), kind };
         let state = self.drafts.messages.get_mut(&message.key, &message.known);
         let altered = state.apply(target.seq, event.fact());
@@ -106,7 +107,10 @@ impl Committer {
         }
         group.changes.push(Changed::Message { message, event });
         if let Some(known) = access.managed() {
-            self.written(name, known, group);
+            match is_in_rows {
+                true => self.changed(name, known, time_ms, group),
+                false => self.happened(name, known, group),
+            }
         }
         Ok(Done { conversation: name.clone(), seq, time_ms })
     }

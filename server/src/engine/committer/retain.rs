@@ -67,7 +67,7 @@ impl Committer {
         group.changes.push(Changed::Kept { known: Arc::clone(&keeps.known), kept });
         // What is there of it is something else now, also where no event says so.
         if self.drafts.conversations.look(name, known, Option::is_some) {
-            self.written(name, known, group);
+            self.changed(name, known, now_ms, group);
         }
         let register = (kept_key(), Some(kept.encode()));
         let Retain::Policy(retention) = retain else {

@@ -13,6 +13,7 @@ use quoth_store::{LogError, StoreError};
 
 use super::{Committer, Group};
 use crate::engine::drafts::Drafts;
+use crate::engine::inbox::Written;
 use crate::engine::mailbox::{NotStored, Outcome, Stored};
 use crate::engine::{PublishRequest, Request};
 
@@ -127,7 +128,9 @@ impl Committer {
     fn take_back(&mut self, group: Group, refusal: Refusal) -> Group {
         let Group { records, mut outcomes, changes, mut answers, noted: _, written, own: _, repeats } = group;
         changes.iter().for_each(super::change::Changed::take_back);
-        written.iter().for_each(|(_, written)| written.known.take_back(written.moves_to_ms.is_some()));
+        for (_, Written { known, moves_to_ms, changed_ms }) in &written {
+            known.take_back(moves_to_ms.is_some(), changed_ms.is_some());
+        }
         let places: HashSet<_> = records.iter().map(|record| (&record.conversation, record.seq)).collect();
         for (publisher, outcome) in &mut outcomes {
             outcome.result = match outcome.result {

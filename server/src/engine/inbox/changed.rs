@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use quoth_core::inbox::{LARGE, MOVE_INTERVAL_MS, MOVED, READ, conversation_of, of_timed};
+use quoth_core::inbox::{CHANGED, LARGE, MOVE_INTERVAL_MS, MOVED, READ, conversation_of, of_timed};
 use quoth_protocol::frame::EventKind;
 use quoth_protocol::limits::INBOX_CHANGES_MAX;
 use quoth_protocol::{ConversationName, UserId};
@@ -41,7 +41,7 @@ fn changed(
     let mut names = BTreeSet::new();
     // What stands at a time may have changed for as long again as it is not moved.
     let moved_from_ms = from_ms.saturating_sub(MOVE_INTERVAL_MS);
-    for kind in [MOVED, READ] {
+    for kind in [MOVED, READ, CHANGED] {
         let mut behind: Option<Bytes> = None;
         loop {
             let rows = view.registers(log, &[kind], behind.as_deref(), PAGE)?;

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use parking_lot::Mutex;
 use quoth_core::unread::{Edited, Life, Posted, Unread, Window};
 use quoth_protocol::frame::{Event, EventKind};
+use quoth_protocol::limits::UNREAD_EVENTS_MAX;
 use quoth_protocol::{ConversationName, Seq, UserId};
 use quoth_store::{Bounds, PageLimit, Record, View, ViewError};
 
@@ -21,7 +22,7 @@ const WINDOW_MESSAGES: usize = 8;
 const PAGE: PageLimit = PageLimit { records: 256, bytes: 256 * 1024 };
 
 /// A window that is further behind begins anew.
-const BEHIND_MAX: u64 = 4_096;
+const BEHIND_MAX: u64 = UNREAD_EVENTS_MAX as u64;
 
 /// The windows of the conversations that were asked for lately.
 #[derive(Debug, Default)]
@@ -47,6 +48,7 @@ impl Counts {
         if read >= head {
             return Ok(Unread::default());
         }
+        let floor = floor.max(Seq(head.0.saturating_sub(u64::from(UNREAD_EVENTS_MAX) - 1)));
         // Whoever else asks meanwhile makes another one.
         let window = self.0.lock().take(name);
         let mut window = window
@@ -114,4 +116,39 @@ impl Windows {
 
 fn cost(window: &Window) -> usize {
     window.len() + WINDOW_MESSAGES
+}
+
+#[cfg(test)]
+mod tests {
+    use quoth_protocol::{ConversationName, Seq, UserId};
+    use quoth_store::testing::record;
+    use quoth_store::{Content, MemoryView, Position, Record, View as _};
+
+    use super::{Counts, UNREAD_EVENTS_MAX};
+
+    #[test]
+    fn what_one_has_written_oneself_is_looked_through_to_an_end() {
+        let (view, name) = (MemoryView::new(), ConversationName::new("room").unwrap());
+        let (bot, bob) = (UserId::new("bot").unwrap(), UserId::new("bob").unwrap());
+        let events_max = u64::from(UNREAD_EVENTS_MAX);
+        let head = 3 * events_max;
+        // Of another one's there is one before those that are looked at, and one among them.
+        let seen = head - events_max + 1;
+        let records: Vec<Record> = (1..=head)
+            .map(|seq| {
+                let sender = if seq == seen - 1 || seq == seen { bob.clone() } else { bot.clone() };
+                Record { sender, content: Content::Message("x".into()), ..record("room", seq, seq) }
+            })
+            .collect();
+        for (position, records) in (1..).map(Position).zip(records.chunks(1_000)) {
+            view.apply(position, records).unwrap();
+        }
+        let (counts, bounds) = (Counts::default(), view.bounds(&name).unwrap());
+        for _ in 0..2 {
+            let unread = counts.unread(&view, &name, bounds, (&bot, Seq::ZERO), |_| false).unwrap();
+            assert_eq!(unread.messages, 1);
+            let held = counts.0.lock().messages as u64;
+            assert!((1..2 * events_max).contains(&held), "{held}");
+        }
+    }
 }

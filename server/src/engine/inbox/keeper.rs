@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use quoth_core::inbox::{DUE, conversation_of};
+use quoth_core::inbox::{CHANGE_DUE, DUE, conversation_of};
 use quoth_core::receipts::Due;
 use quoth_protocol::{ConversationName, Seq};
 use tokio::sync::oneshot;
@@ -26,8 +26,8 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Cursors of one round. Those of a conversation are one record, and the others wait.
 const CURSORS_MAX: usize = 4_096;
 
-/// Conversations of before that are moved at the start in one go.
-const DUE_PAGE: usize = 100_000;
+/// Conversations of before that are read at once at the start.
+const DUE_PAGE: usize = 1_000;
 
 /// What is done in one round.
 #[derive(Debug, Default)]
@@ -40,9 +40,12 @@ struct Round {
 impl Round {
     /// It by its values, as they are now.
     fn work(&self, now_ms: u64) -> Work {
-        let moves = self.written.iter().filter_map(|(name, Written { known, moves_to_ms })| {
+        let listed = self.written.iter().filter(|(_, Written { moves_to_ms, changed_ms, .. })| {
+            moves_to_ms.is_some() || changed_ms.is_some()
+        });
+        let moves = listed.map(|(name, Written { known, moves_to_ms, changed_ms })| {
             let state = known.read();
-            Some(Move::new(name.clone(), state.as_ref(), known.stands_large(), (*moves_to_ms)?))
+            Move::new(name.clone(), state.as_ref(), known.stands_large(), (*moves_to_ms, *changed_ms))
         });
         let left = self.own.iter().filter(|own| own.has_left && !self.comes_back(own));
         Work {
@@ -109,24 +112,42 @@ async fn wait(inbox: &Inbox, large_due_ms: Option<u64>, now_ms: Option<u64>) {
     }
 }
 
-/// Conversations that were to be moved before the last end come again.
+/// Conversations that were to be moved before the last end come again, or to be said to have changed.
 async fn restore(engine: &Engine) -> Result<(), String> {
-    let inbox = &engine.inner.inbox;
-    let rows = engine.registers(ConversationName::server(), &[DUE], DUE_PAGE).await;
-    for (key, value) in rows.map_err(|error| error.to_string())? {
-        let Some(name) = conversation_of(&key) else { continue };
-        let known = match engine.state(&name).await {
-            Ok(known) => known,
-            Err(error) if error.concerns_one_conversation() => {
-                tracing::error!(%error, "a conversation is not moved in its members' lists");
-                continue;
+    for (kind, prefix) in [(DUE, &[DUE]), (CHANGE_DUE, &[CHANGE_DUE])] {
+        let mut behind = None;
+        loop {
+            let rows = engine.registers_after(ConversationName::server(), prefix, behind, DUE_PAGE).await;
+            let rows = rows.map_err(|error| error.to_string())?;
+            for (key, value) in &rows {
+                restore_one(engine, kind, key, value).await?;
             }
-            Err(error) => return Err(error.to_string()),
-        };
-        let time: Option<[u8; 8]> = value.as_ref().try_into().ok();
-        let moves_to_ms = Some(time.map_or_else(|| engine.now_ms(), u64::from_be_bytes));
-        inbox.written(vec![(name, Written { known, moves_to_ms })], Vec::new());
+            match rows.last() {
+                Some((key, _)) if rows.len() == DUE_PAGE => behind = Some(key.clone()),
+                _ => break,
+            }
+        }
     }
+    Ok(())
+}
+
+async fn restore_one(engine: &Engine, kind: u8, key: &[u8], value: &[u8]) -> Result<(), String> {
+    let Some(name) = conversation_of(key) else { return Ok(()) };
+    let known = match engine.state(&name).await {
+        Ok(known) => known,
+        Err(error) if error.concerns_one_conversation() => {
+            tracing::error!(%error, "a conversation is not moved in its members' lists");
+            return Ok(());
+        }
+        Err(error) => return Err(error.to_string()),
+    };
+    let time: Option<[u8; 8]> = value.try_into().ok();
+    let time_ms = Some(time.map_or_else(|| engine.now_ms(), u64::from_be_bytes));
+    let written = match kind {
+        DUE => Written { known, moves_to_ms: time_ms, changed_ms: None },
+        _ => Written { known, moves_to_ms: None, changed_ms: time_ms },
+    };
+    engine.inner.inbox.written(vec![(name, written)], Vec::new());
     Ok(())
 }
 

@@ -75,6 +75,16 @@ pub(super) struct Written {
     pub(super) known: Arc<KnownConversation>,
     /// When it is to be moved to in its members' lists, in milliseconds since 1970, if it is.
     pub(super) moves_to_ms: Option<u64>,
+    /// When it is to be said there to have changed, in milliseconds since 1970, if it is.
+    pub(super) changed_ms: Option<u64>,
+}
+
+impl Written {
+    /// It was written to once more.
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.moves_to_ms = self.moves_to_ms.max(other.moves_to_ms);
+        self.changed_ms = self.changed_ms.max(other.changed_ms);
+    }
 }
 
 /// Something in a user's own log that is about a conversation in the user's list.
@@ -123,9 +133,10 @@ impl Inbox {
 }
 
 impl Waiting {
-    fn add(&mut self, name: ConversationName, new: Written) {
-        let before = self.written.get(&name).and_then(|written| written.moves_to_ms);
-        let moves_to_ms = new.moves_to_ms.max(before);
-        self.written.insert(name, Written { moves_to_ms, ..new });
+    fn add(&mut self, name: ConversationName, mut new: Written) {
+        if let Some(before) = self.written.get(&name) {
+            new.merge(before);
+        }
+        self.written.insert(name, new);
     }
 }

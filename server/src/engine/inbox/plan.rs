@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use quoth_core::inbox::due_key;
+use quoth_core::inbox::{CHANGE_DUE, DUE, due_key};
 use quoth_core::receipts::{Cursor, Due, key_of};
 use quoth_protocol::{ConversationName, Seq, UserId};
 use quoth_store::{Register, View, ViewError};
@@ -20,7 +20,7 @@ const READ_INTERVAL_MS: u64 = quoth_core::inbox::MOVE_INTERVAL_MS;
 pub(super) struct Work {
     /// In milliseconds since 1970.
     pub(super) now_ms: u64,
-    /// Conversations that are to move in their members' lists, each once.
+    /// Conversations that are to move in their members' lists, or to be said there to have changed, each once.
     pub(super) moves: Vec<Move>,
     /// Conversations that are in these users' lists no more.
     pub(super) left: Vec<(UserId, ConversationName)>,
@@ -66,7 +66,8 @@ pub(super) fn plan(view: &dyn View, work: &Work) -> Result<Plan, ViewError> {
     let mut entries = Entries::of(view);
     for one in &work.moves {
         one.plan(&mut entries, &mut plan)?;
-        plan.done.push(Register { key: due_key(&one.conversation).into(), value: None });
+        let done = [DUE, CHANGE_DUE].map(|kind| due_key(kind, &one.conversation));
+        plan.done.extend(done.map(|key| Register { key: key.into(), value: None }));
     }
     for (user, conversation) in &work.left {
         plan.unless_damaged(entries.change(user, conversation, |_| None))?;

@@ -47,14 +47,15 @@ pub enum Greeting {
 }
 
 impl Inbox {
-    /// Lets a mailbox know how far users are. A cursor that cannot be read is left out: it keeps nobody from
-    /// the conversation.
+    /// Lets a mailbox know how far users are, `members` among them. A cursor that cannot be read is left out:
+    /// it keeps nobody from the conversation.
     pub(in crate::engine) fn greet(
         &self,
         view: &dyn View,
         name: &ConversationName,
         mailbox: &Mailbox,
         greeting: Greeting,
+        members: &[UserId],
     ) {
         if greeting == Greeting::Nothing {
             return;
@@ -69,10 +70,12 @@ impl Inbox {
         let own = cursor(view, name, mailbox.user()).inspect_err(unreadable).unwrap_or_default();
         mailbox.set_seen(own.merged(recent.get(mailbox.user()).copied().unwrap_or_default()).read);
         if greeting == Greeting::All {
-            // Those who have left have theirs still.
-            let stored = cursors(view, name, 4 * RECEIPT_MEMBERS_MAX).inspect_err(unreadable);
-            let stored = stored.ok().flatten().unwrap_or_default();
-            for (user, cursor) in stored.into_iter().chain(recent) {
+            // Those who have left have theirs still, and may be many more.
+            let stored = members.iter().filter_map(|user| {
+                let stored = cursor(view, name, user).inspect_err(unreadable).ok()?;
+                (stored != Cursor::default()).then(|| (user.clone(), stored))
+            });
+            for (user, cursor) in stored.chain(recent) {
                 // Whose blocks cannot be read is taken for one who wants nothing of the reader.
                 if !has_blocked(view, &user, mailbox.user()).inspect_err(unreadable).unwrap_or(true) {
                     mailbox.put_receipt(&user, cursor);
@@ -106,26 +109,19 @@ pub(super) fn cursor(view: &dyn View, name: &ConversationName, user: &UserId) ->
     row.map_or(Ok(Cursor::default()), |row| Cursor::decode(&row).map_err(|error| damaged(name, error)))
 }
 
-/// All cursors of a conversation, as the view has them, unless there are more than `users_max`.
-fn cursors(
-    view: &dyn View,
-    name: &ConversationName,
-    users_max: usize,
-) -> Result<Option<BTreeMap<UserId, Cursor>>, ViewError> {
+/// All cursors of a conversation, as the view has them.
+fn cursors(view: &dyn View, name: &ConversationName) -> Result<BTreeMap<UserId, Cursor>, ViewError> {
     let mut all = BTreeMap::new();
     let mut after = None;
     loop {
-        let page = view.registers(name, &[CURSOR], after.as_deref(), REGISTERS_PAGE.min(users_max + 1))?;
+        let page = view.registers(name, &[CURSOR], after.as_deref(), REGISTERS_PAGE)?;
         for (key, row) in &page {
             let user = user_of(key).ok_or_else(|| damaged(name, Damaged("a key is no user's")))?;
             all.insert(user, Cursor::decode(row).map_err(|error| damaged(name, error))?);
         }
-        if all.len() > users_max {
-            return Ok(None);
-        }
         match page.last() {
             Some((key, _)) if page.len() == REGISTERS_PAGE => after = Some(key.clone()),
-            _ => return Ok(Some(all)),
+            _ => return Ok(all),
         }
     }
 }
@@ -235,7 +231,7 @@ impl Engine {
                 return Ok(None);
             };
             let mut told = BTreeMap::new();
-            for (user, cursor) in cursors(view, &name, usize::MAX - 1)?.unwrap_or_default() {
+            for (user, cursor) in cursors(view, &name)? {
                 // Of many it is told how many they are, and not who.
                 if cursor.delivered >= seq && !(is_small_one && has_blocked(view, &user, &me)?) {
                     told.insert(user, cursor);

@@ -32,9 +32,25 @@ pub(super) struct Watchers(Mutex<BTreeMap<UserId, Vec<Arc<Changed>>>>);
 /// What one watch has not told yet.
 #[derive(Debug, Default)]
 struct Changed {
-    /// Conversations by when they changed first, in milliseconds since 1970.
-    names: Mutex<BTreeMap<ConversationName, u64>>,
+    untold: Mutex<Untold>,
     arrived: Notify,
+}
+
+/// Conversations that have changed.
+#[derive(Debug, Default)]
+struct Untold {
+    waiting: BTreeMap<ConversationName, Change>,
+    /// Those whose rows are on their way to the connection, which may be lost with it.
+    under_way: BTreeMap<ConversationName, Change>,
+}
+
+/// The first change of a conversation that is not told. Both are in milliseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Change {
+    /// Since when the client may take it.
+    waits_since_ms: u64,
+    /// When it was made, or before.
+    made_ms: u64,
 }
 
 /// Watches a user's list until it is dropped.
@@ -48,7 +64,7 @@ pub struct InboxWatch {
 /// What a client that has been away is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Since {
-    /// Up to where the client knows once it is told.
+    /// Up to where the client knows. With what is still to be told it is where that begins.
     pub version: u64,
     /// Whether it is told everything that has changed; otherwise that would be too much.
     pub complete: bool,
@@ -57,32 +73,57 @@ pub struct Since {
 /// What has become of a watch's list.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Batch {
-    /// Rows that have changed.
-    Rows(Vec<InboxRow>),
+    /// Rows that have changed, each with the version up to which the client knows once it has that row.
+    Rows(Vec<(u64, InboxRow)>),
     /// The client has taken nothing for too long.
     Stalled,
 }
 
 impl Changed {
+    /// A conversation changes now.
     fn add(&self, name: &ConversationName, now_ms: u64) {
-        self.names.lock().entry(name.clone()).or_insert(now_ms);
+        self.add_made([name.clone()], Change { waits_since_ms: now_ms, made_ms: now_ms });
+    }
+
+    fn add_made(&self, names: impl IntoIterator<Item = ConversationName>, change: Change) {
+        let mut untold = self.untold.lock();
+        for name in names {
+            untold.add(name, change);
+        }
+        drop(untold);
         self.arrived.notify_one();
     }
 
-    /// The ones that have waited the longest, and since when the first of them has.
+    /// The ones that have waited the longest, and since when the first of them has. Those of before are told.
     fn take(&self) -> Option<(Vec<ConversationName>, u64)> {
-        let mut names = self.names.lock();
-        let mut oldest: Vec<_> = names.iter().map(|(name, ms)| (*ms, name.clone())).collect();
+        let mut untold = self.untold.lock();
+        let mut oldest: Vec<_> =
+            untold.waiting.iter().map(|(name, change)| (*change, name.clone())).collect();
         oldest.sort();
         oldest.truncate(BATCH_ROWS_MAX);
-        let since_ms = oldest.first()?.0;
-        for (_, name) in &oldest {
-            names.remove(name);
+        untold.under_way.clear();
+        let since_ms = oldest.first()?.0.waits_since_ms;
+        for (change, name) in &oldest {
+            untold.waiting.remove(name);
+            untold.under_way.insert(name.clone(), *change);
         }
-        if !names.is_empty() {
+        if !untold.waiting.is_empty() {
             self.arrived.notify_one();
         }
         Some((oldest.into_iter().map(|(_, name)| name).collect(), since_ms))
+    }
+}
+
+impl Untold {
+    fn add(&mut self, name: ConversationName, change: Change) {
+        self.waiting.entry(name).and_modify(|known| *known = change.min(*known)).or_insert(change);
+    }
+
+    /// When the first change was made that a client does not have, with what is under way and without.
+    fn first_made_ms(&self) -> (Option<u64>, Option<u64>) {
+        let first = |changes: &BTreeMap<_, Change>| changes.values().map(|change| change.made_ms).min();
+        let waiting = first(&self.waiting);
+        (waiting.into_iter().chain(first(&self.under_way)).min(), waiting)
     }
 }
 
@@ -121,6 +162,17 @@ impl Engine {
 }
 
 impl InboxWatch {
+    /// What another watch of the same list has not told is to be told by this one.
+    pub fn take_over(&self, other: &Self) {
+        let Untold { waiting, under_way } = std::mem::take(&mut *other.changed.untold.lock());
+        let mut untold = self.changed.untold.lock();
+        for (name, change) in waiting.into_iter().chain(under_way) {
+            untold.add(name, change);
+        }
+        drop(untold);
+        self.changed.arrived.notify_one();
+    }
+
     /// What has changed since a version is to be told too. Whoever has no version is told nothing of before.
     ///
     /// # Errors
@@ -128,16 +180,22 @@ impl InboxWatch {
     pub async fn tell_since(&self, engine: &Engine, since: Option<u64>) -> Result<Since, ViewError> {
         let now_ms = engine.now_ms();
         let version = engine.inner.latest.read(now_ms);
-        let Some(since) = since else { return Ok(Since { version, complete: true }) };
-        let Some(names) = engine.changed_since(&self.user, since).await? else {
-            return Ok(Since { version, complete: false });
-        };
-        names.iter().for_each(|name| self.changed.add(name, now_ms));
-        Ok(Since { version, complete: true })
+        let mut complete = true;
+        if let Some(since) = since {
+            let names = engine.changed_since(&self.user, since).await?;
+            complete = names.is_some();
+            let change = Change { waits_since_ms: now_ms, made_ms: since.min(version) };
+            self.changed.add_made(names.into_iter().flatten(), change);
+        }
+        let (untold, _) = self.changed.untold.lock().first_made_ms();
+        // Who asks for the pages again knows what they say.
+        let version = untold.filter(|_| complete).map_or(version, |made_ms| made_ms.min(version));
+        Ok(Since { version, complete })
     }
 
     /// The next rows that have changed, at most every [`INBOX_ROW_INTERVAL_MS`]. `grant` gives the user's
-    /// grant at that time. For one task at a time; dropping the future may lose rows.
+    /// grant at that time. The client has taken those of before. For one task at a time; what is lost with
+    /// the future is [taken over](Self::take_over).
     ///
     /// # Errors
     /// When the view cannot be read.
@@ -152,6 +210,12 @@ impl InboxWatch {
             let latest_ms = engine.inner.latest.read(now_ms);
             let to = For { grant: grant(), now_ms: latest_ms, version: latest_ms };
             let rows = engine.rows(names, to).await?;
+            let (before, behind) = self.changed.untold.lock().first_made_ms();
+            let known = |made_ms: Option<u64>| made_ms.map_or(latest_ms, |made_ms| made_ms.min(latest_ms));
+            // With the last one, the client has all of them.
+            let last = rows.len().saturating_sub(1);
+            let with_known = |(i, row)| (known(if i == last { behind } else { before }), row);
+            let rows: Vec<_> = rows.into_iter().enumerate().map(with_known).collect();
             if !rows.is_empty() {
                 return Ok(Batch::Rows(rows));
             }

@@ -1,6 +1,6 @@
 //! Users' lists of conversations: in order, cheap to move, and as cheap to read however long they are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -9,14 +9,16 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use quoth_core::authorize::Grant;
 use quoth_core::conversation::{About, Append};
-use quoth_core::inbox::{MOVE_INTERVAL_MS, Settings};
+use quoth_core::inbox::{CHANGE_DUE, DUE, MOVE_INTERVAL_MS, Settings};
 use quoth_core::membership::user::BLOCKED;
 use quoth_core::membership::{Actor, Change};
+use quoth_core::messages::Alteration;
 use quoth_core::receipts::Cursor;
 use quoth_protocol::frame::Durability;
 use quoth_protocol::inbox::InboxRow;
 use quoth_protocol::limits::{INBOX_CHANGES_MAX, INBOX_PINNED_MAX};
 use quoth_protocol::membership::{ConversationKind, Role as MemberRole};
+use quoth_protocol::retention::Retention;
 use quoth_protocol::{Code, ConversationName, ProducerId, Seq, UserId};
 use quoth_store::testing::{LogOverride, Overridden, ViewOverride};
 use quoth_store::{
@@ -26,7 +28,8 @@ use quoth_store::{
 use super::room::full;
 use super::world::{outcome, room, stop};
 use crate::engine::{
-    Batch, Caller, Clock, Engine, Execution, InboxPage, InboxWatch, Mailbox, Publisher, Role, Since, Stopper,
+    Batch, Caller, Clock, Engine, Execution, InboxPage, InboxWatch, Mailbox, Publisher, Retain, Role, Since,
+    Stopper,
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -234,10 +237,12 @@ impl World {
         }
     }
 
-    /// Waits until what is to be moved is moved.
+    /// Waits until what is to be moved is moved, and what has changed is said to have.
     pub(super) async fn settled(&self) {
-        let is_due =
-            async || !self.engine.registers(ConversationName::server(), b"w", 9).await.unwrap().is_empty();
+        let is_kind_due = async |kind: &'static [u8]| {
+            !self.engine.registers(ConversationName::server(), kind, 9).await.unwrap().is_empty()
+        };
+        let is_due = async || is_kind_due(&[DUE]).await || is_kind_due(&[CHANGE_DUE]).await;
         let settled = async {
             self.engine.settle().await;
             while is_due().await {
@@ -261,6 +266,11 @@ pub(super) fn caller(name: &str) -> Caller {
 }
 
 pub(super) async fn rows(watch: &InboxWatch, engine: &Engine, of: &str) -> Vec<InboxRow> {
+    batch(watch, engine, of).await.into_iter().map(|(_, row)| row).collect()
+}
+
+/// The next rows, each with up to where its reader knows.
+async fn batch(watch: &InboxWatch, engine: &Engine, of: &str) -> Vec<(u64, InboxRow)> {
     let next = tokio::time::timeout(PATIENCE, watch.next(engine, || grant(of)));
     match next.await.expect("rows come").unwrap() {
         Batch::Rows(rows) => rows,
@@ -417,7 +427,8 @@ async fn who_comes_back_is_told_what_has_changed_or_to_begin_anew() {
     for n in 0..old {
         world.group(&room(&format!("old {n}")), "alice", &["bob"]).await;
     }
-    for name in ["written", "read", "set", "left"] {
+    let more = ["deleted", "edited", "kept", "titled", "untouched"];
+    for name in ["written", "read", "set", "left"].into_iter().chain(more) {
         world.group(&room(name), "alice", &["bob"]).await;
         world.publish(&room(name), "alice", &[]).await;
     }
@@ -431,15 +442,30 @@ async fn who_comes_back_is_told_what_has_changed_or_to_begin_anew() {
     world.engine.set_inbox(&grant("bob"), &room("set"), archived).await.unwrap();
     world.engine.change(caller("bob"), &room("left"), Change::Leave).await.unwrap();
     world.group(&room("new"), "alice", &["bob"]).await;
+    // What moves nothing changes rows all the same.
+    let edit = Alteration::Edit { body: Bytes::from_static(b"again"), mentions: Vec::new() };
+    for (name, what) in [("edited", edit), ("deleted", Alteration::Revoke)] {
+        world.engine.alter(caller("alice"), &room(name), Seq(4), what).await.unwrap();
+    }
+    let title = Change::Rename { title: "Title".to_owned() };
+    world.engine.change(caller("alice"), &room("titled"), title).await.unwrap();
+    let kept = Retention { count: 1, ..Retention::default() };
+    world.engine.retain(caller("alice"), &room("kept"), Retain::Policy(kept)).await.unwrap();
     world.settled().await;
     let watch = world.engine.watch_inbox(&user("bob"));
     let told = watch.tell_since(&world.engine, Some(since)).await.unwrap();
-    assert!(told.complete && told.version > since);
-    let mut rows = rows(&watch, &world.engine, "bob").await;
+    assert_eq!(told, Since { version: since, complete: true }, "it is still to come");
+    let told = batch(&watch, &world.engine, "bob").await;
+    let known: Vec<_> = told.iter().map(|(known, _)| *known).collect();
+    let (last, before) = known.split_last().unwrap();
+    assert!(*last == world.clock.unix_ms() && before.iter().all(|known| *known == since), "{known:?}");
+    let mut rows: Vec<_> = told.into_iter().map(|(_, row)| row).collect();
     rows.sort_by(|one, other| one.conversation.cmp(&other.conversation));
     let names: Vec<_> = rows.iter().map(|row| row.conversation.as_str()).collect();
-    assert_eq!(names, ["left", "new", "read", "set", "written"]);
-    assert!(rows[0].gone && rows[2].unread == 0 && rows[3].archived && rows[4].unread == 2, "{rows:?}");
+    assert_eq!(names, ["deleted", "edited", "kept", "left", "new", "read", "set", "titled", "written"]);
+    assert!(rows[0].last.is_none() && rows[0].unread == 0 && rows[2].unread == 0, "{rows:?}");
+    assert!(rows[3].gone && rows[5].unread == 0 && rows[6].archived && rows[8].unread == 2, "{rows:?}");
+    assert_eq!(rows[7].title, "Title");
     assert!(rows.iter().all(|row| row.version > since));
     // So many that it is better to begin anew.
     let groups = (0..=INBOX_CHANGES_MAX).map(|n| room(&format!("more {n}"))).collect::<Vec<_>>();
@@ -447,6 +473,56 @@ async fn who_comes_back_is_told_what_has_changed_or_to_begin_anew() {
     let told = watch.tell_since(&world.engine, Some(since)).await.unwrap();
     assert_eq!(told, Since { version: world.clock.unix_ms(), complete: false });
     drop(watch);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_not_told_when_a_connection_broke_is_told_on_the_next_one() {
+    let mut world = World::new();
+    let rooms: Vec<_> = (0..100).map(|n| room(&format!("{n:03}"))).collect();
+    for name in &rooms {
+        world.group(name, "alice", &["bob"]).await;
+    }
+    world.settled().await;
+    world.clock.advance(1_000_000);
+    let since = world.page("bob", None, 1).await.version;
+    world.clock.advance(1_000_000);
+    for name in &rooms {
+        world.publish(name, "alice", &[]).await;
+    }
+    world.settled().await;
+    world.clock.advance(1_000_000);
+    let (mut missing, mut known) = (rooms.iter().cloned().collect::<BTreeSet<_>>(), since);
+    // Each connection breaks behind as many rows as are made at once, and within the ones behind them.
+    let mut connections = 0;
+    while !missing.is_empty() {
+        connections += 1;
+        let watch = world.engine.watch_inbox(&user("bob"));
+        let told = watch.tell_since(&world.engine, Some(known)).await.unwrap();
+        assert!(told.complete && (told.version <= known || missing.is_empty()), "{told:?} of {known}");
+        let mut rows = batch(&watch, &world.engine, "bob").await;
+        if connections % 2 == 0 {
+            rows.extend(batch(&watch, &world.engine, "bob").await);
+            // A part of the application that begins to watch takes nothing from another one.
+            let second = world.engine.watch_inbox(&user("bob"));
+            second.take_over(&watch);
+            let told = second.tell_since(&world.engine, None).await.unwrap();
+            assert!(told.version <= known, "{told:?} of {known}");
+            let under_way = rows[rows.len() - 1].1.conversation.clone();
+            let mut again = Vec::new();
+            while again.len() < rooms.len() - 32 {
+                again.extend(batch(&second, &world.engine, "bob").await);
+            }
+            assert!(again.iter().any(|(_, row)| row.conversation == under_way), "it may be lost");
+            rows.extend(again);
+        }
+        for (to, row) in rows {
+            missing.remove(&row.conversation);
+            known = known.max(to);
+        }
+        assert!(missing.is_empty() || known == since, "{} are missing behind {known}", missing.len());
+    }
+    assert!(connections == 2 && known == world.clock.unix_ms(), "{connections} connections, {known}");
     world.stop().await;
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use quoth_core::inbox::{MOVE_INTERVAL_MS, MOVED_MEMBERS_MAX, due_key, entry_key};
+use quoth_core::inbox::{DUE, MOVE_INTERVAL_MS, MOVED_MEMBERS_MAX, due_key, entry_key};
 use quoth_core::membership::Change;
 use quoth_protocol::ConversationName;
 use quoth_protocol::membership::Role;
@@ -144,7 +144,7 @@ async fn a_move_that_a_crash_has_kept_from_being_made_is_made_later() {
     world.clock.advance(MOVE_INTERVAL_MS);
     // As the message leaves it behind, if nothing comes after it.
     let value = Some(world.clock.unix_ms().to_be_bytes().to_vec().into());
-    let due = Register { key: due_key(&room("a")).into(), value };
+    let due = Register { key: due_key(DUE, &room("a")).into(), value };
     world.engine.note(ConversationName::server(), vec![due]).await.unwrap();
     assert_eq!(world.first("bob").await, room("b"));
     let world = world.again();

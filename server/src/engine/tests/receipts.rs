@@ -9,7 +9,7 @@ use quoth_core::receipts::{CURSOR, Cursor, key_of};
 use quoth_protocol::limits::RECEIPT_MEMBERS_MAX;
 use quoth_protocol::membership::Role;
 use quoth_protocol::{ConversationName, Seq};
-use quoth_store::MemoryView;
+use quoth_store::{MemoryView, Register};
 
 use super::lists::{World, caller, user};
 use super::room::log_with_room;
@@ -84,6 +84,22 @@ async fn a_cursor_is_stored_once_a_second_and_told_to_those_who_read() {
     world.engine.seen(&room("a"), &phone, Seq(3));
     told(&alice, "bob", cursor(39, 39)).await;
     assert_eq!(world.notices(&room("a")).await, 3, "of 36 sayings of two");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn how_many_have_left_keeps_nobody_s_receipts_from_anybody() {
+    let mut world = World::new();
+    world.group(&room("a"), "alice", &["bob"]).await;
+    messages(&mut world, "a", 9).await;
+    let left = (0..1_000).map(|n| user(&format!("left {n}")));
+    let registers = left
+        .chain([user("bob")])
+        .map(|user| Register { key: key_of(&user).into(), value: Some(cursor(5, 4).encode().into()) });
+    world.engine.note(room("a"), registers.collect()).await.unwrap();
+    assert_eq!(world.engine.registers(room("a"), &[CURSOR], 9).await.unwrap().len(), 9);
+    let (alice, _alices) = reader(&world.engine, &room("a"), "alice").await;
+    assert_eq!(alice.take_receipts(), [(user("bob"), cursor(5, 4))].into_iter().collect());
     world.stop().await;
 }
 

@@ -44,7 +44,9 @@ impl Connection {
     pub(super) fn tell_rows(&mut self, next: inbox::Next) -> Result<(), End> {
         match next {
             inbox::Next::Rows(rows) => {
-                rows.into_iter().for_each(|row| self.writer.push(&ServerFrame::InboxRow(Box::new(row))));
+                for (known, row) in rows {
+                    self.writer.push(&ServerFrame::InboxRow { known, row: Box::new(row) });
+                }
                 Ok(())
             }
             inbox::Next::End(code) => {
