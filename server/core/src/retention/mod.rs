@@ -17,7 +17,8 @@ pub use quoth_protocol::retention::Retention;
 pub use class::{ClassError, Classes, RetentionClass};
 pub use kept::{Kept, KeptError};
 
-/// So much later than the clock may be what is judged by, in milliseconds: a day, as wrong time zones make it.
+/// So much later than the clock may be what is judged by, in milliseconds: a day, as wrong time zones make
+/// it.
 const SET_BACK_MAX_MS: u64 = 24 * 3_600 * 1_000;
 
 /// The time by which everything is judged and stored when the clock says `now_ms`, where it was judged, or
