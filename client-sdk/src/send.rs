@@ -155,7 +155,8 @@ pub enum SendError {
         code: Code,
         /// Why, for people, control characters escaped; empty where the code says it all.
         reason: String,
-        /// When it may be sent again, in slow mode, while the user is muted, or where a rate was exceeded.
+        /// When it may be sent again, in slow mode, while the user is muted, where a rate was exceeded, or while
+        /// what the server has to ask first does not answer.
         /// Later messages may have been stored meanwhile, so send it anew, without its number.
         retry_after: Option<Duration>,
     },

@@ -46,6 +46,11 @@ pub const FETCHES_AT_ONCE_MAX: u32 = 4;
 /// [`Code::OVERLOADED`](crate::Code::OVERLOADED).
 pub const FETCH_STALL_TIMEOUT_MS: u64 = 10_000;
 
+/// How long a client may take nothing of its control stream when so much waits there that the server does not
+/// read it on, in milliseconds. As long as a WebSocket that is not read. Outcome: the connection is closed
+/// with [`Code::OVERLOADED`](crate::Code::OVERLOADED).
+pub const CONTROL_STALL_TIMEOUT_MS: u64 = 15_000;
+
 /// Events that an Open may ask for with [`Start::Last`](crate::frame::Start::Last). Outcome: it starts with
 /// this many.
 pub const START_LAST_MAX: u32 = 10_000;
@@ -149,6 +154,14 @@ pub const WATCHED_CONVERSATIONS_MAX: usize = 64;
 
 /// Members of a conversation whose presence is watched. Outcome: as [`WATCHED_CONVERSATIONS_MAX`].
 pub const WATCHED_MEMBERS_MAX: usize = 500;
+
+/// Members of all conversations together that a connection watches: four of the largest. Each change of
+/// members is a look at all of them. Outcome: as [`WATCHED_CONVERSATIONS_MAX`].
+pub const WATCHED_MEMBERS_OF_CONNECTION_MAX: usize = 2_000;
+
+/// The same of all connections of a user: of five devices that watch as much as they may. Outcome: as
+/// [`WATCHED_CONVERSATIONS_MAX`].
+pub const WATCHED_MEMBERS_OF_USER_MAX: usize = 10_000;
 
 /// Between two tellings of one member's presence on a connection, in milliseconds, at least. Outcome: what
 /// changes meanwhile is told together.

@@ -184,8 +184,10 @@ pub(crate) struct Retention {
 impl Retention {
     pub(crate) fn start(engine: Engine, config: &RetentionConfig) -> Self {
         engine.set_erasure_max(config.erasure_max_s.saturating_mul(1_000));
+        engine.set_erasure_pace(config.rewrite_bytes_per_s);
         let ((stop, stopped), stopping) = (oneshot::channel(), Arc::new(AtomicBool::new(false)));
         let erasure_max = Duration::from_secs(config.erasure_max_s);
+        let mut failure = engine.failure();
         let freeing = Freeing {
             engine,
             interval: Duration::from_secs(config.interval_s).min(erasure_max / LOOKS_MIN),
@@ -193,7 +195,15 @@ impl Retention {
             bytes_per_s: config.rewrite_bytes_per_s,
             stopping: Arc::clone(&stopping),
         };
-        Self { stop, stopping, task: tokio::spawn(freeing.run(stopped)) }
+        let failed = Arc::clone(&stopping);
+        let task = tokio::spawn(async move {
+            tokio::select! {
+                () = freeing.run(stopped) => {}
+                // What it waits for never comes then, and whoever stops the server waits for it.
+                _ = failure.wait_for(Option::is_some) => failed.store(true, Ordering::Relaxed),
+            }
+        });
+        Self { stop, stopping, task }
     }
 
     /// Waits until the step that it is at is done, and does no more.

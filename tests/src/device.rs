@@ -57,6 +57,8 @@ pub struct Ended {
     pub code: Code,
     /// What the GoAway before it said, if there was one.
     pub go_away: Option<(Code, String)>,
+    /// When it said to come again, in milliseconds; 0: it did not.
+    pub retry_after_ms: u32,
 }
 
 /// What comes next on a stream.
@@ -82,8 +84,9 @@ pub struct Device {
     told: VecDeque<ServerFrame>,
     /// Those over QUIC, but for such as the server has reset.
     streams: Vec<Option<Frames>>,
-    /// The GoAway that has come.
+    /// The GoAway that has come, and when it said to come again.
     go_away: Option<(Code, String)>,
+    retry_after_ms: u32,
 }
 
 #[derive(Debug)]
@@ -191,13 +194,20 @@ impl Device {
                 }))
             }
         };
-        let mut device =
-            Self { link, requests: 0, lanes: 0, told: VecDeque::new(), streams: Vec::new(), go_away: None };
+        let mut device = Self {
+            link,
+            requests: 0,
+            lanes: 0,
+            told: VecDeque::new(),
+            streams: Vec::new(),
+            go_away: None,
+            retry_after_ms: 0,
+        };
         match device.control().await? {
             Ok(ServerFrame::Welcome(_)) => Ok(Ok(device)),
             Ok(ServerFrame::GoAway { .. }) => Ok(Err(device.ended().await?)),
             Ok(other) => bail!("no Welcome: {other:?}"),
-            Err(code) => Ok(Err(Ended { code, go_away: None })),
+            Err(code) => Ok(Err(Ended { code, go_away: None, retry_after_ms: 0 })),
         }
     }
 
@@ -223,8 +233,9 @@ impl Device {
             }
         };
         let next = tokio::time::timeout(PATIENCE, next).await.context("nothing comes")??;
-        if let Ok(ServerFrame::GoAway { code, reason, .. }) = &next {
+        if let Ok(ServerFrame::GoAway { code, retry_after_ms, reason }) = &next {
             self.go_away = Some((*code, reason.clone()));
+            self.retry_after_ms = *retry_after_ms;
         }
         Ok(next)
     }
@@ -256,7 +267,8 @@ impl Device {
     pub async fn ended(&mut self) -> anyhow::Result<Ended> {
         loop {
             if let Err(code) = self.control().await? {
-                return Ok(Ended { code, go_away: self.go_away.clone() });
+                let (go_away, retry_after_ms) = (self.go_away.clone(), self.retry_after_ms);
+                return Ok(Ended { code, go_away, retry_after_ms });
             }
         }
     }

@@ -9,7 +9,7 @@ use quinn::{ConnectionError, Endpoint, ReadError};
 use quoth_protocol::frame::{ClientFrame, EventKind, ServerFrame, Start};
 use quoth_protocol::reply::Reply;
 use quoth_protocol::request::Request;
-use quoth_protocol::{Code, ConversationName};
+use quoth_protocol::{Code, ConversationName, UserId};
 use quoth_server::hooks::{HookConfig, OnFailure};
 use quoth_tests::device::{Device, Ended, Over, Who};
 use quoth_tests::embedded::EmbeddedServer;
@@ -177,19 +177,44 @@ async fn a_backend_that_hangs_does_not_hold_up_messages_for_long() -> anyhow::Re
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_a_backend_messages_wait_where_that_means_no() -> anyhow::Result<()> {
-    let backend = Backend::start(|_| (500, String::new()))?;
+async fn without_a_backend_it_is_told_when_to_send_a_message_again_where_that_means_no() -> anyhow::Result<()>
+{
+    let answers = Arc::new(Mutex::new(false));
+    let up = Arc::clone(&answers);
+    let backend = Backend::start(move |_| (if *up.lock() { 204 } else { 500 }, String::new()))?;
     let server =
         EmbeddedServer::start_configured(|config| config.hooks.publish = hook(&backend, OnFailure::Deny))?;
     let (endpoint, peer) = connect(&server).await?;
+    let (mut frames, _) = peer.open("room", 1, Some(Start::Live)).await?;
+    // More of them than failures after which nobody is asked for a while.
     for n in 1..=10 {
-        let (mut frames, head) = peer.open("room", n, None).await?;
-        frames.write(&publish(1, b"text".to_vec())).await?;
-        // Not refused: it may be sent again.
-        let error = frames.next().await.expect_err("no outcome");
-        let Some(ReadError::Reset(code)) = error.downcast_ref() else { return Err(error) };
-        assert_eq!((Code(u32::try_from(code.into_inner())?), head.0), (Code::UNAVAILABLE, 0));
+        frames.write(&publish(n, "lost")).await?;
+        let Some(ServerFrame::Refused { n: of, code, retry_after_ms, reason }) = frames.next().await? else {
+            bail!("not refused")
+        };
+        assert_eq!((of, code), (n, Code::UNAVAILABLE));
+        assert_eq!(reason, "what has to allow this does not answer");
+        assert!((1_000..=30_000).contains(&retry_after_ms), "{retry_after_ms}");
     }
+    // None of them was stored, and the same stream takes the first one when it is sent again.
+    *answers.lock() = true;
+    let (mut is_acked, mut body) = (false, None);
+    frames.write(&publish(1, "text")).await?;
+    while !is_acked || body.is_none() {
+        match frames.next().await?.context("the stream has ended")? {
+            ServerFrame::Ack { n: 1, duplicate: false, .. } => is_acked = true,
+            ServerFrame::Refused { n: 1, code: Code::UNAVAILABLE, retry_after_ms, .. } => {
+                tokio::time::sleep(Duration::from_millis(retry_after_ms.into())).await;
+                frames.write(&publish(1, "text")).await?;
+            }
+            ServerFrame::Event(event) => {
+                let EventKind::Message { body: text, .. } = event.kind else { bail!("no message") };
+                body.get_or_insert(text);
+            }
+            other => bail!("{other:?}"),
+        }
+    }
+    assert_eq!(body.as_deref(), Some(b"text".as_slice()), "nothing was stored before");
     peer.close(&endpoint).await;
     server.stop()
 }
@@ -234,21 +259,63 @@ async fn a_client_is_signed_in_when_its_hook_says_so() -> anyhow::Result<()> {
         let who = Who { token: &token, device: "phone", generation: 1, platform: "test" };
         let refused = Device::sign_in(&server, over, &who).await?.err().context("bob is let in")?;
         let go_away = Some((Code::DENIED, "not paid".to_owned()));
-        assert_eq!(refused, Ended { code: Code::DENIED, go_away }, "bob hears why");
+        assert_eq!(refused, Ended { code: Code::DENIED, go_away, retry_after_ms: 0 }, "bob hears why");
     }
     for over in Over::ALL {
         let token = server.token_with("carol", |_| {})?;
         let who = Who { token: &token, device: "phone", generation: 1, platform: "test" };
         let refused = Device::sign_in(&server, over, &who).await?.err().context("carol is let in")?;
         let go_away = Some((Code::UNAVAILABLE, "what has to allow this does not answer".to_owned()));
-        assert_eq!(refused, Ended { code: Code::UNAVAILABLE, go_away });
+        assert_eq!(refused, Ended { code: Code::UNAVAILABLE, go_away, retry_after_ms: 1_000 });
     }
+    let api = server.api()?;
+    let stats = tokio::task::spawn_blocking(move || api.done("GET", "/v1/stats", None)).await??;
+    let counts = json!({ "allowed": 1, "changed": 0, "denied": 2, "unanswered": 2 });
+    assert_eq!(stats["hooks"], json!({ "connect": counts, "join": null, "publish": null }));
     let question = backend.requests()[0].json();
     assert_eq!(question["type"], json!("connect"));
     assert!(
         question["data"]["device"].is_string() && question["data"]["address"] == json!("127.0.0.1"),
         "{question}"
     );
+    server.stop()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_kicked_while_a_hook_is_asked_is_not_let_in_by_its_answer() -> anyhow::Result<()> {
+    let gate = Arc::new((Mutex::new(false), Condvar::new()));
+    let waits = Arc::clone(&gate);
+    let (asks, mut asked) = tokio::sync::mpsc::unbounded_channel();
+    let backend = Backend::start(move |_| {
+        asks.send(()).expect("somebody waits for the question");
+        waits.1.wait_while(&mut waits.0.lock(), |is_open| !*is_open);
+        (204, String::new())
+    })?;
+    let server = EmbeddedServer::start_configured(|config| {
+        config.hooks.timeout_ms = 30_000;
+        config.hooks.connect = hook(&backend, OnFailure::Deny);
+    })?;
+    let (token, alice) = (server.token_with("alice", |_| {})?, UserId::new("alice")?);
+    for (over, generation) in Over::ALL.into_iter().zip(1..) {
+        let who = Who { token: &token, device: "phone", generation, platform: "test" };
+        *gate.0.lock() = false;
+        let kicks = async {
+            tokio::time::timeout(PATIENCE, asked.recv()).await?.context("the hook is not asked")?;
+            let closed = server.sessions().kick(&alice, None, "by us", 0);
+            *gate.0.lock() = true;
+            gate.1.notify_all();
+            anyhow::Ok(closed)
+        };
+        let (came, closed) = tokio::join!(Device::sign_in(&server, over, &who), kicks);
+        assert_eq!(closed?, 1, "a connection that is asked about is one that is closed");
+        let ended = came?.err().context("alice is let in")?;
+        let go_away = Some((Code::KICKED, "by us".to_owned()));
+        assert_eq!(ended, Ended { code: Code::KICKED, go_away, retry_after_ms: 0 });
+        // Behind the kick a new question has a new answer.
+        let came = Device::sign_in(&server, over, &who).await?;
+        came.map_err(|ended| anyhow::anyhow!("{ended:?}"))?.close().await?;
+        asked.recv().await.context("the hook is not asked")?;
+    }
     server.stop()
 }
 
@@ -328,6 +395,54 @@ async fn a_message_that_waits_for_its_hook_is_refused_when_a_new_token_no_longer
     gate.1.notify_all();
     assert_eq!(outcome(&mut frames).await?, (1, Err(Code::FORBIDDEN)));
     peer.close(&endpoint).await;
+    server.stop()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_waits_for_its_hook_is_refused_when_a_new_token_no_longer_allows_it()
+-> anyhow::Result<()> {
+    let gate = Arc::new((Mutex::new(false), Condvar::new()));
+    let waits = Arc::clone(&gate);
+    let (asks, mut asked) = tokio::sync::mpsc::unbounded_channel();
+    let backend = Backend::start(move |request| {
+        let question = request.json();
+        if question["type"] == "join" || !question["data"]["edits"].is_null() {
+            asks.send(()).expect("somebody waits for the question");
+            waits.1.wait_while(&mut waits.0.lock(), |is_open| !*is_open);
+        }
+        (204, String::new())
+    })?;
+    let server = EmbeddedServer::start_configured(|config| {
+        config.hooks.timeout_ms = 30_000;
+        config.hooks.publish = hook(&backend, OnFailure::Deny);
+        config.hooks.join = hook(&backend, OnFailure::Deny);
+    })?;
+    let api = server.api()?;
+    let body = json!({ "conversation": "group", "kind": "group", "owner": "boss", "open": true });
+    tokio::task::spawn_blocking(move || api.done("POST", "/v1/conversations", Some(&body))).await??;
+    let (address, ca_file) = (server.address(), server.ca_file());
+    let mut alice = Member::connect(Over::Quic, address, &ca_file, server.token()).await?;
+    let room = ConversationName::new("room")?;
+    let mut stream = alice.enter(&room, None).await?;
+    let seq = alice.publish(&mut stream, 1, "first").await?.map_err(|(code, _)| anyhow::anyhow!("{code}"))?;
+    let edit = Request::Edit { conversation: room, seq, body: "second".into(), mentions: Vec::new() };
+    let join = Request::Join { conversation: ConversationName::new("group")?, invitation: None };
+    let mut waiting = vec![alice.send_request(edit).await?, alice.send_request(join).await?];
+    for _ in &waiting {
+        tokio::time::timeout(PATIENCE, asked.recv()).await?.context("the hook is not asked")?;
+    }
+    let token = server.token_with("alice", |what| what.rights.write = vec!["other".to_owned()])?;
+    alice.send_control(&ClientFrame::Refresh { token }).await?;
+    // What is asked behind it is answered behind it.
+    alice.request(Request::Conversations { after: None, limit: 1 }).await?;
+    *gate.0.lock() = true;
+    gate.1.notify_all();
+    while !waiting.is_empty() {
+        let (id, reply) = alice.any_reply().await?;
+        assert!(matches!(reply, Reply::Refused { code: Code::FORBIDDEN, .. }), "{reply:?}");
+        waiting.retain(|other| *other != id);
+    }
+    alice.close().await;
     server.stop()
 }
 

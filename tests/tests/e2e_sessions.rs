@@ -58,11 +58,11 @@ async fn sign_in(
 }
 
 fn kicked(reason: &str) -> Ended {
-    Ended { code: Code::KICKED, go_away: Some((Code::KICKED, reason.to_owned())) }
+    Ended { code: Code::KICKED, go_away: Some((Code::KICKED, reason.to_owned())), retry_after_ms: 0 }
 }
 
 fn replaced() -> Ended {
-    Ended { code: Code::REPLACED, go_away: None }
+    Ended { code: Code::REPLACED, go_away: None, retry_after_ms: 0 }
 }
 
 /// The user's devices with their status.

@@ -99,9 +99,7 @@ async fn revoke(
     assert_eq!(count, concerned.len());
     for (who, mut device, stream) in live {
         if concerned.contains(&who.as_str()) {
-            let expected =
-                Ended { code: Code::TOKEN_REVOKED, go_away: Some((Code::TOKEN_REVOKED, "lost".to_owned())) };
-            assert_eq!(device.ended().await?, expected, "{who}");
+            assert_eq!(device.ended().await?, lost(), "{who}");
             device.over(stream).await?;
         } else {
             device
@@ -114,14 +112,18 @@ async fn revoke(
     assert_out(server, concerned).await
 }
 
+/// The end of who has a token that is revoked since it was lost.
+fn lost() -> Ended {
+    let go_away = Some((Code::TOKEN_REVOKED, "lost".to_owned()));
+    Ended { code: Code::TOKEN_REVOKED, go_away, retry_after_ms: 0 }
+}
+
 /// Whoever is concerned, and nobody else, is turned away.
 async fn assert_out(server: &EmbeddedServer, concerned: &[&str]) -> anyhow::Result<()> {
     for (n, present) in PRESENT.iter().enumerate() {
         let (who, token) = (format!("{} {}", present.0, present.1), token_of(server, *present)?);
         let refused = try_sign_in(server, Over::ALL[(n + 1) % 2], &token, present.1).await?.err();
-        let told =
-            || Ended { code: Code::TOKEN_REVOKED, go_away: Some((Code::TOKEN_REVOKED, "lost".to_owned())) };
-        let expected = concerned.contains(&who.as_str()).then(told);
+        let expected = concerned.contains(&who.as_str()).then(lost);
         assert_eq!(refused, expected, "{who} is told why");
     }
     Ok(())
@@ -136,9 +138,10 @@ fn a_revoked_token_is_no_refresh_and_a_token_for_a_device_is_for_no_other() -> a
             let token = |of: &str| server.token_with("alice", |what| what.token_id = Some(id(of)));
             let mut device = sign_in(&server, over, &token("good")?, "phone").await?;
             device.say(&ClientFrame::Refresh { token: token("next")? }).await?;
-            server.sessions().revoke(&Revoked::Token { id: id("bad") }, EVER, "", server.now_ms()).await?;
+            let bad = Revoked::Token { id: id("bad") };
+            server.sessions().revoke(&bad, EVER, "lost", server.now_ms()).await?;
             device.say(&ClientFrame::Refresh { token: token("bad")? }).await?;
-            assert_eq!(device.ended().await?.code, Code::TOKEN_REVOKED);
+            assert_eq!(device.ended().await?, lost());
             let phone = DeviceId::new("phone")?;
             let bound = server.token_for_device("alice", &phone)?;
             let refused = try_sign_in(&server, over, &bound, "laptop").await?.err();
@@ -234,7 +237,9 @@ fn an_issuer_that_does_not_answer_is_waited_for_and_not_for_ever() -> anyhow::Re
         let server = with_issuer(&issuer, 0)?;
         for over in Over::ALL {
             let refused = try_sign_in(&server, over, &key.token("alice")?, "d").await?.err();
-            assert_eq!(refused.map(|ended| ended.code), Some(Code::UNAVAILABLE));
+            let ended = refused.context("it is let in")?;
+            assert_eq!(ended.code, Code::UNAVAILABLE);
+            assert!(ended.retry_after_ms >= 1_000, "{ended:?}: it is told when to come again");
         }
         // Tokens of the configured key need no issuer.
         sign_in(&server, Over::Quic, server.token(), "d").await?;

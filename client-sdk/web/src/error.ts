@@ -24,7 +24,10 @@ export class QuothError extends Error {
     this.retryAfterMs = options?.retryAfterMs;
   }
 
-  /** When the server takes the same again (slow mode, a mute, a rate), in milliseconds from when the error came. */
+  /**
+   * When the server takes the same again (slow mode, a mute, a rate, or what it has to ask does not answer), in
+   * milliseconds from when the error came.
+   */
   readonly retryAfterMs: number | undefined;
 }
 

@@ -52,6 +52,10 @@ pub enum Action<'a> {
     Revoke(Written<'a>),
     /// React to a message.
     React,
+    /// Keep a message from oneself.
+    Hide,
+    /// Say how long the conversation is kept.
+    Retain,
 }
 
 /// How much of a conversation's log an action may touch.
@@ -113,6 +117,8 @@ pub fn authorize(
         | Action::Inbox
         | Action::Edit(_)
         | Action::Revoke(_)
-        | Action::React => Standing::new(actor, place).allows(actor, action, now_ms),
+        | Action::React
+        | Action::Hide
+        | Action::Retain => Standing::new(actor, place).allows(actor, action, now_ms),
     }
 }

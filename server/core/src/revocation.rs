@@ -4,13 +4,13 @@
 //! The index holds what a token can still run into and no more: a revoked token's id goes when the token has
 //! ended, and all that is known of a user is at most one time for the user and one for each device.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use quoth_protocol::{DeviceId, UserId};
 
 /// What is revoked.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Revoked {
     /// Tokens of a user, and of one device only if it is named.
     User {
@@ -71,6 +71,9 @@ pub struct TooMany {
 pub struct Revocations {
     users: HashMap<UserId, OfUser>,
     tokens: HashMap<String, InForce>,
+    /// Those that end by themselves, in the order in which they do. There may be many others, and who looks
+    /// for what is over holds everybody up.
+    ends: BTreeSet<(u64, Revoked)>,
     count: usize,
     max: usize,
 }
@@ -158,12 +161,12 @@ impl Revocations {
     /// Ends a revocation; says whether there was one.
     pub fn lift(&mut self, revoked: &Revoked) -> bool {
         let was = match revoked {
-            Revoked::Token { id } => self.tokens.remove(id).is_some(),
+            Revoked::Token { id } => self.tokens.remove(id),
             Revoked::User { user, device } => {
                 let Some(of_user) = self.users.get_mut(user) else { return false };
                 let was = match device {
-                    Some(device) => of_user.devices.remove(device).is_some(),
-                    None => of_user.all.take().is_some(),
+                    Some(device) => of_user.devices.remove(device),
+                    None => of_user.all.take(),
                 };
                 if of_user.all.is_none() && of_user.devices.is_empty() {
                     self.users.remove(user);
@@ -171,17 +174,27 @@ impl Revocations {
                 was
             }
         };
-        self.count -= usize::from(was);
-        was
+        if let Some(InForce { extent, .. }) = &was {
+            self.ends.remove(&(extent.over_ms, revoked.clone()));
+        }
+        self.count -= usize::from(was.is_some());
+        was.is_some()
     }
 
-    /// Forgets what concerns no token any more at `now_ms`, in milliseconds since 1970, and gives it.
+    /// When the next one ends by itself, in milliseconds since 1970.
+    #[must_use]
+    pub fn due_ms(&self) -> Option<u64> {
+        self.ends.first().map(|(over_ms, _)| *over_ms)
+    }
+
+    /// Forgets what concerns no token any more at `now_ms`, in milliseconds since 1970, and gives it in the
+    /// order in which it has ended.
     pub fn expire(&mut self, now_ms: u64) -> Vec<Revoked> {
-        let is_over = |in_force: &InForce| in_force.extent.over_ms <= now_ms;
-        let over: Vec<Revoked> =
-            self.all().filter(|(_, in_force)| is_over(in_force)).map(|(revoked, _)| revoked).collect();
-        for revoked in &over {
-            self.lift(revoked);
+        let mut over = Vec::new();
+        while self.due_ms().is_some_and(|over_ms| over_ms <= now_ms) {
+            let Some((_, revoked)) = self.ends.pop_first() else { break };
+            self.lift(&revoked);
+            over.push(revoked);
         }
         over
     }
@@ -209,21 +222,28 @@ impl Revocations {
     }
 
     fn put(&mut self, revoked: &Revoked, mut in_force: InForce) {
+        let over_ms = in_force.extent.over_ms;
         let was = match revoked {
             Revoked::Token { id } => {
                 // Whenever it was issued.
                 in_force.extent.issued_before_ms = u64::MAX;
-                self.tokens.insert(id.clone(), in_force).is_some()
+                self.tokens.insert(id.clone(), in_force)
             }
             Revoked::User { user, device } => {
                 let of_user = self.users.entry(user.clone()).or_default();
                 match device {
-                    Some(device) => of_user.devices.insert(device.clone(), in_force).is_some(),
-                    None => of_user.all.replace(in_force).is_some(),
+                    Some(device) => of_user.devices.insert(device.clone(), in_force),
+                    None => of_user.all.replace(in_force),
                 }
             }
         };
-        self.count += usize::from(!was);
+        if let Some(InForce { extent, .. }) = &was {
+            self.ends.remove(&(extent.over_ms, revoked.clone()));
+        }
+        if over_ms < u64::MAX {
+            self.ends.insert((over_ms, revoked.clone()));
+        }
+        self.count += usize::from(was.is_none());
     }
 }
 
@@ -231,7 +251,7 @@ impl Revocations {
 mod tests {
     use quoth_protocol::{DeviceId, UserId};
 
-    use super::{Bearer, Extent, Revocations, Revoked, TooMany};
+    use super::{Bearer, Extent, InForce, Revocations, Revoked, TooMany};
 
     const EVER: u64 = u64::MAX;
 
@@ -321,6 +341,30 @@ mod tests {
         assert_eq!(revocations.expire(899), [token("2")]);
         assert_eq!(revocations.expire(900), [token("1")]);
         assert_eq!((revocations.expire(EVER - 1), revocations.len()), (vec![], 1));
+    }
+
+    #[test]
+    fn what_ends_next_is_known_whatever_was_changed() {
+        let mut revocations = Revocations::new(10);
+        assert_eq!(revocations.due_ms(), None);
+        revocations.revoke(&of_user("for ever"), extent(EVER, EVER), "").unwrap();
+        assert_eq!(revocations.due_ms(), None, "it is lifted or stays");
+        revocations.revoke(&token("late"), extent(EVER, 300), "").unwrap();
+        revocations.revoke(&token("early"), extent(EVER, 100), "").unwrap();
+        revocations.revoke(&of_device("a", "d"), extent(50, 200), "").unwrap();
+        assert_eq!(revocations.due_ms(), Some(100));
+        revocations.revoke(&token("early"), extent(EVER, 400), "").unwrap();
+        assert_eq!(
+            (revocations.due_ms(), revocations.expire(150)),
+            (Some(200), vec![]),
+            "it was made longer"
+        );
+        revocations.lift(&of_device("a", "d"));
+        assert_eq!(revocations.due_ms(), Some(300));
+        revocations.restore(&of_user("b"), InForce { extent: extent(7, 250), reason: "".into() });
+        assert_eq!(revocations.due_ms(), Some(250));
+        assert_eq!(revocations.expire(400), [of_user("b"), token("late"), token("early")]);
+        assert_eq!((revocations.due_ms(), revocations.len()), (None, 1));
     }
 
     #[test]

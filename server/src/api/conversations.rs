@@ -173,9 +173,10 @@ pub(super) async fn ask(call: &Call, user: Option<UserId>, request: Request) -> 
     match crate::session::answer(&service.engine, Caller::Operator(user), request).await {
         Ok(mut reply) => {
             if let Reply::Members { members, .. } = &mut reply {
-                for member in members {
-                    (member.status, member.last_seen_ms) =
-                        service.sessions.status(&member.user, service.engine.now_ms()).await;
+                let users: Vec<&UserId> = members.iter().map(|member| &member.user).collect();
+                let statuses = service.sessions.statuses_of(&users, service.engine.now_ms()).await;
+                for (member, status) in members.iter_mut().zip(statuses) {
+                    (member.status, member.last_seen_ms) = status;
                 }
             }
             // What is in the one variant.

@@ -45,6 +45,9 @@ const METRICS: [Metric; 20] = [
     ),
 ];
 
+/// What becomes of questions, as the stats name it.
+const ANSWERS: [&str; 4] = ["allowed", "changed", "denied", "unanswered"];
+
 /// The text. What is not known has no line.
 pub(super) fn text(stats: &Value, outbox_fails: bool) -> String {
     let mut text = String::new();
@@ -68,7 +71,24 @@ pub(super) fn text(stats: &Value, outbox_fails: bool) -> String {
             &u8::from(outbox_fails),
         );
     }
+    add_hooks(&mut text, &stats["hooks"]);
     text
+}
+
+/// One metric for all hooks, with labels for which one and for what became of its questions.
+fn add_hooks(text: &mut String, hooks: &Value) {
+    let name = "quoth_hook_questions_total";
+    let configured = hooks.as_object().into_iter().flatten().filter(|(_, counts)| counts.is_object());
+    for (at, (kind, counts)) in configured.enumerate() {
+        if at == 0 {
+            let help = "Questions of hooks.connect, hooks.join and hooks.publish.";
+            let _infallible = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter");
+        }
+        for answer in ANSWERS {
+            let count = counts[answer].as_u64().unwrap_or_default();
+            let _infallible = writeln!(text, "{name}{{hook=\"{kind}\",answer=\"{answer}\"}} {count}");
+        }
+    }
 }
 
 #[cfg(test)]
@@ -82,6 +102,7 @@ mod tests {
         let stats = json!({
             "uptime_ms": 61_005, "publishes": 7, "live_bytes": null, "expired_bytes": 12,
             "outbox": { "backlog_bytes": 3, "failing": "down" },
+            "hooks": { "connect": { "allowed": 1, "changed": 0, "denied": 2, "unanswered": 3 }, "join": null },
         });
         let expected = "# HELP quoth_uptime_seconds Time since the start.\n# TYPE quoth_uptime_seconds gauge\n\
                         quoth_uptime_seconds 61.005\n\
@@ -92,7 +113,13 @@ mod tests {
                         # HELP quoth_outbox_backlog_bytes What hooks.events_url has not taken yet.\n\
                         # TYPE quoth_outbox_backlog_bytes gauge\nquoth_outbox_backlog_bytes 3\n\
                         # HELP quoth_outbox_failing 1 while hooks.events_url does not take events.\n\
-                        # TYPE quoth_outbox_failing gauge\nquoth_outbox_failing 1\n";
+                        # TYPE quoth_outbox_failing gauge\nquoth_outbox_failing 1\n\
+                        # HELP quoth_hook_questions_total Questions of hooks.connect, hooks.join and hooks.publish.\n\
+                        # TYPE quoth_hook_questions_total counter\n\
+                        quoth_hook_questions_total{hook=\"connect\",answer=\"allowed\"} 1\n\
+                        quoth_hook_questions_total{hook=\"connect\",answer=\"changed\"} 0\n\
+                        quoth_hook_questions_total{hook=\"connect\",answer=\"denied\"} 2\n\
+                        quoth_hook_questions_total{hook=\"connect\",answer=\"unanswered\"} 3\n";
         assert_eq!(text(&stats, true), expected);
         let mut names: Vec<_> = METRICS.iter().map(|(name, ..)| *name).collect();
         names.sort_unstable();

@@ -465,10 +465,23 @@ fn stats() -> Value {
     );
     outbox["type"] = json!(["object", "null"]);
     outbox["description"] = json!("null when hooks.events_url is not set");
+    let answers = ["allowed", "changed", "denied", "unanswered"];
+    let mut hook = object(&answers, json!({}));
+    for answer in answers {
+        hook["properties"][answer] = of("Count");
+    }
+    hook["type"] = json!(["object", "null"]);
+    hook["description"] = json!("what has become of its questions since the start; null when it is not set");
+    let kinds = ["connect", "join", "publish"];
+    let mut hooks = object(&kinds, json!({}));
+    for kind in kinds {
+        hooks["properties"][kind] = hook.clone();
+    }
     let seen = |text: &str| json!({ "type": ["integer", "null"], "minimum": 0, "description": text });
     let mut properties = json!({
         "version": of("Text"),
         "outbox": outbox,
+        "hooks": hooks,
         "live_bytes": seen("of contents that are kept, by the last look for what is absent; null before the first one"),
         "expired_bytes": seen("of contents that are absent and take space still, by that look"),
         "oldest_expired_ms": seen("when the oldest of these was stored, in milliseconds since 1970; null: there is none"),
@@ -476,7 +489,7 @@ fn stats() -> Value {
     for count in counts {
         properties[count] = of("Count");
     }
-    let others = ["version", "outbox", "live_bytes", "expired_bytes", "oldest_expired_ms"];
+    let others = ["version", "outbox", "hooks", "live_bytes", "expired_bytes", "oldest_expired_ms"];
     json!({
         "Stats": object(&[&others[..], &counts].concat(), properties),
         "Metrics": { "type": "string", "description": "the numbers of Stats in Prometheus' text format" },

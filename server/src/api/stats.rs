@@ -64,6 +64,13 @@ async fn numbers(app: &App) -> Value {
             "failing": progress.failing(),
         })
     });
+    let hooks: serde_json::Map<_, _> = app
+        .service
+        .hooks
+        .counts()
+        .into_iter()
+        .map(|(kind, counts)| (kind.to_owned(), json!(counts)))
+        .collect();
     let seen = engine.seen;
     json!({
         "version": env!("CARGO_PKG_VERSION"),
@@ -87,6 +94,7 @@ async fn numbers(app: &App) -> Value {
         "oldest_expired_ms": seen.and_then(|seen| seen.oldest_expired_ms),
         "store_bytes": store_bytes,
         "outbox": outbox,
+        "hooks": hooks,
     })
 }
 

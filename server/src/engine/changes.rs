@@ -228,14 +228,9 @@ impl Engine {
         }
         let users = change.concerned().chain([caller.actor().user()]);
         let names = users.map(ConversationName::of_user).chain([name.clone()]).collect();
-        let moves = change.moves_members();
         let keeps = self.keeps(name).await.map_err(|error| unreadable(&error))?;
         let what = What::Conversation { name: name.clone(), known, change, keeps, added };
-        let done = self.ask(caller, what, names, 0).await?;
-        if moves && let Some(statuses) = self.inner.rosters.statuses() {
-            statuses.members_changed(name);
-        }
-        Ok(done)
+        self.ask(caller, what, names, 0).await
     }
 
     /// Makes a user block somebody, or do so no more. As with [`Engine::change`].
@@ -246,12 +241,7 @@ impl Engine {
         let me = caller.actor().user().clone();
         let known = self.user(&me).await.map_err(|error| unreadable(&error))?;
         let names = vec![ConversationName::of_user(&me)];
-        let what = What::Block { me, known, user: user.clone(), blocked };
-        let done = self.ask(caller, what, names, 0).await?;
-        if let Some(statuses) = self.inner.rosters.statuses() {
-            statuses.block_changed(&user);
-        }
-        Ok(done)
+        self.ask(caller, What::Block { me, known, user, blocked }, names, 0).await
     }
 
     /// Appends an event to a user's own log.

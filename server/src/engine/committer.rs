@@ -34,6 +34,7 @@ use super::publisher::Publisher;
 use super::reads::Reads;
 use super::repeats::Repeats;
 use super::retention::Latest;
+use super::rosters::Rosters;
 use super::stats::Counts;
 use super::tails::Tails;
 use super::workers::{Wake, Workers};
@@ -74,6 +75,7 @@ pub(super) struct Parts {
     pub(super) counts: Arc<Counts>,
     pub(super) rules: Rules,
     pub(super) inbox: Arc<Inbox>,
+    pub(super) rosters: Arc<Rosters>,
 }
 
 /// The only writer of the log.
@@ -220,6 +222,11 @@ impl Committer {
         // an event is judged by it.
         group.changes.iter().for_each(|change| change.release(self.position.0));
         self.drafts.released();
+        if !group.changes.is_empty()
+            && let Some(statuses) = self.parts.rosters.statuses()
+        {
+            change::tell(&group.changes, &*statuses);
+        }
         let targets: HashMap<_, _> = group.changes.iter().filter_map(Changed::target).collect();
         let mut wake = Wake::default();
         let events = group.records.iter().filter(|record| record.is_event());

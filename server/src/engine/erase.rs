@@ -56,6 +56,7 @@ impl Engine {
         name: &ConversationName,
         user: &UserId,
     ) -> Result<Taken, Refusal> {
+        let _one_at_a_time = self.inner.space.erasing().await;
         let (has_left, is_last_owner) = self.end_membership(operator, name, user).await?;
         let messages = self.erase_messages(operator, name, user).await?;
         let reactions = self.take_reactions(name, user).await?;
@@ -92,7 +93,8 @@ impl Engine {
         }
     }
 
-    /// Revokes all messages, and says how many there were.
+    /// Revokes all messages, and says how many there were. What is absent already, by its time to live or by
+    /// how long the conversation is kept, is on the disk until its space is freed: it goes without a word.
     async fn erase_messages(
         &self,
         operator: &UserId,
@@ -104,21 +106,30 @@ impl Engine {
         let (mut cursor, mut erased) = (Seq::ZERO, 0);
         while cursor < head {
             let (log, sender) = (name.clone(), user.clone());
-            let read = move |view: &dyn View| messages_of(view, &log, &sender, cursor);
-            let (messages, reached) = self.inner.reads.run(read).await.map_err(|error| unreadable(&error))?;
+            let read = move |view: &dyn View| texts_of(view, &log, &sender, cursor);
+            let Texts { messages, edits, reached, bytes } =
+                self.inner.reads.run(read).await.map_err(|error| unreadable(&error))?;
             let revoked = messages.into_iter().map(|seq| async move {
                 let caller = Caller::Operator(operator.clone());
                 match self.alter(caller, name, seq, Alteration::Revoke).await {
-                    Ok(_) => Ok(1),
-                    // It was revoked before.
-                    Err(Refusal { code: Code::NOT_FOUND_MESSAGE, .. }) => Ok(0),
+                    Ok(_) => Ok(None),
+                    Err(Refusal { code: Code::NOT_FOUND_MESSAGE, .. }) => Ok(Some(seq)),
                     Err(refusal) => Err(refusal),
                 }
             });
+            // The edits of a message that was revoked have gone with it; of others the texts are there.
+            let mut absent = edits;
             let mut revoked = stream::iter(revoked).buffered(AT_ONCE_MAX);
             while let Some(one) = revoked.next().await {
-                erased += one?;
+                match one? {
+                    None => erased += 1,
+                    Some(seq) => absent.push(seq),
+                }
             }
+            if !absent.is_empty() {
+                self.take_events(name.clone(), absent).await.map_err(|_| FAILED)?;
+            }
+            self.inner.space.pace(bytes).await;
             if reached == cursor {
                 break;
             }
@@ -209,20 +220,29 @@ impl Engine {
 
 const FAILED: Refusal = Refusal::new(Code::STORE_FAILED, "the store failed");
 
-/// The messages of a user among the next events behind `after`, and how far these go.
-fn messages_of(
-    view: &dyn View,
-    name: &ConversationName,
-    user: &UserId,
-    after: Seq,
-) -> Result<(Vec<Seq>, Seq), ViewError> {
+/// What a user has said among some events.
+struct Texts {
+    messages: Vec<Seq>,
+    /// Events with other texts for messages.
+    edits: Vec<Seq>,
+    /// How far the events go.
+    reached: Seq,
+    /// What was read of contents.
+    bytes: u64,
+}
+
+/// What a user has said in the next events behind `after`.
+fn texts_of(view: &dyn View, name: &ConversationName, user: &UserId, after: Seq) -> Result<Texts, ViewError> {
     let read = view.after(name, after, PAGE)?;
-    let mut messages = Vec::new();
+    // Behind the last event there may be others that are absent.
+    let (reached, bytes) = (read.to.max(after), read.iter().map(|record| record.content.len() as u64).sum());
+    let mut texts = Texts { messages: Vec::new(), edits: Vec::new(), reached, bytes };
     for record in read.iter().filter(|record| record.sender == *user) {
-        if matches!(event(record)?.kind, EventKind::Message { .. }) {
-            messages.push(record.seq);
+        match event(record)?.kind {
+            EventKind::Message { .. } => texts.messages.push(record.seq),
+            EventKind::Edited { .. } => texts.edits.push(record.seq),
+            _ => {}
         }
     }
-    // Behind the last event there may be others that are absent.
-    Ok((messages, read.to.max(after)))
+    Ok(texts)
 }

@@ -94,7 +94,9 @@ impl Engine {
         let failed = |error: ViewError| unreadable(&error);
         let me = caller.actor().user().clone();
         let access = self.access(name, &me).await.map_err(failed)?;
-        if self.reach(&access, caller.actor())?.last() < seq {
+        let reach =
+            access.stand(caller.actor()).standing.allows(caller.actor(), Action::Hide, self.now_ms())?;
+        if reach.last() < seq {
             return Err(Refusal::FORBIDDEN);
         }
         self.target(&access, seq).await.map_err(failed)?.ok_or(NOT_FOUND)?;

@@ -287,6 +287,7 @@ impl Engine {
             counts: Arc::clone(&counts),
             rules,
             inbox: Arc::clone(&inbox),
+            rosters: Arc::clone(&rosters),
         };
         let committer = Committer::new(parts);
         let thread = match execution {

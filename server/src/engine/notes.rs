@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use quoth_protocol::{ConversationName, Seq, UserId};
-use quoth_store::{Class, Content, Record, Register, ViewError};
+use quoth_store::{Class, Content, Record, Register, View, ViewError};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::{Engine, Request};
@@ -108,7 +108,7 @@ impl Engine {
 
     /// Takes events away without a word to readers, who find a gap in their place. It is done and durable
     /// when this is ready. Nobody must keep a state of what they say: those of a user's own log are told to
-    /// that user alone.
+    /// that user alone, and of what is absent by its retention nobody does.
     ///
     /// # Errors
     /// As of [`Engine::note`].
@@ -189,5 +189,30 @@ impl Engine {
     ) -> Result<Vec<(Bytes, Bytes)>, ViewError> {
         self.inner.reads.applied(self.released()).await;
         self.inner.reads.run(move |view| view.registers(&conversation, prefix, after.as_deref(), limit)).await
+    }
+
+    /// The registers of several conversations whose keys begin with `prefix`, at most `limit` of each, in the
+    /// order of the conversations: all of them with one read. One whose rows are damaged has none.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub async fn registers_of_each(
+        &self,
+        conversations: Vec<ConversationName>,
+        prefix: &'static [u8],
+        limit: usize,
+    ) -> Result<Vec<Vec<(Bytes, Bytes)>>, ViewError> {
+        self.inner.reads.applied(self.released()).await;
+        let read = move |view: &dyn View| {
+            let of_each = conversations.iter().map(|name| match view.registers(name, prefix, None, limit) {
+                Err(error) if error.concerns_one_conversation() => {
+                    tracing::error!(%error, "registers cannot be read");
+                    Ok(Vec::new())
+                }
+                read => read,
+            });
+            of_each.collect()
+        };
+        self.inner.reads.run(read).await
     }
 }

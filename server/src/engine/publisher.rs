@@ -42,7 +42,10 @@ impl Publisher {
         id: ProducerId,
         mailbox: Arc<Mailbox>,
     ) -> Arc<Self> {
-        let key = ProducerKey::new(&user, id);
+        let key = match role {
+            Role::User => ProducerKey::new(&user, id),
+            Role::Operator => ProducerKey::of_operator(&user, id),
+        };
         let producer = Producer { user, id };
         let (conversation, prior) = (access.name().clone(), OnceLock::new());
         Arc::new(Self { conversation, access, role, producer, key, mailbox, prior })

@@ -86,7 +86,7 @@ impl Reading {
     }
 
     /// The first events behind a seq that are not absent, up to `to`. Where all of a page are absent it reads
-    /// on.
+    /// on, for a few pages: whoever wants what is behind these asks again.
     pub(super) fn after(
         &self,
         view: &dyn View,
@@ -98,7 +98,7 @@ impl Reading {
         let judged = self.judged(view, name)?;
         // What lies before the floor need not be read.
         let mut reached = after.max(Seq(judged.floor.0.saturating_sub(1)).min(to));
-        loop {
+        for _ in 0..PAGES_MAX {
             let records = usize::try_from(to.0.saturating_sub(reached.0)).unwrap_or(usize::MAX);
             if records == 0 {
                 return Ok(Stretch { to: reached, ..Stretch::nothing_behind(after) });
@@ -111,27 +111,31 @@ impl Reading {
             }
             reached = last.min(to);
         }
+        Ok(Stretch { to: reached, ..Stretch::nothing_behind(after) })
     }
 
-    /// The same in the other direction.
+    /// The same in the other direction: the last events before a seq, behind `after`.
     pub(super) fn before(
         &self,
         view: &dyn View,
         name: &ConversationName,
-        before: Option<Seq>,
+        before: Seq,
+        after: Seq,
         limit: PageLimit,
     ) -> Result<Stretch, ViewError> {
-        let (judged, mut before) = (self.judged(view, name)?, before);
+        let judged = self.judged(view, name)?;
+        let (mut reached, floor) = (before, judged.floor.max(after.next()));
         let mut to = None;
-        loop {
-            let Stretch { from, to: last, mut records } = view.before(name, before, limit)?;
+        for _ in 0..PAGES_MAX {
+            let Stretch { from, to: last, mut records } = view.before(name, Some(reached), limit)?;
             let to = *to.get_or_insert(last);
             records.retain(|record| !judged.is_absent(record));
-            if !records.is_empty() || from <= judged.floor {
+            if !records.is_empty() || from <= floor || from >= reached {
                 return Ok(Stretch { from, to, records });
             }
-            before = Some(from);
+            reached = from;
         }
+        Ok(Stretch { from: reached, to: to.unwrap_or_default(), records: Vec::new() })
     }
 
     /// The last event before a seq that is not absent; where there is none, or none in so many looks, the seq
@@ -182,6 +186,10 @@ impl Reading {
 /// them take some tens of milliseconds off the runtime's threads.
 const LOOK: PageLimit = PageLimit { records: 256, bytes: usize::MAX };
 const LOOKS_MAX: usize = 256;
+
+/// Pages that are read at once of which everything is absent. A read off the runtime's threads is not to be
+/// stopped; one of many parts ends with whoever waits for it.
+const PAGES_MAX: usize = 8;
 
 /// Says of each event of a conversation whether it is absent.
 pub(crate) struct Judged<'a> {

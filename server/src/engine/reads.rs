@@ -209,14 +209,32 @@ impl Reads {
         limit: PageLimit,
         at: Reading,
     ) -> Result<Page, ViewError> {
-        let name = conversation.clone();
-        self.run(move |view| {
-            let stretch = at.after(view, &name, cursor, to, limit)?;
-            // It is judged already.
-            let page = Read::of(stretch).page(&Reading::default().without_marks(), cursor, to);
-            Ok(page)
-        })
-        .await
+        let read = self.judged_after(conversation, cursor, to, limit, at).await?;
+        // It is judged already.
+        Ok(read.page(&Reading::default().without_marks(), cursor, to))
+    }
+
+    /// The first events behind a cursor that are not absent, up to and including `to`.
+    async fn judged_after(
+        &self,
+        conversation: &ConversationName,
+        cursor: Seq,
+        to: Seq,
+        limit: PageLimit,
+        at: Reading,
+    ) -> Result<Read, ViewError> {
+        let mut from = cursor;
+        loop {
+            let (at, name) = (at.clone(), conversation.clone());
+            let read = move |view: &dyn View| at.after(view, &name, from, to, limit).map(Read::of);
+            let mut read = self.run(read).await?;
+            let reached = read.stretch.to;
+            if !read.stretch.records.is_empty() || reached >= to || reached <= from {
+                read.stretch.from = cursor.next();
+                return Ok(read);
+            }
+            from = reached;
+        }
     }
 
     /// The same where the view is known to have everything up to `to`: whoever wants the same while it is
@@ -274,18 +292,36 @@ impl Reads {
         if records == 0 {
             return Ok(Events { from: after.next(), to: after, events: Vec::new() });
         }
-        let (conversation, limit) = (conversation.clone(), PageLimit { records, bytes: bytes_max });
-        let read = move |view: &dyn View| {
-            let mut stretch = if from_the_end {
-                at.before(view, &conversation, Some(last.next()), limit)?
-            } else {
-                at.after(view, &conversation, after, last, limit)?
-            };
-            stretch.records.retain(|record| record.seq > after);
-            stretch.from = stretch.from.max(after.next());
-            Events::of(stretch)
+        let limit = PageLimit { records, bytes: bytes_max };
+        let mut stretch = if from_the_end {
+            self.judged_before(conversation, after, last, limit, at).await?
+        } else {
+            self.judged_after(conversation, after, last, limit, at).await?.stretch
         };
-        self.run(read).await
+        stretch.records.retain(|record| record.seq > after);
+        stretch.from = stretch.from.max(after.next());
+        self.run(move |_| Events::of(stretch)).await
+    }
+
+    /// The last events up to and including `last` that are not absent, behind `after`.
+    async fn judged_before(
+        &self,
+        conversation: &ConversationName,
+        after: Seq,
+        last: Seq,
+        limit: PageLimit,
+        at: Reading,
+    ) -> Result<Stretch, ViewError> {
+        let (mut before, mut to) = (last.next(), None);
+        loop {
+            let (at, name) = (at.clone(), conversation.clone());
+            let stretch = self.run(move |view| at.before(view, &name, before, after, limit)).await?;
+            let to = *to.get_or_insert(stretch.to);
+            if !stretch.records.is_empty() || stretch.from <= after.next() || stretch.from >= before {
+                return Ok(Stretch { to, ..stretch });
+            }
+            before = stretch.from;
+        }
     }
 
     /// Where a page of this range lies.

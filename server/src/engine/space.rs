@@ -21,6 +21,10 @@ pub(super) struct Space {
     begins: Mutex<VecDeque<(Position, u64)>>,
     /// How long what was erased may be on the disk, in milliseconds.
     erasure_max_ms: AtomicU64,
+    /// How fast is read what is to be erased, in bytes a second; 0: as fast as it goes.
+    bytes_per_s: AtomicU64,
+    /// Users are erased one after the other, conversation by conversation: each reads all of it.
+    erasing: tokio::sync::Mutex<()>,
     /// Somebody wants it to be freed now.
     now: Notify,
     /// What was seen when all was looked at last.
@@ -41,7 +45,22 @@ pub struct Seen {
 impl Space {
     pub(super) fn new(log: Arc<dyn Log>, started_ms: u64) -> Self {
         let begins = Mutex::new(VecDeque::from([(log.next(), started_ms)]));
-        Self { log, begins, erasure_max_ms: AtomicU64::new(0), now: Notify::new(), seen: Mutex::default() }
+        let (erasure_max_ms, bytes_per_s) = (AtomicU64::new(0), AtomicU64::new(0));
+        let (erasing, now, seen) = (tokio::sync::Mutex::default(), Notify::new(), Mutex::default());
+        Self { log, begins, erasure_max_ms, bytes_per_s, erasing, now, seen }
+    }
+
+    /// Waits for its turn to erase, which lasts until what it gives is dropped.
+    pub(super) async fn erasing(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.erasing.lock().await
+    }
+
+    /// Waits as long as so many bytes may take that were read to erase something.
+    pub(super) async fn pace(&self, bytes: u64) {
+        let bytes_per_s = self.bytes_per_s.load(Ordering::Relaxed);
+        if let Some(ns) = bytes.saturating_mul(1_000_000_000).checked_div(bytes_per_s) {
+            tokio::time::sleep(Duration::from_nanos(ns)).await;
+        }
     }
 
     pub(super) fn set_seen(&self, overview: &Overview) {
@@ -214,6 +233,11 @@ impl Engine {
         let next = self.inner.reads.run(free).await?;
         self.inner.space.begins.lock().push_back((next, now_ms));
         Ok(())
+    }
+
+    /// Says how fast is read what is to be erased, in bytes a second; 0: as fast as it goes.
+    pub(crate) fn set_erasure_pace(&self, bytes_per_s: u64) {
+        self.inner.space.bytes_per_s.store(bytes_per_s, Ordering::Relaxed);
     }
 
     /// Says how long what was erased may be on the disk, in milliseconds.

@@ -6,8 +6,10 @@
 //! | `signature` | what shows a backend that this server asks |
 //! | `backend` | what all requests are made with |
 //! | `question` | one question and its answer |
+//! | `counts` | what has become of questions |
 
 mod backend;
+mod counts;
 mod question;
 mod settings;
 mod signature;
@@ -24,6 +26,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::engine::{Clock as _, SystemClock};
 use crate::outbound::{Client, Failure, Limits, Url};
 pub(crate) use backend::Backend;
+use counts::Counters;
+pub(crate) use counts::Counts;
 use question::{BODY_BYTES_MAX, Question};
 pub(crate) use question::{Judgement, signed};
 pub use settings::{HookConfig, HooksConfig, OnFailure};
@@ -60,6 +64,7 @@ struct Inner {
     /// For what is asked about and waits.
     asked_bytes: Arc<Semaphore>,
     breaker: Mutex<Breaker>,
+    counters: Counters,
 }
 
 /// What a message takes of [`ASKED_BYTES_MAX`] until it is dropped.
@@ -83,6 +88,7 @@ impl Hooks {
                 places: Semaphore::new(config.requests_max),
                 asked_bytes: Arc::new(Semaphore::new(ASKED_BYTES_MAX)),
                 breaker: Mutex::default(),
+                counters: Counters::default(),
             })))
         };
         Self {
@@ -90,6 +96,12 @@ impl Hooks {
             join: hook("join", &config.join),
             publish: hook("publish", &config.publish),
         }
+    }
+
+    /// By kind, what has become of the questions since the start; `None` of a kind that is not configured.
+    pub(crate) fn counts(&self) -> [(&'static str, Option<Counts>); 3] {
+        let of = |hook: &Option<Hook>| hook.as_ref().map(|hook| hook.0.counters.now());
+        [("connect", of(&self.connect)), ("join", of(&self.join)), ("publish", of(&self.publish))]
     }
 }
 
@@ -138,6 +150,7 @@ impl Hook {
                 if inner.breaker.lock().answered() {
                     tracing::info!(hook = inner.kind, "the hook answers again");
                 }
+                inner.counters.answered(&judgement);
                 judgement
             }
             Ok(None) => self.without_answer(),
@@ -164,6 +177,7 @@ impl Hook {
     }
 
     fn without_answer(&self) -> Judgement {
+        self.0.counters.unanswered();
         match self.0.on_failure {
             OnFailure::Allow => Judgement::Allow,
             OnFailure::Deny => {

@@ -114,6 +114,40 @@ async fn who_does_nothing_is_closed_whatever_has_begun() {
     assert!(rest(&mut idle).await.ends_with("serving\n"), "a request, and then nothing");
 }
 
+/// What a health check is answered with; nothing when the connection is closed.
+async fn health(tcp: &mut TcpStream) -> String {
+    let (mut answer, mut read) = (Vec::new(), [0; 1_024]);
+    let _closed = tcp.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    while !answer.ends_with(b"serving\n") {
+        let count =
+            tokio::time::timeout(PATIENCE, tcp.read(&mut read)).await.expect("it is answered or closed");
+        match count {
+            Ok(count) if count > 0 => answer.extend_from_slice(&read[..count]),
+            _ => break,
+        }
+    }
+    String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test]
+async fn a_connection_has_its_time_for_requests_however_many_they_are() {
+    let served = served(Limits::default());
+    let mut tcp = served.connect().await;
+    // Far from the time that the next head may take.
+    let later = async || {
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(2)).await;
+        tokio::time::resume();
+    };
+    for _ in 0..14 {
+        assert!(health(&mut tcp).await.ends_with("serving\n"));
+        later().await;
+    }
+    later().await;
+    assert_eq!(rest(&mut tcp).await, "", "it is closed");
+    assert!(health(&mut served.connect().await).await.ends_with("serving\n"), "another one is not");
+}
+
 #[tokio::test]
 async fn an_address_has_its_share_of_connections_without_a_websocket() {
     let served = served(Limits { handshakes_per_address_max: 2, ..Limits::default() });

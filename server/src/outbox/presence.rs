@@ -78,16 +78,20 @@ pub(super) struct Attendance<B> {
 }
 
 impl<B: Book> Attendance<B> {
-    /// Writes until the sessions end. What cannot be stored, as while the disk is full, is tried again.
+    /// Writes until the sessions end. What cannot be read or stored, as while the disk is full, is tried again.
     pub(super) async fn run(self, mut changed: mpsc::UnboundedReceiver<UserId>) {
-        let mut told = match self.book.told().await {
-            Ok(told) => told,
-            Err(error) => {
-                return tracing::error!(
-                    error,
-                    "who was there before cannot be read: nobody is told to come or go"
-                );
+        let mut told = loop {
+            match self.book.told().await {
+                Ok(told) => break told,
+                Err(_) if changed.is_closed() => return,
+                Err(error) => {
+                    tracing::error!(
+                        error,
+                        "who was there before cannot be read: nobody is told to come or go, and it is tried again"
+                    );
+                }
             }
+            tokio::time::sleep(RETRY).await;
         };
         // Those who come back meanwhile have not gone.
         let mut returned = told.iter().cloned().collect::<Vec<_>>();
@@ -183,6 +187,8 @@ mod tests {
     #[derive(Debug, Default)]
     struct Inner {
         is_full: bool,
+        /// How often it cannot be read before it can.
+        unreadable: usize,
         /// Who is there.
         there: HashSet<UserId>,
         tries: usize,
@@ -191,6 +197,11 @@ mod tests {
 
     impl Book for Disk {
         async fn told(&self) -> Result<HashSet<UserId>, String> {
+            let mut inner = self.0.lock();
+            if inner.unreadable > 0 {
+                inner.unreadable -= 1;
+                return Err("the disk waits".to_owned());
+            }
             Ok(HashSet::new())
         }
 
@@ -213,6 +224,31 @@ mod tests {
             ));
             Ok(())
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_while_it_cannot_be_read_who_was_there_is_told_later() {
+        let (disk, (observer, changed)) = (Disk::default(), mpsc::unbounded_channel());
+        let alice = UserId::new("alice").unwrap();
+        disk.0.lock().unreadable = 3;
+        disk.0.lock().there.insert(alice.clone());
+        let attendance = Attendance { book: disk.clone(), leave: Duration::from_secs(5) };
+        let running = tokio::spawn(attendance.run(changed));
+        observer.send(alice).unwrap();
+        tokio::time::sleep(Duration::from_millis(2_500)).await;
+        assert!(disk.0.lock().told.is_empty());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(disk.0.lock().told, ["alice online"]);
+        drop(observer);
+        running.await.unwrap();
+        // One that never can be ends with the sessions.
+        disk.0.lock().unreadable = usize::MAX;
+        let (observer, changed) = mpsc::unbounded_channel();
+        let attendance = Attendance { book: disk, leave: Duration::from_secs(5) };
+        let running = tokio::spawn(attendance.run(changed));
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        drop(observer);
+        tokio::time::timeout(Duration::from_secs(2), running).await.expect("it ends").unwrap();
     }
 
     #[tokio::test(start_paused = true)]

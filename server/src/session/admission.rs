@@ -172,6 +172,11 @@ impl Admission {
         if is_service { Some(self.users.uncounted()) } else { self.users.take(user) }
     }
 
+    /// The place of another connection of a user, which ends in a moment.
+    pub(super) fn of_replaced(&self, user: &UserId) -> Counted<UserId> {
+        self.users.take_over(user)
+    }
+
     /// A place among the connections, if there is one left.
     pub(crate) fn connection(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.connections).try_acquire_owned().ok()

@@ -12,7 +12,7 @@ use quoth_core::rate::Rate;
 use quoth_core::session::{Identity, Input, Output, Session};
 use quoth_protocol::frame::{ClientFrame, Hello, ServerFrame, VERSION, Welcome, feature};
 use quoth_protocol::limits::{
-    FETCHES_AT_ONCE_MAX, FIRST_FRAME_BYTES_MAX, FRAME_BYTES_MAX, HELLO_TIMEOUT_MS, REQUESTS_UNDER_WAY_MAX,
+    CONTROL_STALL_TIMEOUT_MS, FETCHES_AT_ONCE_MAX, FIRST_FRAME_BYTES_MAX, FRAME_BYTES_MAX, HELLO_TIMEOUT_MS,
     TYPING_PER_SECOND_MAX,
 };
 use quoth_protocol::reply::Reply;
@@ -21,6 +21,7 @@ use quoth_protocol::{Action as Wish, Code, UserId};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use super::backlog::{Backlog, WAITING_BYTES_MAX};
 use super::counts::Counted;
 use super::end::End;
 use super::flood::Flood;
@@ -32,13 +33,10 @@ use super::pace::ConnectionPaces;
 use super::transport::{Gone, RecvStream, SendStream, Transport};
 use super::{Phase, PhaseReceiver, Service, Verification, Verifying, inbox, requests, stream};
 use crate::engine::{Typing, Typings};
-use crate::sessions::{Attendance, Refused, Told, Watcher};
+use crate::sessions::{Arrival, Attendance, Expected, Refused, Told, Watcher};
 
 /// Priority of the control stream; conversations have 0, pages of history less.
 const CONTROL_PRIORITY: i32 = 20;
-
-/// Bytes that may wait on the control stream before notices are dropped.
-const CONTROL_WAITING_BYTES_MAX: usize = 16 * 1024;
 
 /// Longest wait for a token's end in one go, so that a jump of the machine's clock is noticed.
 const DEADLINE_WAIT_MAX: Duration = Duration::from_secs(30);
@@ -131,6 +129,10 @@ struct Connection {
     connecting: Option<Connecting>,
     /// The hook, while it is asked. The control stream is not read either.
     asking: Option<Asking>,
+    /// What has said Hello, until it is known who it is.
+    arrival: Option<Arrival>,
+    /// What may come in, until it is signed in.
+    expected: Option<Expected>,
     /// Its other streams, and its requests with their answers.
     streams: JoinSet<Ended>,
     requests_under_way: usize,
@@ -167,7 +169,7 @@ enum Happened {
     Phase(Phase),
     Read(Result<Option<ClientFrame>, ReadFailure>),
     Verified(Result<Identity, Code>),
-    Asked(Result<Identity, End>),
+    Asked(Result<(Identity, Expected), End>),
     Told(Told),
     Wrote(Result<(), WriteFailure>),
     Typing(Typing),
@@ -191,8 +193,10 @@ impl Connection {
         service: Service,
     ) -> Box<Self> {
         let reader = FrameReader::new(recv, FIRST_FRAME_BYTES_MAX);
-        let writer = FrameWriter::new(send);
+        let mut writer = FrameWriter::new(send);
         writer.set_priority(CONTROL_PRIORITY);
+        // Its next token could not come either. What is less may wait until the network is back.
+        writer.set_stall_timeout(Duration::from_millis(CONTROL_STALL_TIMEOUT_MS), WAITING_BYTES_MAX);
         let limits = Arc::clone(&service.limits);
         let streams_max = limits.streams_per_second_max;
         Box::new(Self {
@@ -205,6 +209,8 @@ impl Connection {
             verifying: None,
             connecting: None,
             asking: None,
+            arrival: None,
+            expected: None,
             streams: JoinSet::new(),
             requests_under_way: 0,
             streams_rate: (streams_max > 0).then(|| Rate::new(streams_max, 1_000)),
@@ -250,9 +256,7 @@ impl Connection {
         let wait = wake_ms.into_iter().flatten().min().map_or(DEADLINE_WAIT_MAX, |wake_ms| {
             Duration::from_millis(wake_ms.saturating_sub(now_ms)).min(DEADLINE_WAIT_MAX)
         });
-        // Answers that the client does not take hold up its next requests.
-        let reads = self.requests_under_way < REQUESTS_UNDER_WAY_MAX
-            && (self.requests_under_way == 0 || self.writer.waiting_bytes() < CONTROL_WAITING_BYTES_MAX);
+        let backlog = self.backlog();
         let (is_signed_in, drains) = (self.signed_in.is_some(), self.drains);
         let (verifies, asks) = (self.verifying.is_some(), self.asking.is_some());
         let typing = async {
@@ -261,18 +265,15 @@ impl Connection {
                 None => std::future::pending().await,
             }
         };
-        // What is told of others comes behind the answer to the request for it.
-        let has_room =
-            self.requests_under_way == 0 && self.writer.waiting_bytes() < CONTROL_WAITING_BYTES_MAX;
         let told = async {
             match &self.attendance {
-                Some(attendance) => attendance.told(has_room).await,
+                Some(attendance) => attendance.told(backlog.tells()).await,
                 None => std::future::pending().await,
             }
         };
         let rows = async {
             match &self.signed_in {
-                Some(signed_in) if has_room => signed_in.shared.inbox.next().await,
+                Some(signed_in) if backlog.tells() => signed_in.shared.inbox.next().await,
                 _ => std::future::pending().await,
             }
         };
@@ -282,7 +283,7 @@ impl Connection {
             told = told => Happened::Told(told),
             verified = ready(&mut self.verifying), if verifies => Happened::Verified(verified),
             asked = ready(&mut self.asking), if asks => Happened::Asked(asked),
-            frame = self.reader.next(), if reads && !verifies && !asks => Happened::Read(frame),
+            frame = self.reader.next(), if backlog.reads() => Happened::Read(frame),
             written = self.writer.write(), if !self.writer.is_idle() => Happened::Wrote(written),
             Some(ended) = self.streams.join_next() => Happened::StreamEnded(ended),
             stream = self.transport.accept(), if accepts && !waits_for_rate => Happened::Stream(stream),
@@ -290,6 +291,15 @@ impl Connection {
             rows = rows => Happened::Rows(rows),
             datagram = self.transport.read_datagram(), if is_signed_in => Happened::Datagram(datagram),
             () = tokio::time::sleep(wait) => Happened::Woken,
+        }
+    }
+
+    /// What its client has not got yet.
+    fn backlog(&self) -> Backlog {
+        Backlog {
+            requests_under_way: self.requests_under_way,
+            waiting_bytes: self.writer.waiting_bytes(),
+            is_judged: self.verifying.is_some() || self.asking.is_some(),
         }
     }
 
@@ -314,7 +324,9 @@ impl Connection {
             }
             Happened::Asked(asked) => {
                 self.asking = None;
-                self.input(Input::Verified(Ok(asked?)))
+                let (identity, expected) = asked?;
+                self.expected = Some(expected);
+                self.input(Input::Verified(Ok(identity)))
             }
             Happened::Told(told) => self.told(told),
             Happened::Read(Ok(None)) => {
@@ -323,8 +335,11 @@ impl Connection {
             Happened::Read(Err(ReadFailure::Broken(code))) => {
                 Err(End::Close(code, "a control frame is broken"))
             }
-            Happened::Wrote(Err(WriteFailure::Stalled)) => {
+            Happened::Wrote(Err(WriteFailure::Stalled)) if self.drains => {
                 Err(End::Close(Code::GOING_AWAY, "the server is going away and the client does not read"))
+            }
+            Happened::Wrote(Err(WriteFailure::Stalled)) => {
+                Err(End::Close(Code::OVERLOADED, "the client does not take its answers"))
             }
             Happened::Read(Err(ReadFailure::Gone))
             | Happened::Wrote(Err(WriteFailure::Gone))
@@ -366,12 +381,12 @@ impl Connection {
     /// Goes on with a token's verification: a client that would be signed in by it is asked about first,
     /// where a hook wants that.
     fn verified(&mut self, verified: Result<Identity, Code>) -> Result<(), End> {
-        match (self.connecting.take(), verified) {
-            (Some(connecting), Ok(identity)) => {
-                self.asking = Some(connecting.ask(identity, &self.service.sessions));
+        match (self.connecting.take(), self.arrival.take(), verified) {
+            (Some(connecting), Some(arrival), Ok(identity)) => {
+                self.asking = Some(connecting.ask(identity, arrival));
                 Ok(())
             }
-            (_, Err(Code::UNAVAILABLE)) => {
+            (_, _, Err(Code::UNAVAILABLE)) => {
                 let (code, retry_after_ms) = (Code::UNAVAILABLE, self.service.verify.retry_after_ms());
                 Err(End::Later {
                     code,
@@ -379,7 +394,12 @@ impl Connection {
                     reason: "the keys of tokens cannot be had at the moment",
                 })
             }
-            (_, verified) => self.input(Input::Verified(verified)),
+            (_, arrival, verified) => {
+                if let (Some(arrival), Ok(identity)) = (arrival, &verified) {
+                    self.expected = Some(arrival.expect(&identity.grant.user));
+                }
+                self.input(Input::Verified(verified))
+            }
         }
     }
 
@@ -388,6 +408,7 @@ impl Connection {
         if let (Input::Frame(ClientFrame::Hello(hello)), None) = (&input, &self.signed_in) {
             let hook = self.service.hooks.connect.as_ref();
             self.connecting = hook.map(|hook| Connecting::new(hook, hello, self.transport.peer()));
+            self.arrival = Some(self.service.sessions.arrives(&hello.device));
         }
         let now_ms = self.service.engine.now_ms();
         match self.session.handle(input, now_ms) {
@@ -402,9 +423,7 @@ impl Connection {
             },
             Some(Output::Welcome { identity, hello }) => {
                 // Before a place among the sessions, for which other devices of the user may have to go.
-                let is_service = !identity.grant.publish_as.is_empty();
-                let place = self.service.admission.of_user(&identity.grant.user, is_service);
-                let place = place.ok_or(End::Close(Code::OVERLOADED, "the user has too many connections"))?;
+                let place = self.place(&identity, &hello)?;
                 let watcher = self.attend(&identity, &hello, now_ms)?;
                 self.welcome(&identity, &hello, (watcher, place), now_ms);
                 Ok(())
@@ -440,9 +459,21 @@ impl Connection {
         }
     }
 
+    /// Takes a place among the connections of its user: the one of a connection of the same device whose
+    /// place it takes, where no other one is left. That may be one that is lost, which nobody has noticed
+    /// yet.
+    fn place(&self, identity: &Identity, hello: &Hello) -> Result<Counted<UserId>, End> {
+        let (admission, user) = (&self.service.admission, &identity.grant.user);
+        let is_service = !identity.grant.publish_as.is_empty();
+        let replaced = || self.service.sessions.replaces(user, hello).then(|| admission.of_replaced(user));
+        let place = admission.of_user(user, is_service).or_else(replaced);
+        place.ok_or(End::Close(Code::OVERLOADED, "the user has too many connections"))
+    }
+
     /// Takes a place among the sessions.
     fn attend(&mut self, identity: &Identity, hello: &Hello, now_ms: u64) -> Result<Watcher, End> {
-        match self.service.sessions.sign_in(identity, hello, now_ms) {
+        let expected = self.expected.take();
+        match self.service.sessions.sign_in(identity, hello, expected.as_ref(), now_ms) {
             Ok(attendance) => Ok(self.attendance.insert(attendance).watcher()),
             Err(refused) => {
                 let Refused { goodbye, attendance } = *refused;

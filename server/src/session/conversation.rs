@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use super::connection::Shared;
 use super::cursor::{Cursor, CursorState, ReadResult, StoreRead, load, start};
 use super::frames::{FrameReader, FrameWriter, ReadFailure, WriteFailure};
-use super::judged::{Judged, Messages};
+use super::judged::{Judged, Messages, UNAVAILABLE};
 use super::{Phase, PhaseReceiver};
 use crate::engine::{Access, Engine, Greeting, Mailbox, Outcome, Publisher, Role, Stand, is_small};
 use crate::hooks::{Hook, Judgement};
@@ -402,8 +402,12 @@ impl Stream {
                 self.answer([ServerFrame::Refused { n, code, retry_after_ms: 0, reason }], writer);
                 return Ok(());
             }
-            // No refusal, since it may be stored when it is sent again.
-            Judgement::Unavailable { .. } => return Err(Code::UNAVAILABLE),
+            // A reset would take the messages behind it with it, and could not say when to come again.
+            Judgement::Unavailable { retry_after_ms } => {
+                let (n, code, reason) = (append.n, Code::UNAVAILABLE, UNAVAILABLE.to_owned());
+                self.answer([ServerFrame::Refused { n, code, retry_after_ms, reason }], writer);
+                return Ok(());
+            }
         };
         // A token that has come meanwhile may no longer allow it.
         let grant = shared.grant.borrow().clone();

@@ -43,6 +43,15 @@ impl<K: Hash + Eq + Clone> Counts<K> {
         Some(Counted { counts: Arc::clone(self), key: Some(key.clone()) })
     }
 
+    /// Counts one more also where that is one too many, for one that takes the place of another.
+    pub(super) fn take_over(self: &Arc<Self>, key: &K) -> Counted<K> {
+        if self.max == 0 {
+            return self.uncounted();
+        }
+        *self.counts.lock().entry(key.clone()).or_default() += 1;
+        Counted { counts: Arc::clone(self), key: Some(key.clone()) }
+    }
+
     /// One that counts for nobody.
     pub(super) fn uncounted(self: &Arc<Self>) -> Counted<K> {
         Counted { counts: Arc::clone(self), key: None }
@@ -79,6 +88,10 @@ mod tests {
         assert!(!counts.is_full(&"b") && counts.take(&"b").is_some());
         held.remove(0);
         held.push(counts.take(&"a").unwrap());
+        // Who takes another one's place is counted, so there is none left when that one has gone.
+        held.push(counts.take_over(&"a"));
+        drop(held.remove(0));
+        assert!(counts.take(&"a").is_none());
         drop(held);
         assert_eq!(counts.counts.lock().len(), 0);
     }
@@ -87,6 +100,7 @@ mod tests {
     fn no_maximum_counts_nothing() {
         let counts = Counts::new(0);
         let _held: Vec<_> = (0..1_000).map(|_| counts.take(&"a").unwrap()).collect();
+        let _other = counts.take_over(&"a");
         assert!(!counts.is_full(&"a") && counts.counts.lock().is_empty());
     }
 }

@@ -26,7 +26,7 @@ const PIECE_BYTES_MAX: usize = 64 * 1024;
 pub(super) async fn run(shared: &Shared, fetch: Fetch, writer: &mut FrameWriter) -> Result<(), Code> {
     let _turn = shared.fetches.acquire().await.map_err(|_never_closed| Code::INTERNAL)?;
     writer.set_priority(FETCH_PRIORITY);
-    writer.set_stall_timeout(Duration::from_millis(FETCH_STALL_TIMEOUT_MS));
+    writer.set_stall_timeout(Duration::from_millis(FETCH_STALL_TIMEOUT_MS), 0);
     match send(shared, &fetch, writer).await {
         // A page that is not wanted any more is no failure.
         Ok(()) | Err(Failure::Write(WriteFailure::Gone)) => Ok(()),

@@ -163,8 +163,8 @@ pub(super) struct FrameWriter {
     send: SendStream,
     waiting: Waiting,
     drains: bool,
-    /// How long the peer may take nothing; `None` for ever.
-    stall_timeout: Option<Duration>,
+    /// How long the peer may take nothing while at least so many bytes wait; `None` for ever.
+    stall_timeout: Option<(Duration, usize)>,
     /// Since when a write has waited for the peer.
     stalled_since: Option<Instant>,
     /// Whether the client wants nothing more of the stream, or the connection is gone.
@@ -219,9 +219,9 @@ impl FrameWriter {
         self.waiting.bytes()
     }
 
-    /// From now on a write fails when the peer takes nothing for so long.
-    pub(super) fn set_stall_timeout(&mut self, timeout: Duration) {
-        self.stall_timeout = Some(timeout);
+    /// From now on a write fails when the peer takes nothing for so long and at least so many bytes wait.
+    pub(super) fn set_stall_timeout(&mut self, timeout: Duration, bytes_min: usize) {
+        self.stall_timeout = Some((timeout, bytes_min));
         self.stalled_since = None;
     }
 
@@ -230,7 +230,7 @@ impl FrameWriter {
     pub(super) fn drain(&mut self) {
         self.drains = true;
         self.waiting.drop_events();
-        self.set_stall_timeout(DRAIN_STALL_TIMEOUT);
+        self.set_stall_timeout(DRAIN_STALL_TIMEOUT, 0);
     }
 
     /// Bytes that were written since the beginning, or dropped by a drain.
@@ -246,9 +246,12 @@ impl FrameWriter {
     /// Writes some of what waits. Dropping the future loses nothing.
     pub(super) async fn write(&mut self) -> Result<(), WriteFailure> {
         let since = *self.stalled_since.get_or_insert_with(Instant::now);
+        let has_to_end = self.stall_timeout.filter(|(_, bytes_min)| self.waiting.bytes() >= *bytes_min);
         let writes = self.send.write_chunks(self.waiting.chunks());
-        let done = match self.stall_timeout {
-            Some(timeout) => timeout_at(since + timeout, writes).await.map_err(|_| WriteFailure::Stalled)?,
+        let done = match has_to_end {
+            Some((timeout, _)) => {
+                timeout_at(since + timeout, writes).await.map_err(|_| WriteFailure::Stalled)?
+            }
             None => writes.await,
         };
         let done = done.inspect_err(|_| self.is_stopped = true)?;

@@ -12,13 +12,13 @@ use quoth_core::conversation::{About, Append};
 use quoth_core::session::Identity;
 use quoth_protocol::frame::{EventKind, Hello};
 use quoth_protocol::reply::Reply;
-use quoth_protocol::{Code, ConversationName, DeviceId, Seq, UserId};
+use quoth_protocol::{Code, ConversationName, Seq, UserId};
 use serde_json::{Value, json};
 
 use super::end::End;
 use crate::engine::Stand;
 use crate::hooks::{Hook, Judgement, Share};
-use crate::sessions::{Goodbye, Sessions};
+use crate::sessions::{Arrival, Expected, Goodbye};
 
 /// What is known of a message that was asked about.
 pub(super) struct Judged {
@@ -143,16 +143,16 @@ fn unavailable(retry_after_ms: u32) -> Reply {
     Reply::Refused { code: Code::UNAVAILABLE, retry_after_ms, reason: UNAVAILABLE.to_owned() }
 }
 
-const UNAVAILABLE: &str = "what has to allow this does not answer";
+/// For people who are not let do something since a hook does not answer.
+pub(super) const UNAVAILABLE: &str = "what has to allow this does not answer";
 
 /// Whether a client may be signed in; the error is how its connection ends. Dropping it ends it.
-pub(super) type Asking = Pin<Box<dyn Future<Output = Result<Identity, End>> + Send>>;
+pub(super) type Asking = Pin<Box<dyn Future<Output = Result<(Identity, Expected), End>> + Send>>;
 
 /// A client that asks to be signed in.
 #[derive(Debug)]
 pub(super) struct Connecting {
     hook: Hook,
-    device: DeviceId,
     data: Value,
 }
 
@@ -160,21 +160,18 @@ impl Connecting {
     pub(super) fn new(hook: &Hook, hello: &Hello, peer: SocketAddr) -> Self {
         let Hello { device, platform, client, .. } = hello;
         let data = json!({ "device": device, "platform": platform, "client": client, "address": peer.ip() });
-        Self { hook: hook.clone(), device: device.clone(), data }
+        Self { hook: hook.clone(), data }
     }
 
-    /// Asks about the client, of whom it is known now who it is. Who is kicked while that is asked does not
-    /// come in.
-    pub(super) fn ask(self, identity: Identity, sessions: &Sessions) -> Asking {
-        let Self { hook, device, mut data } = self;
+    /// Asks about the client, of whom it is known now who it is. It is expected from its arrival on until it is
+    /// signed in: who is kicked meanwhile does not come in.
+    pub(super) fn ask(self, identity: Identity, arrival: Arrival) -> Asking {
+        let Self { hook, mut data } = self;
         data["user"] = json!(identity.grant.user);
-        let expected = sessions.expect(&identity.grant.user, &device);
+        let expected = arrival.expect(&identity.grant.user);
         Box::pin(async move {
             match hook.ask(|| data).await {
-                Judgement::Allow | Judgement::Change(_) => {
-                    expected.come().map_err(End::Goodbye)?;
-                    Ok(identity)
-                }
+                Judgement::Allow | Judgement::Change(_) => Ok((identity, expected)),
                 Judgement::Deny(reason) => {
                     tracing::info!(reason, user = %identity.grant.user, "a hook has refused a client");
                     Err(End::Goodbye(Goodbye { code: Code::DENIED, reason }))

@@ -2,6 +2,7 @@
 //! its streams.
 
 mod admission;
+mod backlog;
 mod connection;
 mod conversation;
 mod counts;

@@ -1,5 +1,6 @@
 //! Whether others are there, as one user may know it.
 
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use quoth_core::authorize::Action;
 use quoth_core::membership::{Actor, ConversationState, Refusal};
 use quoth_protocol::limits::WATCHED_MEMBERS_MAX;
@@ -11,27 +12,41 @@ use super::connection::Shared;
 use super::requests::{allowed, unreadable};
 use crate::sessions::Members;
 
-/// Whether somebody is there for `me`, and when a device was last connected, in milliseconds since 1970. One
-/// who has blocked `me` has gone then for `me`, as everybody goes, and has not come back.
-pub(super) async fn of(service: &Service, me: &UserId, user: &UserId) -> Result<(Status, u64), Refusal> {
-    let (status, last_seen_ms) = service.sessions.status(user, service.engine.now_ms()).await;
-    Ok(match blocked_since(service, user, me).await? {
-        Some(since_ms) => (Status::Offline, last_seen_ms.min(since_ms)),
+/// Users whose blocks are read at once, as far as they are not in memory.
+const READS_AT_ONCE: usize = 32;
+
+/// Whether these are there for `me`, and when a device of each was last connected, in milliseconds since
+/// 1970; in their order. One who has blocked `me` has gone then for `me`, as everybody goes, so a moment
+/// later, and has not come back.
+pub(super) async fn of_each(
+    service: &Service,
+    me: &UserId,
+    users: &[&UserId],
+) -> Result<Vec<(Status, u64)>, Refusal> {
+    let now_ms = service.engine.now_ms();
+    let statuses = service.sessions.statuses_of(users, now_ms).await;
+    let looks: Vec<_> = users.iter().map(|user| blocked_since(service, user, me)).collect();
+    let blocks: Vec<Option<u64>> = stream::iter(looks).buffered(READS_AT_ONCE).try_collect().await?;
+    let for_me = |((status, last_seen_ms), blocked_since): ((Status, u64), Option<u64>)| match blocked_since {
+        Some(since_ms) => {
+            let last_seen_ms = last_seen_ms.min(since_ms);
+            let is_gone = service.sessions.leaves_ms(last_seen_ms) <= now_ms;
+            (if is_gone { Status::Offline } else { status }, last_seen_ms)
+        }
         None => (status, last_seen_ms),
-    })
+    };
+    Ok(statuses.into_iter().zip(blocks).map(for_me).collect())
 }
 
 /// Watches the members of a conversation for the connection; those who have blocked its user are not there
-/// for it.
+/// for it. Without the right to that it is watched no more.
 pub(super) async fn watch(shared: &Shared, name: &ConversationName) -> Result<(), Refusal> {
     let too_many = |code| Refusal::new(code, "this connection watches too many conversations");
     // First, so that no change is missed that comes while it is judged.
-    let is_new = shared.watcher.begin(name, shared.service.engine.now_ms()).map_err(too_many)?;
-    let members = members(shared, name).await;
-    if is_new && members.is_err() {
-        shared.watcher.unwatch(name);
-    }
-    shared.watcher.watch(name, members?, shared.service.engine.now_ms()).map_err(too_many)
+    let look = shared.watcher.look(name).map_err(too_many)?;
+    let members = members(shared, name).await?;
+    look.found(members, shared.service.engine.now_ms())
+        .map_err(|code| Refusal::new(code, "the user watches too many members: watch fewer conversations"))
 }
 
 /// Whom the connection's user may watch of a conversation.
@@ -58,10 +73,12 @@ async fn members(shared: &Shared, name: &ConversationName) -> Result<Members, Re
     Ok(members)
 }
 
-/// Looks anew who is to be watched of a conversation. Without the right to that it is watched no more.
+/// Looks anew who is to be watched of a conversation.
 pub(super) async fn review(shared: &Shared, name: &ConversationName) {
-    if shared.watcher.is_watching(name) && watch(shared, name).await.is_err() {
-        shared.watcher.unwatch(name);
+    let Some(look) = shared.watcher.look_anew(name) else { return };
+    // Where there is no right to it any more the look is dropped.
+    if let Ok(members) = members(shared, name).await {
+        let _watched_or_too_many = look.found(members, shared.service.engine.now_ms());
     }
 }
 

@@ -51,32 +51,33 @@ async fn answer_here(shared: &Shared, request: Request) -> Result<Reply, Refusal
             inbox::set(shared, &conversation, Settings { archived, muted_until_ms, pinned }).await
         }
         request => {
-            let grant = Arc::clone(&shared.grant.borrow());
+            let user = shared.grant.borrow().user.clone();
             if let (Request::Join { conversation, invitation }, Some(hook)) =
                 (&request, &shared.service.hooks.join)
-                && let Err(refused) = may_join(hook, &grant.user, conversation, invitation.is_some()).await
+                && let Err(refused) = may_join(hook, &user, conversation, invitation.is_some()).await
             {
                 return Ok(refused);
             }
-            let caller = Caller::User(Arc::clone(&grant));
+            // Anew each time: a token that has come while a hook was asked may no longer allow it.
+            let caller = || Caller::User(Arc::clone(&shared.grant.borrow()));
             let request = match (request, &shared.service.hooks.publish) {
                 (Request::Edit { conversation, seq, body, mentions }, Some(hook)) => {
                     // A backend is shown no texts of those who have no say there.
                     let edit = Alteration::Edit { body: body.clone(), mentions: mentions.clone() };
-                    shared.service.engine.may_alter(&caller, &conversation, &edit).await?;
-                    match judge_edit(hook, &grant.user, &conversation, seq, body, &mentions).await {
+                    shared.service.engine.may_alter(&caller(), &conversation, &edit).await?;
+                    match judge_edit(hook, &user, &conversation, seq, body, &mentions).await {
                         Ok(body) => Request::Edit { conversation, seq, body, mentions },
                         Err(refused) => return Ok(refused),
                     }
                 }
                 (request, _) => request,
             };
-            let mut reply = answer(&shared.service.engine, caller, request).await?;
+            let mut reply = answer(&shared.service.engine, caller(), request).await?;
             if let Reply::Members { members, .. } = &mut reply {
-                let me = shared.grant.borrow().user.clone();
-                for member in members {
-                    (member.status, member.last_seen_ms) =
-                        presence::of(&shared.service, &me, &member.user).await?;
+                let users: Vec<&UserId> = members.iter().map(|member| &member.user).collect();
+                let statuses = presence::of_each(&shared.service, &user, &users).await?;
+                for (member, status) in members.iter_mut().zip(statuses) {
+                    (member.status, member.last_seen_ms) = status;
                 }
             }
             Ok(reply)

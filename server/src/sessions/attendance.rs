@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use quoth_core::login::{End, SessionId};
 use quoth_core::session::Identity;
-use quoth_protocol::limits::WATCHED_CONVERSATIONS_MAX;
-use quoth_protocol::presence::Status;
+use quoth_protocol::limits::{
+    WATCHED_CONVERSATIONS_MAX, WATCHED_MEMBERS_OF_CONNECTION_MAX, WATCHED_MEMBERS_OF_USER_MAX,
+};
 use quoth_protocol::{Code, ConversationName, DeviceId, UserId};
 
 use super::Sessions;
 use super::mailbox::{Goodbye, Mailbox, Told};
+use super::state::State;
+use super::watches::Watches;
 
 /// A connection that may not stay.
 #[derive(Debug)]
@@ -85,67 +88,74 @@ pub(crate) struct Members {
     /// Those whom it is told of.
     pub(crate) seen: HashSet<UserId>,
     /// Those who want nothing of its user, and since when, in milliseconds since 1970: to it they have gone
-    /// then.
+    /// then, which it is told when it would be told of anybody who has.
     pub(crate) unseen: HashMap<UserId, u64>,
 }
 
 impl Watcher {
-    /// Watches a conversation before it is known whom of it: whatever changes while that is found out makes
-    /// the connection look anew. Says whether it did not watch it before.
-    ///
-    /// # Errors
-    /// As of [`Watcher::watch`].
-    pub(crate) fn begin(&self, conversation: &ConversationName, now_ms: u64) -> Result<bool, Code> {
-        let is_new = !self.is_watching(conversation);
-        if is_new {
-            self.watch(conversation, Members::default(), now_ms)?;
-        }
-        Ok(is_new)
-    }
-
-    /// Whether it watches a conversation.
-    pub(crate) fn is_watching(&self, conversation: &ConversationName) -> bool {
-        let state = self.sessions.0.state.lock();
-        state.watches.of(self.session).any(|watched| watched == conversation)
-    }
-
-    /// Watches these from `now_ms` on, in place of those whom it has watched for the conversation; it is told
-    /// of who is there of them.
+    /// Begins to look whom of a conversation it may watch, and watches it from here on: whatever changes
+    /// while that is found out makes the connection look anew.
     ///
     /// # Errors
     /// [`Code::TOO_MANY`] when it watches as many conversations as it may.
-    pub(crate) fn watch(
-        &self,
-        conversation: &ConversationName,
-        members: Members,
-        now_ms: u64,
-    ) -> Result<(), Code> {
-        let Members { seen, unseen } = members;
+    pub(crate) fn look(&self, conversation: &ConversationName) -> Result<Look, Code> {
         let mut state = self.sessions.0.state.lock();
-        if !state.is_live(self.session) {
-            return Ok(());
-        }
         let is_new = state.watches.of(self.session).all(|watched| watched != conversation);
         if is_new && state.watches.of(self.session).count() >= WATCHED_CONVERSATIONS_MAX {
             return Err(Code::TOO_MANY);
         }
+        Ok(self.begin(&mut state, conversation))
+    }
+
+    /// Begins to look anew whom of a conversation it may watch, if it watches that still.
+    pub(crate) fn look_anew(&self, conversation: &ConversationName) -> Option<Look> {
+        let mut state = self.sessions.0.state.lock();
+        let is_watching = state.watches.of(self.session).any(|watched| watched == conversation);
+        is_watching.then(|| self.begin(&mut state, conversation))
+    }
+
+    fn begin(&self, state: &mut State, conversation: &ConversationName) -> Look {
+        let number = if state.is_live(self.session) {
+            state.watches.look(self.session, &self.mailbox, conversation)
+        } else {
+            // One that has ended watches nothing any more.
+            Watches::NO_LOOK
+        };
+        Look { watcher: self.clone(), conversation: conversation.clone(), number }
+    }
+
+    /// Watches these from `now_ms` on, in place of those whom it has watched for the conversation; it is told
+    /// of who is there of them.
+    fn watch(&self, state: &mut State, conversation: &ConversationName, members: Members, now_ms: u64) {
+        let Members { seen, unseen } = members;
         let before = state.watches.users(self.session, conversation);
+        let leaving = state.watches.take_leaving(self.session, conversation);
         state.watches.watch(self.session, &self.mailbox, conversation.clone(), seen.clone());
         for user in seen.difference(&before) {
             if let Some(present) = state.presence.of(user, now_ms) {
                 state.watches.tell(self.session, conversation, user, present, now_ms);
             }
         }
-        for (user, since_ms) in unseen.iter().filter(|(user, _)| before.contains(user)) {
-            // Who is not there has been told as such.
-            if let Some((_, last_seen_ms)) = state.presence.of(user, now_ms) {
-                let gone = (Status::Offline, last_seen_ms.min(*since_ms));
-                state.watches.tell(self.session, conversation, user, gone, now_ms);
+        for (user, since_ms) in &unseen {
+            let present = state.presence.of(user, now_ms);
+            let seen_ms = present.map(|(_, seen_ms)| seen_ms).or_else(|| leaving.get(user).copied());
+            let last_seen_ms = seen_ms.map_or(*since_ms, |seen_ms| seen_ms.min(*since_ms));
+            let due_ms = self.sessions.leaves_ms(last_seen_ms);
+            let is_known = before.contains(user) || leaving.contains_key(user);
+            // As everybody who goes is there for a moment longer, also for who begins to watch in it.
+            let is_to_go = match present {
+                Some((status, _)) if !is_known && due_ms > now_ms => {
+                    let present = (status, last_seen_ms);
+                    state.watches.tell(self.session, conversation, user, present, now_ms);
+                    true
+                }
+                _ => is_known,
+            };
+            if is_to_go {
+                state.watches.leaves(self.session, conversation, user, last_seen_ms, due_ms.max(now_ms));
             }
         }
-        drop(state);
         self.sessions.0.sooner.notify_one();
-        Ok(())
     }
 
     /// Watches a conversation no more.
@@ -157,6 +167,56 @@ impl Watcher {
     pub(crate) fn device(&self) -> Option<DeviceId> {
         let state = self.sessions.0.state.lock();
         state.logins.of_session(self.session).map(|(_, device)| device.clone())
+    }
+}
+
+/// Finds out whom of a conversation a connection may watch. Of several for one conversation the latest
+/// counts, since it alone has seen all that has changed, and none when the client wants to watch it no more
+/// meanwhile. Dropped, as where there is no right to it, the conversation is watched no more.
+#[derive(Debug)]
+pub(crate) struct Look {
+    watcher: Watcher,
+    conversation: ConversationName,
+    number: u64,
+}
+
+impl Look {
+    /// It is found out at `now_ms`, in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// [`Code::TOO_MANY`] when the connection or its user would watch more members than one may.
+    pub(crate) fn found(self, members: Members, now_ms: u64) -> Result<(), Code> {
+        let mut state = self.watcher.sessions.0.state.lock();
+        if !state.watches.is_latest(self.watcher.session, &self.conversation, self.number) {
+            return Ok(());
+        }
+        if self.is_too_much(&state, members.seen.len()) {
+            return Err(Code::TOO_MANY);
+        }
+        self.watcher.watch(&mut state, &self.conversation, members, now_ms);
+        Ok(())
+    }
+
+    /// Whether so many more would be too many.
+    fn is_too_much(&self, state: &State, count: usize) -> bool {
+        let session = self.watcher.session;
+        let of_session = count + state.watches.count_beside(session, &self.conversation);
+        let user = state.logins.of_session(session).map(|(user, _)| user);
+        let devices = user.into_iter().flat_map(|user| state.logins.devices(user));
+        let others = devices.flat_map(|device| device.sessions).filter(|other| *other != session);
+        let of_others: usize = others.map(|other| state.watches.count(other)).sum();
+        of_session > WATCHED_MEMBERS_OF_CONNECTION_MAX || of_session + of_others > WATCHED_MEMBERS_OF_USER_MAX
+    }
+}
+
+impl Drop for Look {
+    fn drop(&mut self) {
+        let Watcher { sessions, session, .. } = &self.watcher;
+        let mut state = sessions.0.state.lock();
+        // No more so once it was found.
+        if state.watches.is_latest(*session, &self.conversation, self.number) {
+            state.watches.unwatch(*session, &self.conversation);
+        }
     }
 }
 

@@ -33,6 +33,15 @@ pub trait Keep: std::fmt::Debug + Send + Sync {
         after: Option<Bytes>,
         limit: usize,
     ) -> Kept<'_, Registers>;
+
+    /// The same of several conversations, from the first one on: of each in their order, with one read. One
+    /// that cannot be read alone has none. The error is a sentence.
+    fn load_each(
+        &self,
+        conversations: Vec<ConversationName>,
+        prefix: &'static [u8],
+        limit: usize,
+    ) -> Kept<'_, Vec<Registers>>;
 }
 
 impl Keep for Engine {
@@ -55,6 +64,17 @@ impl Keep for Engine {
             self.registers_after(conversation, prefix, after, limit).await.map_err(|error| error.to_string())
         })
     }
+
+    fn load_each(
+        &self,
+        conversations: Vec<ConversationName>,
+        prefix: &'static [u8],
+        limit: usize,
+    ) -> Kept<'_, Vec<Registers>> {
+        Box::pin(async move {
+            self.registers_of_each(conversations, prefix, limit).await.map_err(|error| error.to_string())
+        })
+    }
 }
 
 /// Keeps nothing any more, and says so: the store is closed, and whoever is told that something is kept must
@@ -74,6 +94,10 @@ impl Keep for Closed {
     fn load(&self, _: ConversationName, _: &'static [u8], _: Option<Bytes>, _: usize) -> Kept<'_, Registers> {
         Box::pin(async { Err("the server stops".to_owned()) })
     }
+
+    fn load_each(&self, _: Vec<ConversationName>, _: &'static [u8], _: usize) -> Kept<'_, Vec<Registers>> {
+        Box::pin(async { Err("the server stops".to_owned()) })
+    }
 }
 
 /// Keeps nothing: for servers without a store of their own, as tests have.
@@ -91,5 +115,9 @@ impl Keep for Nothing {
 
     fn load(&self, _: ConversationName, _: &'static [u8], _: Option<Bytes>, _: usize) -> Kept<'_, Registers> {
         Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn load_each(&self, of: Vec<ConversationName>, _: &'static [u8], _: usize) -> Kept<'_, Vec<Registers>> {
+        Box::pin(async move { Ok(vec![Vec::new(); of.len()]) })
     }
 }

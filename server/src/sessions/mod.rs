@@ -15,8 +15,10 @@ mod revoked;
 mod state;
 #[cfg(test)]
 mod tests;
+mod visits;
 mod watches;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, RwLock};
@@ -33,11 +35,13 @@ use crate::engine::{Clock, Statuses};
 pub use alive::{Run, runs_in};
 pub(crate) use attendance::Members;
 pub use attendance::{Attendance, Refused, Watcher};
+pub(crate) use expected::{Arrival, Expected};
 use keep::Closed;
 pub use keep::{Keep, Kept, Nothing, Registers};
 pub use mailbox::{Goodbye, Seen, Told};
 pub use revoked::{RevocationPlace, revoked_in};
 use state::State;
+use visits::{Until, Visit};
 
 /// How the devices of a user get along, and what watchers hear.
 #[derive(Debug, Clone)]
@@ -92,6 +96,8 @@ struct Inner {
     sooner: Arc<Notify>,
     /// Rings when a device has come or gone, of which that is to be stored.
     went: Arc<Notify>,
+    /// Rings when the next revocation may be over sooner than it was.
+    revoked: Arc<Notify>,
     /// Held while devices that have gone are stored, so that what is stored of one last is the latest.
     storing: tokio::sync::Mutex<()>,
     keep: RwLock<Arc<dyn Keep>>,
@@ -111,6 +117,7 @@ impl Sessions {
             state: Mutex::new(State::new(&config)),
             sooner: Arc::default(),
             went: Arc::default(),
+            revoked: Arc::default(),
             storing: tokio::sync::Mutex::default(),
             keep: RwLock::new(keep),
             runs: alive::Runs::new(clock.unix_ms()),
@@ -120,6 +127,7 @@ impl Sessions {
         });
         tokio::spawn(state::run(Arc::downgrade(&inner)));
         tokio::spawn(devices::run(Arc::downgrade(&inner)));
+        tokio::spawn(revoked::run(Arc::downgrade(&inner)));
         tokio::spawn(alive::run(Arc::downgrade(&inner)));
         Self(inner)
     }
@@ -132,9 +140,13 @@ impl Sessions {
         for (revoked, in_force) in revoked {
             state.revocations.restore(revoked, in_force.clone());
         }
+        drop(state);
+        self.0.revoked.notify_one();
     }
 
-    /// A connection has shown a good token at `now_ms`, in milliseconds since 1970.
+    /// A connection has shown a good token at `now_ms`, in milliseconds since 1970, and is the one that was
+    /// `expected` if a hook was asked about it. It is so until it is in: under one lock with the sign-in, so
+    /// that no kick comes between the two.
     ///
     /// # Errors
     /// When it may not stay.
@@ -142,10 +154,15 @@ impl Sessions {
         &self,
         identity: &Identity,
         hello: &Hello,
+        expected: Option<&Expected>,
         now_ms: u64,
     ) -> Result<Attendance, Box<Refused>> {
         let (user, device) = (&identity.grant.user, &hello.device);
         let mut state = self.0.state.lock();
+        if let Some(reason) = expected.and_then(|expected| state.comes(expected)) {
+            let goodbye = Goodbye { code: Code::KICKED, reason };
+            return Err(Box::new(Refused { goodbye, attendance: None }));
+        }
         if let Some(reason) = state.revocations.against(bearer(identity, device), now_ms) {
             let goodbye = Goodbye { code: Code::TOKEN_REVOKED, reason: reason.to_string() };
             return Err(Box::new(Refused { goodbye, attendance: None }));
@@ -175,6 +192,11 @@ impl Sessions {
         }
     }
 
+    /// Whether a connection that says this would put out one of the same device.
+    pub(crate) fn replaces(&self, user: &UserId, hello: &Hello) -> bool {
+        self.0.state.lock().logins.replaces(user, &hello.device, hello.generation)
+    }
+
     /// A user's devices that are connected, or lost and expected back; the latest first.
     #[must_use]
     pub fn devices(&self, user: &UserId) -> Vec<Device> {
@@ -184,8 +206,7 @@ impl Sessions {
     /// A user's devices for a [`Reply`](quoth_protocol::reply::Reply): those that are connected, and those
     /// that were before.
     pub async fn session_infos(&self, user: &UserId, now_ms: u64) -> Vec<SessionInfo> {
-        let mut before = self.0.state.lock().gone_of(user);
-        before.extend(self.devices_before(user).await);
+        let mut before = self.devices_before(user).await;
         let state = self.0.state.lock();
         let mut infos: Vec<SessionInfo> = state
             .logins
@@ -211,11 +232,32 @@ impl Sessions {
         infos
     }
 
+    /// The devices of a user that are gone, or were connected at a crash.
     async fn devices_before(&self, user: &UserId) -> Vec<SessionInfo> {
-        devices::load(&*self.0.keep(), &self.0.runs, user).await.unwrap_or_else(|error| {
+        // First, so that none is missed that is stored meanwhile.
+        let known = self.0.state.lock().visits.of(user);
+        let stored = devices::load(&*self.0.keep(), user).await.unwrap_or_else(|error| {
             tracing::warn!(%user, error, "the devices of before cannot be read");
             Vec::new()
-        })
+        });
+        self.merged(known, stored)
+    }
+
+    /// What is known of a user's devices beside what is stored of them.
+    fn merged(&self, known: HashMap<DeviceId, Visit>, stored: Vec<Visit>) -> Vec<SessionInfo> {
+        let stored = stored.into_iter().filter(|visit| !known.contains_key(&visit.device));
+        let stored: Vec<_> = stored
+            .map(|visit| {
+                let last_seen_ms = devices::last_seen_ms(&visit, &self.0.runs);
+                visit.info(last_seen_ms)
+            })
+            .collect();
+        // Of who is there it is known elsewhere.
+        let gone = known.into_values().filter_map(|visit| match visit.until {
+            Until::Gone(gone_ms) => Some(visit.info(gone_ms)),
+            Until::There => None,
+        });
+        stored.into_iter().chain(gone).collect()
     }
 
     /// Puts out a user's devices at `now_ms`, or one of them, with a reason for people. Says how many
@@ -249,6 +291,7 @@ impl Sessions {
             state.revocations.revoke(revoked, extent, reason)?;
             state.eject_revoked(revoked, reason, now_ms)
         };
+        self.0.revoked.notify_one();
         self.0.store(std::slice::from_ref(revoked)).await.map_err(RevokeError::NotStored)?;
         Ok(count)
     }
@@ -289,13 +332,44 @@ impl Sessions {
     /// Whether a user is there, and when a device was last connected, in milliseconds since 1970; 0 when none
     /// ever was.
     pub async fn status(&self, user: &UserId, now_ms: u64) -> (Status, u64) {
-        if let Some(present) = self.0.state.lock().presence.of(user, now_ms) {
-            return present;
+        self.statuses_of(&[user], now_ms).await[0]
+    }
+
+    /// The same of several users, in their order. Of those who are not there the store is asked once.
+    pub async fn statuses_of(&self, users: &[&UserId], now_ms: u64) -> Vec<(Status, u64)> {
+        let (present, known): (Vec<_>, Vec<_>) = {
+            let state = self.0.state.lock();
+            let of = |user: &&UserId| (state.presence.of(user, now_ms), state.visits.of(user));
+            users.iter().map(of).unzip()
+        };
+        let others: Vec<&UserId> = users
+            .iter()
+            .zip(&present)
+            .filter(|(_, present)| present.is_none())
+            .map(|(user, _)| *user)
+            .collect();
+        let mut stored = Vec::new();
+        if !others.is_empty() {
+            stored = devices::load_each(&*self.0.keep(), &others).await.unwrap_or_else(|error| {
+                tracing::warn!(users = others.len(), error, "when users were last there cannot be read");
+                Vec::new()
+            });
         }
-        let mut before = self.0.state.lock().gone_of(user);
-        before.extend(self.devices_before(user).await);
-        let last_seen_ms = before.iter().map(|info| info.last_seen_ms).max().unwrap_or_default();
-        (Status::Offline, last_seen_ms)
+        let mut stored = stored.into_iter();
+        let status = |(present, known): (Option<(Status, u64)>, _)| {
+            present.unwrap_or_else(|| {
+                let before = self.merged(known, stored.next().unwrap_or_default());
+                let last_seen_ms = before.iter().map(|info| info.last_seen_ms).max().unwrap_or_default();
+                (Status::Offline, last_seen_ms)
+            })
+        };
+        present.into_iter().zip(known).map(status).collect()
+    }
+
+    /// When it is told that somebody has gone who was last there at `last_seen_ms`, both in milliseconds
+    /// since 1970.
+    pub(crate) fn leaves_ms(&self, last_seen_ms: u64) -> u64 {
+        last_seen_ms.saturating_add(self.0.config.leave_ms)
     }
 
     /// Whether a user is there, as far as it is known without asking the store.

@@ -1,5 +1,7 @@
 //! Revocations as registers of the conversation `$server`.
 
+use std::sync::{Arc, Weak};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -7,10 +9,34 @@ use quoth_core::revocation::{Extent, InForce, Revoked};
 use quoth_protocol::{ConversationName, DeviceId, UserId};
 use quoth_store::{Register, View};
 
+use super::Inner;
 use super::keep::Keep;
+use super::state::until;
 
 /// What the keys begin with. Behind it: `u`, `d` or `t`, and a 0 in front of each id, since no id has one.
 pub(super) const PREFIX: &[u8] = b"revoked/";
+
+/// Forgets what is over when it is time, for as long as somebody has the sessions. Nothing else waits for it:
+/// it takes as long as the disk takes.
+pub(super) async fn run(sessions: Weak<Inner>) {
+    loop {
+        let Some(inner) = sessions.upgrade() else { return };
+        let over = inner.state.lock().revocations.expire(inner.clock.unix_ms());
+        if !over.is_empty()
+            && let Err(error) = inner.store(&over).await
+        {
+            tracing::warn!(
+                error,
+                "revocations that are over could not be removed from the store; they are without effect"
+            );
+        }
+        let wait = until(inner.state.lock().revocations.due_ms(), inner.clock.unix_ms());
+        // Without a hold on the sessions, so that they can end.
+        let revoked = Arc::clone(&inner.revoked);
+        drop(inner);
+        let _sooner_or_not = tokio::time::timeout(wait, revoked.notified()).await;
+    }
+}
 
 /// What a store's view has of revocations. Blocks.
 ///

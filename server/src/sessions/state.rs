@@ -4,29 +4,22 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use quoth_core::login::{End, Logins, SessionId};
+use quoth_core::login::{Device, End, Logins, SessionId};
 use quoth_core::presence::Presence;
 use quoth_core::revocation::{Bearer, Revocations, Revoked};
 use quoth_core::session::Identity;
-use quoth_protocol::presence::Status;
-use quoth_protocol::reply::SessionInfo;
 use quoth_protocol::{Code, DeviceId, UserId};
 
 use tokio::sync::mpsc;
 
-use super::devices::{Gone, THERE};
-use super::expected::Waiting;
+use super::expected::{Arrivals, Waiting};
 use super::mailbox::{Goodbye, Mailbox};
+use super::visits::{Until, Visit, Visits};
 use super::watches::Watches;
 use super::{Inner, SessionsConfig, bearer};
 
-/// The longest wait, so that a jump of the machine's clock is noticed, and what was revoked for a time is
-/// forgotten.
+/// The longest wait, so that a jump of the machine's clock is noticed.
 const WAIT_MAX: Duration = Duration::from_secs(30);
-
-/// How long devices that have gone gather before they are stored, in milliseconds: of a thousand that lose
-/// their network at once each would be a flush of its own otherwise.
-const GATHER_MS: u64 = 1_000;
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -38,14 +31,12 @@ pub(super) struct State {
     /// Which of them have a token of this id.
     of_token: HashMap<String, HashSet<SessionId>>,
     last_session: u64,
+    /// Those of whom it is not known yet who they are.
+    pub(super) arrivals: Arrivals,
     /// Those that a hook is asked about.
     pub(super) expected: HashMap<SessionId, Waiting>,
     /// Those that have come or gone since that was stored.
-    gone: Gone,
-    /// Those of them that are being stored.
-    storing: Gone,
-    /// When devices that have come or gone are to be stored.
-    store_ms: Option<u64>,
+    pub(super) visits: Visits,
     /// Hears of every user whose status has changed.
     observer: Option<mpsc::UnboundedSender<UserId>>,
 }
@@ -68,10 +59,9 @@ impl State {
             live: HashMap::new(),
             of_token: HashMap::new(),
             last_session: 0,
+            arrivals: Arrivals::default(),
             expected: HashMap::new(),
-            gone: Gone::new(),
-            storing: Gone::new(),
-            store_ms: None,
+            visits: Visits::default(),
             observer: None,
         }
     }
@@ -184,16 +174,7 @@ impl State {
     /// too.
     pub(super) fn came(&mut self, user: &UserId, device: &DeviceId, now_ms: u64) {
         let Some(came) = self.logins.device(user, device) else { return };
-        let info = SessionInfo {
-            device: device.clone(),
-            platform: came.platform,
-            generation: came.generation,
-            status: Status::Offline,
-            connected_ms: came.connected_ms,
-            last_seen_ms: THERE,
-        };
-        self.gone.insert((user.clone(), device.clone()), info);
-        self.store_ms.get_or_insert_with(|| now_ms.saturating_add(GATHER_MS));
+        self.visits.add(user, visit(came, Until::There), now_ms);
     }
 
     pub(super) fn ended(&mut self, session: SessionId, end: End, now_ms: u64) {
@@ -209,50 +190,17 @@ impl State {
         }
         self.presence.go(&user, &device, now_ms);
         let Some(before) = before else { return };
-        let info = SessionInfo {
-            device: device.clone(),
-            platform: before.platform,
-            generation: before.generation,
-            status: Status::Offline,
-            connected_ms: before.connected_ms,
-            last_seen_ms: now_ms,
-        };
-        self.gone.insert((user, device), info);
-        self.store_ms.get_or_insert_with(|| now_ms.saturating_add(GATHER_MS));
+        self.visits.add(&user, visit(before, Until::Gone(now_ms)), now_ms);
     }
 
-    /// When devices that have gone are to be stored, if there are any.
-    pub(super) fn store_ms(&self) -> Option<u64> {
-        self.store_ms
-    }
-
-    /// Gives what is to be stored now. It is known here until [`State::stored`].
-    pub(super) fn begin_to_store(&mut self) -> Gone {
-        self.store_ms = None;
-        self.storing = std::mem::take(&mut self.gone);
-        self.storing.clone()
-    }
-
-    pub(super) fn stored(&mut self) {
-        self.storing = Gone::new();
-    }
-
-    /// Devices of a user that have gone and are not stored yet.
-    pub(super) fn gone_of(&self, user: &UserId) -> Vec<SessionInfo> {
-        let all = self.gone.iter().chain(&self.storing);
-        let of_user = all.filter(|((of, _), info)| of == user && info.last_seen_ms != THERE);
-        of_user.map(|(_, info)| info.clone()).collect()
-    }
-
-    /// Does what is due; gives what is to be forgotten of the revocations.
-    fn expire(&mut self, now_ms: u64) -> Vec<Revoked> {
+    /// Does what is due.
+    fn expire(&mut self, now_ms: u64) {
         self.logins.expire(now_ms);
         for change in self.presence.expire(now_ms) {
             self.watches.change(&change, now_ms);
             self.status_changed(&change.user);
         }
         self.watches.hand_over(now_ms);
-        self.revocations.expire(now_ms)
     }
 
     /// How long nothing is due.
@@ -261,6 +209,10 @@ impl State {
         let due_ms = due_ms.into_iter().flatten().min();
         until(due_ms, now_ms)
     }
+}
+
+fn visit(Device { device, platform, generation, connected_ms, sessions: _ }: Device, until: Until) -> Visit {
+    Visit { device, platform, generation, connected_ms, until }
 }
 
 /// How long it is to a time, and not longer than [`WAIT_MAX`].
@@ -274,24 +226,11 @@ pub(super) async fn run(sessions: Weak<Inner>) {
     loop {
         let Some(inner) = sessions.upgrade() else { return };
         let now_ms = inner.clock.unix_ms();
-        let over = inner.state.lock().expire(now_ms);
-        forget(&inner, over).await;
+        inner.state.lock().expire(now_ms);
         let wait = inner.state.lock().wait(inner.clock.unix_ms());
         // Without a hold on the sessions, so that they can end.
         let sooner = Arc::clone(&inner.sooner);
         drop(inner);
         let _sooner_or_not = tokio::time::timeout(wait, sooner.notified()).await;
-    }
-}
-
-async fn forget(inner: &Inner, over: Vec<Revoked>) {
-    if over.is_empty() {
-        return;
-    }
-    if let Err(error) = inner.store(&over).await {
-        tracing::warn!(
-            error,
-            "revocations that are over could not be removed from the store; they are without effect"
-        );
     }
 }

@@ -1,6 +1,8 @@
 //! Connections come and go, against a store in memory.
 
-use std::collections::{BTreeMap, HashSet};
+mod stores;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -19,7 +21,7 @@ use quoth_store::Register;
 use super::attendance::Members;
 use super::keep::{Kept, Registers};
 use super::revoked::{PREFIX, decode};
-use super::{Attendance, Keep, RevokeError, Sessions, SessionsConfig, Told, alive, devices};
+use super::{Attendance, Expected, Keep, RevokeError, Sessions, SessionsConfig, Told, alive, devices};
 use crate::engine::Clock;
 
 const EVER: Extent = Extent { issued_before_ms: u64::MAX, over_ms: u64::MAX };
@@ -60,6 +62,21 @@ impl Keep for Memory {
         let found = found.take(limit).map(|((_, key), value)| (key.clone(), value.clone())).collect();
         Box::pin(async { Ok(found) })
     }
+
+    fn load_each(
+        &self,
+        of: Vec<ConversationName>,
+        prefix: &'static [u8],
+        limit: usize,
+    ) -> Kept<'_, Vec<Registers>> {
+        Box::pin(async move {
+            let mut found = Vec::new();
+            for of in of {
+                found.push(self.load(of, prefix, None, limit).await?);
+            }
+            Ok(found)
+        })
+    }
 }
 
 /// A memory whose first call is slow.
@@ -93,6 +110,15 @@ impl Keep for SlowAtFirst {
         limit: usize,
     ) -> Kept<'_, Registers> {
         self.memory.load(of, prefix, after, limit)
+    }
+
+    fn load_each(
+        &self,
+        of: Vec<ConversationName>,
+        prefix: &'static [u8],
+        limit: usize,
+    ) -> Kept<'_, Vec<Registers>> {
+        self.memory.load_each(of, prefix, limit)
     }
 }
 
@@ -166,7 +192,7 @@ fn hello(on: &str, generation: u64) -> Hello {
 
 fn come(world: &World, id: &str, on: &str, token_id: Option<&str>) -> Result<Attendance, Code> {
     let now_ms = world.clock.unix_ms();
-    let came = world.sessions.sign_in(&identity(id, token_id, 100), &hello(on, 0), now_ms);
+    let came = world.sessions.sign_in(&identity(id, token_id, 100), &hello(on, 0), None, now_ms);
     came.map_err(|refused| refused.goodbye.code)
 }
 
@@ -244,6 +270,20 @@ async fn a_revoked_token_is_no_new_one() {
 }
 
 #[tokio::test]
+async fn what_is_revoked_no_more_is_not_listed() {
+    let world = world(SessionsConfig::default());
+    for (id, over_ms) in [("short", 1_000), ("long", 2_000)] {
+        let extent = Extent { over_ms, ..EVER };
+        world.sessions.revoke(&Revoked::Token { id: id.to_owned() }, extent, "lost", 0).await.unwrap();
+    }
+    for (now_ms, expected) in [(999, 2), (1_000, 1), (2_000, 0)] {
+        let (listed, next) = world.sessions.revocations(None, 9, now_ms).await.unwrap();
+        assert_eq!((listed.len(), next), (expected, None), "{now_ms}");
+        assert!(listed.iter().all(|(_, in_force)| &*in_force.reason == "lost"));
+    }
+}
+
+#[tokio::test]
 async fn where_tokens_are_short_a_revocation_is_kept_no_longer_than_they_live() {
     let world = world(SessionsConfig { token_lifetime_max_ms: Some(1_000), ..SessionsConfig::default() });
     let revoked = Revoked::User { user: user("alice"), device: None };
@@ -253,7 +293,7 @@ async fn where_tokens_are_short_a_revocation_is_kept_no_longer_than_they_live() 
     let over_ms = 500 + 1_000 + 30_000;
     assert!(come(&world, "alice", "phone", None).is_err());
     world.clock.0.store(over_ms, Ordering::Relaxed);
-    world.sessions.0.sooner.notify_one();
+    world.sessions.0.revoked.notify_one();
     until(|| world.sessions.counts().revocations == 0 && world.memory.0.lock().is_empty()).await;
     assert!(come(&world, "alice", "phone", None).is_ok());
 }
@@ -294,75 +334,7 @@ async fn what_waits_to_be_stored_is_stored_by_itself() {
     world.clock.0.store(2_000, Ordering::Relaxed);
     world.sessions.0.went.notify_one();
     until(|| !world.memory.0.lock().is_empty()).await;
-    until(|| world.sessions.0.state.lock().gone_of(&user("alice")).is_empty()).await;
-}
-
-/// A store that answers nothing before it is told to, and counts its writes.
-#[derive(Debug, Default)]
-struct Slow {
-    memory: Memory,
-    loads: AtomicU64,
-    writes: AtomicU64,
-    goes_on: tokio::sync::Notify,
-}
-
-impl Keep for Slow {
-    fn keep(&self, of: ConversationName, registers: Vec<Register>) -> Kept<'_, ()> {
-        self.keep_all(vec![(of, registers)])
-    }
-
-    fn keep_all(&self, notes: Vec<(ConversationName, Vec<Register>)>) -> Kept<'_, ()> {
-        self.writes.fetch_add(1, Ordering::Relaxed);
-        self.memory.keep_all(notes)
-    }
-
-    fn load(
-        &self,
-        of: ConversationName,
-        prefix: &'static [u8],
-        after: Option<Bytes>,
-        limit: usize,
-    ) -> Kept<'_, Registers> {
-        self.loads.fetch_add(1, Ordering::Relaxed);
-        Box::pin(async move {
-            self.goes_on.notified().await;
-            self.memory.load(of, prefix, after, limit).await
-        })
-    }
-}
-
-#[tokio::test]
-async fn a_slow_store_holds_nothing_up_and_is_written_to_once() {
-    const USERS: u64 = 20;
-    let (slow, clock) = (Arc::<Slow>::default(), Arc::new(SetClock(1.into())));
-    let sessions =
-        Sessions::start(SessionsConfig::default(), Arc::clone(&slow) as _, Arc::clone(&clock) as _);
-    let mut observed = sessions.observe();
-    let come = |n: u64| sessions.sign_in(&identity(&format!("user {n}"), None, 0), &hello("phone", 0), 0);
-    let live: Vec<_> = (0..USERS).map(|n| come(n).unwrap()).collect();
-    drop(live);
-    clock.0.store(2_000, Ordering::Relaxed);
-    sessions.0.went.notify_one();
-    until(|| slow.loads.load(Ordering::Relaxed) == USERS).await;
-    // The store has not answered, and users who do not come back are offline all the same.
-    clock.0.store(9_000, Ordering::Relaxed);
-    sessions.0.sooner.notify_one();
-    let told = async {
-        for _ in 0..2 * USERS {
-            observed.recv().await.expect("who has come and gone");
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), told).await.expect("it does not wait for the store");
-    assert_eq!(sessions.0.state.lock().gone_of(&user("user 7")).len(), 1, "it is known meanwhile");
-    let goes_on = async {
-        while slow.writes.load(Ordering::Relaxed) == 0 {
-            slow.goes_on.notify_waiters();
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), goes_on).await.expect("it stores");
-    assert_eq!(slow.writes.load(Ordering::Relaxed), 1);
-    assert_eq!(slow.memory.0.lock().len(), 20);
+    until(|| world.sessions.0.state.lock().visits.of(&user("alice")).is_empty()).await;
 }
 
 #[tokio::test]
@@ -374,16 +346,90 @@ async fn what_is_watched_is_looked_at_anew_when_it_may_have_changed() {
         Some(Told::Review(of)) => of.contains(&room),
         _ => false,
     };
-    assert_eq!(watcher.begin(&room, 0), Ok(true));
+    let look = watcher.look(&room).unwrap();
     assert!(!reviewed());
     // While it is found out who its members are, one leaves.
     world.sessions.statuses().members_changed(&room);
-    watcher.watch(&room, Members::default(), 0).unwrap();
+    look.found(Members::default(), 0).unwrap();
     until(reviewed).await;
-    assert_eq!(watcher.begin(&room, 0), Ok(false));
     world.clock.0.store(5_000, Ordering::Relaxed);
     attendance.refresh(&identity("alice", Some("second"), 0), 5_000).unwrap();
     until(reviewed).await;
+}
+
+/// Looks wait for the disk, each as long as it takes.
+#[tokio::test]
+async fn of_several_looks_the_latest_to_begin_counts() {
+    let world = world(SessionsConfig::default());
+    let attendance = come(&world, "alice", "phone", None).unwrap();
+    let session = world.sessions.devices(&user("alice"))[0].sessions[0];
+    let (watcher, room) = (attendance.watcher(), ConversationName::new("room").unwrap());
+    let of = |ids: &[&str]| Members { seen: ids.iter().map(|id| user(id)).collect(), ..Members::default() };
+    let watched = || world.sessions.0.state.lock().watches.users(session, &room);
+    let is_watching = || watcher.look_anew(&room).is_some();
+    let (first, second) = (watcher.look(&room).unwrap(), watcher.look(&room).unwrap());
+    second.found(of(&["bob"]), 0).unwrap();
+    first.found(of(&["bob", "eve"]), 0).unwrap();
+    assert_eq!(watched(), HashSet::from([user("bob")]), "eve was removed between the two");
+    let (first, second) = (watcher.look_anew(&room).unwrap(), watcher.look_anew(&room).unwrap());
+    first.found(of(&["bob", "eve"]), 0).unwrap();
+    assert_eq!(watched(), HashSet::from([user("bob")]), "the later one is to come");
+    second.found(of(&[]), 0).unwrap();
+    assert_eq!(watched(), HashSet::new());
+    // What the client wants to watch no more is watched no more.
+    let look = watcher.look_anew(&room).unwrap();
+    watcher.unwatch(&room);
+    look.found(of(&["bob"]), 0).unwrap();
+    assert!(watched().is_empty() && !is_watching());
+    // Nor is what there is no right to, unless a later look finds one.
+    let (first, second) = (watcher.look(&room).unwrap(), watcher.look(&room).unwrap());
+    drop(first);
+    second.found(of(&["bob"]), 0).unwrap();
+    assert_eq!(watched(), HashSet::from([user("bob")]));
+    drop(watcher.look(&room).unwrap());
+    assert!(watched().is_empty() && !is_watching());
+}
+
+#[tokio::test]
+async fn who_wants_nothing_of_a_watcher_is_told_as_gone_when_anybody_would_be() {
+    let world = world(SessionsConfig::default());
+    let [phone, laptop] = ["phone", "laptop"].map(|on| come(&world, "alice", on, None).unwrap());
+    let _bob = come(&world, "bob", "phone", None).unwrap();
+    let room = ConversationName::new("room").unwrap();
+    let seen = || Members { seen: HashSet::from([user("bob")]), ..Members::default() };
+    let unseen = || Members { unseen: HashMap::from([(user("bob"), 10_000)]), ..Members::default() };
+    let told = |attendance: &Attendance, now_ms: u64| {
+        world.sessions.0.state.lock().watches.hand_over(now_ms);
+        let mut all = Vec::new();
+        while let Some(told) = attendance.mailbox.take(true) {
+            if let Told::Presence(seen) = told {
+                all.extend(seen.into_iter().map(|seen| (seen.user, seen.status, seen.last_seen_ms)));
+            }
+        }
+        all
+    };
+    let bob = |status: Status, last_seen_ms: u64| vec![(user("bob"), status, last_seen_ms)];
+    let watch = |attendance: &Attendance, members: Members, now_ms: u64| {
+        attendance.watcher().look(&room).unwrap().found(members, now_ms).unwrap();
+    };
+    watch(&phone, seen(), 9_000);
+    assert_eq!(told(&phone, 9_000), bob(Status::Online, 9_000));
+    // The block is of 10,000, and known a moment later; who has lost the network then is told as gone at
+    // 15,000.
+    watch(&phone, unseen(), 10_200);
+    assert!(told(&phone, 11_000).is_empty());
+    watch(&phone, unseen(), 12_000);
+    watch(&laptop, unseen(), 12_000);
+    assert_eq!(told(&laptop, 12_000), bob(Status::Online, 10_000), "also for who has not watched before");
+    assert!(told(&phone, 14_999).is_empty() && told(&laptop, 14_999).is_empty());
+    assert_eq!(told(&phone, 15_000), bob(Status::Offline, 10_000));
+    assert_eq!(told(&laptop, 15_000), bob(Status::Offline, 10_000));
+    // Who is let in again in between has never gone.
+    watch(&phone, seen(), 16_000);
+    assert_eq!(told(&phone, 16_000), bob(Status::Online, 16_000));
+    watch(&phone, Members { unseen: HashMap::from([(user("bob"), 17_000)]), ..Members::default() }, 17_000);
+    watch(&phone, seen(), 18_000);
+    assert_eq!(told(&phone, 30_000), bob(Status::Online, 18_000));
 }
 
 #[tokio::test]
@@ -394,11 +440,12 @@ async fn the_loser_is_told_and_counts_are_right() {
     assert_eq!((told(&phone), told(&laptop)), (Some(Code::KICKED), None));
     drop(phone);
     assert_eq!(come(&world, "alice", "phone", None).err(), Some(Code::KICKED), "it may not have heard it");
-    let mut refused = world.sessions.sign_in(&identity("alice", None, 0), &hello("phone", 0), 0).unwrap_err();
+    let mut refused =
+        world.sessions.sign_in(&identity("alice", None, 0), &hello("phone", 0), None, 0).unwrap_err();
     let mut heard = refused.attendance.take().unwrap();
     heard.is_wanted();
     drop(heard);
-    let again = world.sessions.sign_in(&identity("alice", None, 0), &hello("laptop", 0), 0).unwrap();
+    let again = world.sessions.sign_in(&identity("alice", None, 0), &hello("laptop", 0), None, 0).unwrap();
     assert_eq!((told(&laptop), told(&again)), (Some(Code::REPLACED), None));
     drop(laptop);
     let counts = world.sessions.counts();
@@ -443,21 +490,59 @@ async fn nobody_is_told_that_something_is_stored_once_the_store_is_closed() {
 async fn who_is_kicked_while_a_hook_is_asked_does_not_come_in() {
     let world = world(SessionsConfig::default());
     let sessions = &world.sessions;
-    let expect = |id: &str, on: &str| sessions.expect(&user(id), &device(on));
+    let expect = |id: &str, on: &str| sessions.arrives(&device(on)).expect(&user(id));
+    // What the hook has said to it has no part in this: until the sign-in itself it may be kicked.
+    let come = |expected: &Expected, id: &str, on: &str| {
+        let came = sessions.sign_in(&identity(id, None, 0), &hello(on, 0), Some(expected), 0);
+        came.map_err(|refused| (refused.goodbye.code, refused.goodbye.reason))
+    };
     let [phone, laptop, other] =
         [expect("alice", "phone"), expect("alice", "laptop"), expect("bob", "phone")];
     assert_eq!(sessions.kick(&user("alice"), Some(&device("phone")), "lost", 1), 1);
     assert_eq!(sessions.kick(&user("alice"), Some(&device("phone")), "again", 2), 0);
-    let kicked = phone.come().unwrap_err();
-    assert_eq!((kicked.code, kicked.reason.as_str()), (Code::KICKED, "lost"));
-    laptop.come().unwrap();
-    other.come().unwrap();
-    expect("alice", "phone").come().unwrap();
+    assert_eq!(come(&phone, "alice", "phone").unwrap_err(), (Code::KICKED, "lost".to_owned()));
+    let signed_in = [come(&laptop, "alice", "laptop").unwrap(), come(&other, "bob", "phone").unwrap()];
+    assert_eq!(sessions.kick(&user("alice"), None, "", 3), 1, "who has come is counted once");
+    assert_eq!((told(&signed_in[0]), told(&signed_in[1])), (Some(Code::KICKED), None));
+    drop(expect("alice", "phone"));
+    drop(signed_in);
+    assert_eq!(sessions.kick(&user("alice"), None, "", 4), 0, "who has gone is not expected any more");
+    // A question of behind the kick is another one.
+    come(&expect("alice", "phone"), "alice", "phone").unwrap();
+}
+
+/// Its token may have to wait for a key.
+#[tokio::test]
+async fn who_is_kicked_before_it_is_known_who_comes_does_not_come_in() {
+    let world = world(SessionsConfig::default());
+    let sessions = &world.sessions;
+    let come = |expected: &Expected, id: &str, on: &str| {
+        let came = sessions.sign_in(&identity(id, None, 0), &hello(on, 0), Some(expected), 0);
+        came.map_err(|refused| (refused.goodbye.code, refused.goodbye.reason))
+    };
+    let arrives = |on: &str| sessions.arrives(&device(on));
+    let kicked = |reason: &str| Some((Code::KICKED, reason.to_owned()));
+    let [phone, laptop, other, first] = ["phone", "laptop", "phone", "phone"].map(arrives);
     assert_eq!(
-        sessions.kick(&user("alice"), None, "", 3),
+        sessions.kick(&user("alice"), Some(&device("phone")), "lost", 1),
         0,
-        "who has come or gone is not expected any more"
+        "nobody knows whose they are"
     );
+    let behind = arrives("phone");
+    assert_eq!(come(&phone.expect(&user("alice")), "alice", "phone").err(), kicked("lost"));
+    assert!(come(&laptop.expect(&user("alice")), "alice", "laptop").is_ok());
+    assert!(come(&other.expect(&user("bob")), "bob", "phone").is_ok());
+    let expected = behind.expect(&user("alice"));
+    assert_eq!(sessions.kick(&user("alice"), None, "all", 2), 1, "it is known of one");
+    assert_eq!(come(&expected, "alice", "phone").err(), kicked("all"));
+    assert_eq!(
+        come(&first.expect(&user("alice")), "alice", "phone").err(),
+        kicked("all"),
+        "the latest reason"
+    );
+    assert!(come(&arrives("phone").expect(&user("alice")), "alice", "phone").is_ok());
+    // What concerns nobody any more is forgotten.
+    assert!(format!("{:?}", sessions.0.state.lock().arrivals).contains("kicks: {}"));
 }
 
 #[tokio::test]

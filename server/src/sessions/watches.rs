@@ -20,6 +20,8 @@ pub(super) struct Watches {
     watchers: HashMap<UserId, HashSet<SessionId>>,
     watching: HashMap<ConversationName, HashSet<SessionId>>,
     due: BTreeSet<(u64, SessionId)>,
+    /// Grows with each look.
+    last_look: u64,
 }
 
 #[derive(Debug)]
@@ -27,16 +29,61 @@ struct OfSession {
     mailbox: Arc<Mailbox>,
     conversations: HashMap<ConversationName, HashSet<UserId>>,
     pending: BTreeMap<(ConversationName, UserId), (Status, u64)>,
+    /// Those who want nothing of its user and are not told as gone yet: when they are, and when they were
+    /// last there.
+    leaving: BTreeMap<(ConversationName, UserId), (u64, u64)>,
     /// Conversations of which it is to be looked anew who is to be watched, and those of which that is under
     /// way: nothing of these is told until it is known.
     reviews: BTreeSet<ConversationName>,
     under_review: BTreeSet<ConversationName>,
+    /// The latest look that is under way of each conversation. The next review of it comes when that is over:
+    /// each waits for the disk.
+    looks: HashMap<ConversationName, u64>,
     /// When changes may be handed over again.
     next_ms: u64,
 }
 
 impl Watches {
-    /// A connection watches these users, in place of those whom it has watched for the conversation.
+    /// The number of no look.
+    pub(super) const NO_LOOK: u64 = 0;
+
+    /// A connection begins to look whom of a conversation it may watch; gives the number of the look.
+    pub(super) fn look(
+        &mut self,
+        session: SessionId,
+        mailbox: &Arc<Mailbox>,
+        conversation: &ConversationName,
+    ) -> u64 {
+        self.last_look += 1;
+        let number = self.last_look;
+        self.watching.entry(conversation.clone()).or_default().insert(session);
+        let of_session = self.of_session(session, mailbox);
+        of_session.conversations.entry(conversation.clone()).or_default();
+        of_session.looks.insert(conversation.clone(), number);
+        number
+    }
+
+    /// Whether a look is under way, and the latest one of its conversation.
+    pub(super) fn is_latest(&self, session: SessionId, conversation: &ConversationName, look: u64) -> bool {
+        let of_session = self.sessions.get(&session);
+        of_session.and_then(|of_session| of_session.looks.get(conversation)) == Some(&look)
+    }
+
+    fn of_session(&mut self, session: SessionId, mailbox: &Arc<Mailbox>) -> &mut OfSession {
+        self.sessions.entry(session).or_insert_with(|| OfSession {
+            mailbox: Arc::clone(mailbox),
+            conversations: HashMap::new(),
+            pending: BTreeMap::new(),
+            leaving: BTreeMap::new(),
+            reviews: BTreeSet::new(),
+            under_review: BTreeSet::new(),
+            looks: HashMap::new(),
+            next_ms: 0,
+        })
+    }
+
+    /// A connection watches these users, in place of those whom it has watched for the conversation. With
+    /// that a look at it is over.
     pub(super) fn watch(
         &mut self,
         session: SessionId,
@@ -48,29 +95,26 @@ impl Watches {
         for user in &users {
             self.watchers.entry(user.clone()).or_default().insert(session);
         }
-        let of_session = self.sessions.entry(session).or_insert_with(|| OfSession {
-            mailbox: Arc::clone(mailbox),
-            conversations: HashMap::new(),
-            pending: BTreeMap::new(),
-            reviews: BTreeSet::new(),
-            under_review: BTreeSet::new(),
-            next_ms: 0,
-        });
+        let of_session = self.of_session(session, mailbox);
+        of_session.looks.remove(&conversation);
         let before = of_session.conversations.insert(conversation.clone(), users).unwrap_or_default();
         // What has not been told of those who are watched still is told still.
         let users = &of_session.conversations[&conversation];
         of_session.pending.retain(|(of, user), _| *of != conversation || users.contains(user));
-        if !of_session.pending.is_empty() {
-            self.due.insert((of_session.next_ms, session));
-        }
+        let due = (of_session.next_ms, session);
+        let is_due = !of_session.pending.is_empty() || !of_session.reviews.is_empty();
         // One that has been asked for since these were found is still to come.
         if !of_session.reviews.contains(&conversation) {
             of_session.under_review.remove(&conversation);
         }
         let conversations = &of_session.conversations;
         let is_watched = |user: &UserId| conversations.values().any(|users| users.contains(user));
-        for user in before.iter().filter(|user| !is_watched(user)) {
+        let forgotten: Vec<UserId> = before.into_iter().filter(|user| !is_watched(user)).collect();
+        for user in &forgotten {
             forget(&mut self.watchers, user, session);
+        }
+        if is_due {
+            self.due.insert(due);
         }
     }
 
@@ -86,6 +130,35 @@ impl Watches {
         let Some(of_session) = self.sessions.get_mut(&session) else { return };
         of_session.pending.insert((conversation.clone(), user.clone()), (status, last_seen_ms));
         self.due.insert((of_session.next_ms.max(now_ms), session));
+    }
+
+    /// Somebody who is no longer watched is to be told to a connection as gone, at `due_ms` and not before.
+    pub(super) fn leaves(
+        &mut self,
+        session: SessionId,
+        conversation: &ConversationName,
+        user: &UserId,
+        last_seen_ms: u64,
+        due_ms: u64,
+    ) {
+        let Some(of_session) = self.sessions.get_mut(&session) else { return };
+        of_session.leaving.insert((conversation.clone(), user.clone()), (due_ms, last_seen_ms));
+        self.due.insert((of_session.next_ms.max(due_ms), session));
+    }
+
+    /// Who of a conversation is to be told to a connection as gone and is not yet, and when they were last
+    /// there; from here on nobody is to be any more.
+    pub(super) fn take_leaving(
+        &mut self,
+        session: SessionId,
+        conversation: &ConversationName,
+    ) -> HashMap<UserId, u64> {
+        let Some(of_session) = self.sessions.get_mut(&session) else { return HashMap::new() };
+        let (taken, others) = std::mem::take(&mut of_session.leaving)
+            .into_iter()
+            .partition::<BTreeMap<_, _>, _>(|((of, _), _)| of == conversation);
+        of_session.leaving = others;
+        taken.into_iter().map(|((_, user), (_, last_seen_ms))| (user, last_seen_ms)).collect()
     }
 
     /// Whoever watches a conversation is to look anew who its members are.
@@ -123,14 +196,29 @@ impl Watches {
             .unwrap_or_default()
     }
 
+    /// How many a connection watches for all of its conversations together.
+    pub(super) fn count(&self, session: SessionId) -> usize {
+        let of_session = self.sessions.get(&session);
+        of_session.map_or(0, |of_session| of_session.conversations.values().map(HashSet::len).sum())
+    }
+
+    /// The same but for one conversation.
+    pub(super) fn count_beside(&self, session: SessionId, conversation: &ConversationName) -> usize {
+        let of_session = self.sessions.get(&session);
+        let of_conversation = of_session.and_then(|of_session| of_session.conversations.get(conversation));
+        self.count(session) - of_conversation.map_or(0, HashSet::len)
+    }
+
     /// A connection watches a conversation no more.
     pub(super) fn unwatch(&mut self, session: SessionId, conversation: &ConversationName) {
         let Some(of_session) = self.sessions.get_mut(&session) else { return };
         let Some(users) = of_session.conversations.remove(conversation) else { return };
         forget(&mut self.watching, conversation, session);
         of_session.pending.retain(|(of, _), _| of != conversation);
+        of_session.leaving.retain(|(of, _), _| of != conversation);
         of_session.reviews.remove(conversation);
         of_session.under_review.remove(conversation);
+        of_session.looks.remove(conversation);
         let conversations = &of_session.conversations;
         let is_watched = |user: &UserId| conversations.values().any(|users| users.contains(user));
         for user in users.iter().filter(|user| !is_watched(user)) {
@@ -174,7 +262,15 @@ impl Watches {
         while self.due_ms().is_some_and(|due_ms| due_ms <= now_ms) {
             let Some((_, session)) = self.due.pop_first() else { return };
             let Some(of_session) = self.sessions.get_mut(&session) else { continue };
-            let reviews = std::mem::take(&mut of_session.reviews);
+            if of_session.next_ms > now_ms {
+                self.due.insert((of_session.next_ms, session));
+                continue;
+            }
+            let (waiting, reviews) = std::mem::take(&mut of_session.reviews)
+                .into_iter()
+                .partition::<BTreeSet<_>, _>(|of| of_session.looks.contains_key(of));
+            of_session.reviews = waiting;
+            of_session.goes(now_ms);
             let (held, pending) = std::mem::take(&mut of_session.pending)
                 .into_iter()
                 .partition::<BTreeMap<_, _>, _>(|((of, _), _)| of_session.under_review.contains(of));
@@ -194,6 +290,19 @@ impl Watches {
     }
 }
 
+impl OfSession {
+    /// Those who are to be told as gone at `now_ms` are told with all else, but for what waits for a review.
+    fn goes(&mut self, now_ms: u64) {
+        let under_review = &self.under_review;
+        let (gone, leaving) = std::mem::take(&mut self.leaving).into_iter().partition::<BTreeMap<_, _>, _>(
+            |((of, _), (due_ms, _))| *due_ms <= now_ms && !under_review.contains(of),
+        );
+        self.leaving = leaving;
+        let gone = gone.into_iter().map(|(of, (_, last_seen_ms))| (of, (Status::Offline, last_seen_ms)));
+        self.pending.extend(gone);
+    }
+}
+
 fn forget<K: Eq + Hash>(watchers: &mut HashMap<K, HashSet<SessionId>>, of: &K, session: SessionId) {
     if let Some(sessions) = watchers.get_mut(of) {
         sessions.remove(&session);
@@ -205,7 +314,7 @@ fn forget<K: Eq + Hash>(watchers: &mut HashMap<K, HashSet<SessionId>>, of: &K, s
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
+    use std::collections::{HashMap, HashSet};
     use std::sync::Arc;
 
     use quoth_core::login::SessionId;
@@ -266,6 +375,36 @@ mod tests {
         assert!(mailbox.take(true).is_none() && watches.watchers.is_empty() && watches.sessions.is_empty());
     }
 
+    #[tokio::test]
+    async fn who_leaves_is_told_as_gone_when_the_time_has_come() {
+        let (mut watches, mailbox) = (Watches::default(), Arc::<Mailbox>::default());
+        let session = SessionId(1);
+        watches.watch(session, &mailbox, name("a"), users(&["eve"]));
+        watches.change(&change("eve", Status::Online, 9), 9);
+        watches.hand_over(9);
+        assert_eq!(told(&mailbox).await.len(), 1);
+        watches.leaves(session, &name("a"), &user("bob"), 5, 20);
+        watches.change(&change("bob", Status::Away, 10), 10);
+        watches.hand_over(9 + PRESENCE_INTERVAL_MS - 1);
+        assert!(mailbox.take(true).is_none(), "not sooner than anything else");
+        // While it is found out anew who is watched, it waits as all else does.
+        watches.review(&name("a"), 10);
+        watches.hand_over(9 + PRESENCE_INTERVAL_MS);
+        assert!(matches!(mailbox.take(true), Some(Told::Review(_))) && mailbox.take(true).is_none());
+        watches.watch(session, &mailbox, name("a"), users(&["eve"]));
+        assert!(watches.take_leaving(session, &name("b")).is_empty());
+        assert_eq!(watches.take_leaving(session, &name("a")), HashMap::from([(user("bob"), 5)]));
+        watches.leaves(session, &name("a"), &user("bob"), 5, 3_000);
+        watches.hand_over(2_999);
+        assert!(mailbox.take(true).is_none());
+        watches.hand_over(3_000);
+        assert_eq!(told(&mailbox).await, [("a".to_owned(), "bob".to_owned(), Status::Offline)]);
+        watches.leaves(session, &name("a"), &user("bob"), 5, 5_000);
+        watches.unwatch(session, &name("a"));
+        watches.hand_over(u64::MAX);
+        assert!(mailbox.take(true).is_none());
+    }
+
     #[test]
     fn who_is_watched_for_two_conversations_is_watched_for_the_other_one() {
         let (mut watches, mailbox) = (Watches::default(), Arc::<Mailbox>::default());
@@ -277,6 +416,28 @@ mod tests {
         assert!(mailbox.take(true).is_some());
         watches.watch(SessionId(1), &mailbox, name("b"), HashSet::new());
         assert!(watches.watchers.is_empty() && watches.of(SessionId(1)).count() == 1);
+    }
+
+    #[test]
+    fn of_two_looks_the_later_one_counts_and_reviews_wait_for_it() {
+        let (mut watches, mailbox) = (Watches::default(), Arc::<Mailbox>::default());
+        let session = SessionId(1);
+        let first = watches.look(session, &mailbox, &name("a"));
+        watches.review(&name("a"), 1);
+        watches.hand_over(1);
+        assert!(mailbox.take(true).is_none(), "one is under way");
+        let second = watches.look(session, &mailbox, &name("a"));
+        let is_latest = |watches: &Watches, look| watches.is_latest(session, &name("a"), look);
+        assert!(!is_latest(&watches, first) && is_latest(&watches, second));
+        watches.watch(session, &mailbox, name("a"), users(&["bob"]));
+        assert!(!is_latest(&watches, second), "it is over");
+        watches.hand_over(1);
+        assert!(matches!(mailbox.take(true), Some(Told::Review(_))), "it has waited");
+        let third = watches.look(session, &mailbox, &name("a"));
+        watches.unwatch(session, &name("a"));
+        assert!(!is_latest(&watches, third) && watches.sessions.is_empty() && watches.watchers.is_empty());
+        let fourth = watches.look(session, &mailbox, &name("a"));
+        assert!(!is_latest(&watches, third) && is_latest(&watches, fourth), "it is another one");
     }
 
     #[test]

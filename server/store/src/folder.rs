@@ -12,7 +12,7 @@ use crate::durable::{create_durable_dir, sync_all, sync_dir};
 use crate::store::OpenError;
 
 /// Version of the folder's layout.
-const FORMAT: u32 = 10;
+const FORMAT: u32 = 12;
 
 pub(crate) const FORMAT_FILE: &str = "format";
 const NEW_FORMAT_FILE: &str = "format.new";
@@ -64,13 +64,16 @@ pub(crate) struct Folder {
 impl Folder {
     /// Takes a folder over; an empty or missing one becomes a data folder.
     pub(crate) fn take(dir: &Path) -> Result<Self, OpenError> {
-        let known = id_of(dir)?;
+        // Nothing is written into a folder of another kind.
+        id_of(dir)?;
         create_durable_dir(dir).map_err(OpenError::io("create", dir))?;
-        let id = match known {
+        // Of two that make it at once, one makes it, and the other one looks at what that has made.
+        let lock = lock(dir)?;
+        let id = match id_of(dir)? {
             Some(id) => id,
             None => renew(dir)?,
         };
-        Ok(Self { dir: dir.to_owned(), id, _lock: lock(dir)? })
+        Ok(Self { dir: dir.to_owned(), id, _lock: lock })
     }
 
     /// Takes a folder over that must be a data folder already.
@@ -229,6 +232,17 @@ mod tests {
                 id_of(dir.path()).expect_err(&format!("bit {bit} of byte {at}"));
             }
         }
+    }
+
+    #[test]
+    fn a_folder_that_another_process_makes_gets_its_id_from_that_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let of_another = lock(dir.path()).unwrap();
+        assert!(matches!(Folder::take(dir.path()), Err(OpenError::Locked { .. })));
+        assert_eq!(id_of(dir.path()).unwrap(), None, "nothing was written");
+        let id = renew(dir.path()).unwrap();
+        drop(of_another);
+        assert_eq!(Folder::take(dir.path()).unwrap().id(), id);
     }
 
     #[test]

@@ -24,6 +24,9 @@ impl ConversationKey {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ProducerKey(pub [u8; 16]);
 
+/// Begins the keys of the operator's producers.
+const OPERATOR: [u8; 4] = *b"$api";
+
 impl ProducerKey {
     /// The key of a user's producer.
     #[must_use]
@@ -34,6 +37,21 @@ impl ProducerKey {
             .chain_update(producer.0.to_be_bytes())
             .finalize();
         Self(first_half(digest.as_slice()))
+    }
+
+    /// The key of one of the operator's producers: of who publishes in everybody's name. It can be told from
+    /// a user's, but for one of 4 billion of these.
+    #[must_use]
+    pub fn of_operator(producer: &UserId, id: ProducerId) -> Self {
+        let Self(mut key) = Self::new(producer, id);
+        key[..OPERATOR.len()].copy_from_slice(&OPERATOR);
+        Self(key)
+    }
+
+    /// Whether it is [one of the operator's](Self::of_operator).
+    #[must_use]
+    pub fn is_of_operator(&self) -> bool {
+        self.0.starts_with(&OPERATOR)
     }
 }
 

@@ -5,8 +5,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use anyhow::bail;
 use quinn::{ConnectionError, Endpoint};
 use quoth_protocol::frame::Start;
+use quoth_protocol::request::Request;
 use quoth_protocol::{ALPN, Code};
 use quoth_server::session::Limits;
+use quoth_tests::device::{Device, Over, Who};
 use quoth_tests::embedded::EmbeddedServer;
 use quoth_tests::websocket::{Handshake, Refused, Socket};
 use quoth_tests::wire::{Frames, Peer, client_config, hello};
@@ -65,6 +67,42 @@ fn a_user_has_so_many_connections_over_both_transports() -> anyhow::Result<()> {
         one.quic.close(0_u32.into(), b"");
         // The place is free when the server has noticed.
         soon("a place", async { while closed_or_signed_in(&endpoint, &server).await.is_err() {} }).await?;
+        Ok(())
+    })
+}
+
+/// Of a user with as many connections as there may be, each may be lost without the server's knowledge.
+#[test]
+fn a_device_of_a_user_with_all_connections_takes_its_own_place() -> anyhow::Result<()> {
+    let limits = Limits { connections_per_user_max: 2, ..Limits::default() };
+    with_limits(limits, |_, server| async move {
+        let token = server.token();
+        for (before, behind) in Over::ALL.into_iter().flat_map(|a| Over::ALL.map(|b| (a, b))) {
+            let sign_in = async |over: Over, device: &str, generation: u64| {
+                let device = format!("{device} {before:?} {behind:?}");
+                let who = Who { token, device: &device, generation, platform: "linux" };
+                anyhow::Ok(Device::sign_in(&server, over, &who).await?.map_err(|ended| ended.code))
+            };
+            // Those of the round before have ended when the server has noticed.
+            let comes = async |device: &str| {
+                loop {
+                    match sign_in(before, device, 1).await? {
+                        Ok(device) => return anyhow::Ok(device),
+                        Err(code) => anyhow::ensure!(code == Code::OVERLOADED, "{code}"),
+                    }
+                }
+            };
+            let mut phone = soon("a place", comes("phone")).await??;
+            let mut laptop = soon("a place", comes("laptop")).await??;
+            assert_eq!(sign_in(behind, "tablet", 1).await?.err(), Some(Code::OVERLOADED));
+            let again = sign_in(behind, "phone", 2).await?;
+            let again = again.map_err(|code| anyhow::anyhow!("it is refused: {code}"))?;
+            assert_eq!(phone.ended().await?.code, Code::REPLACED);
+            assert_eq!(sign_in(behind, "tablet", 1).await?.err(), Some(Code::OVERLOADED), "it is counted");
+            laptop.request(Request::Sessions).await?;
+            again.close().await?;
+            laptop.close().await?;
+        }
         Ok(())
     })
 }

@@ -4,21 +4,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
+use quoth_protocol::frame::ClientFrame;
 use quoth_protocol::limits::{
     CONVERSATIONS_PAGE_MAX, CREATE_MEMBERS_MAX, MEMBERS_PAGE_MAX, REQUESTS_UNDER_WAY_MAX,
-    WATCHED_CONVERSATIONS_MAX, WATCHED_MEMBERS_MAX,
+    WATCHED_CONVERSATIONS_MAX, WATCHED_MEMBERS_MAX, WATCHED_MEMBERS_OF_CONNECTION_MAX,
+    WATCHED_MEMBERS_OF_USER_MAX,
 };
 use quoth_protocol::membership::{ConversationKind, Role};
 use quoth_protocol::reply::Reply;
 use quoth_protocol::request::Request;
-use quoth_protocol::{Code, ConversationName, UserId};
+use quoth_protocol::{ALPN, Code, ConversationName, Seq, UserId};
 use quoth_server::hooks::{HookConfig, OnFailure};
 use quoth_tests::device::Over;
 use quoth_tests::embedded::EmbeddedServer;
 use quoth_tests::http::Backend;
 use quoth_tests::member::Member;
+use quoth_tests::wire::{Peer, client_config_with};
 
-use super::run;
+use super::{close_code, run, with_server};
 
 pub(super) async fn signed_in(server: &EmbeddedServer, user: &str) -> anyhow::Result<Member> {
     let (address, ca_file) = (server.address(), server.ca_file());
@@ -122,6 +125,37 @@ fn pages_of_members_and_conversations_are_bounded_and_who_is_watched_too() -> an
     })
 }
 
+#[test]
+fn members_are_watched_so_many_by_a_connection_and_by_a_user() -> anyhow::Result<()> {
+    const GROUPS: usize = WATCHED_MEMBERS_OF_CONNECTION_MAX / CREATE_MEMBERS_MAX;
+    const CONNECTIONS: usize = WATCHED_MEMBERS_OF_USER_MAX / WATCHED_MEMBERS_OF_CONNECTION_MAX;
+    let server = EmbeddedServer::start()?;
+    run(async {
+        let mut alice = signed_in(&server, "alice").await?;
+        let watch = |n: usize, watch| Request::WatchPresence { conversation: room(&format!("{n}")), watch };
+        for n in 0..=GROUPS {
+            done(&mut alice, group(&format!("{n}"), users(CREATE_MEMBERS_MAX))).await?;
+        }
+        let mut devices = vec![alice];
+        for n in 0..CONNECTIONS {
+            for group in 0..GROUPS {
+                done(&mut devices[n], watch(group, true)).await?;
+            }
+            assert_eq!(refused(&mut devices[n], watch(GROUPS, true)).await?, Code::TOO_MANY);
+            devices.push(signed_in(&server, "alice").await?);
+        }
+        let last = devices.last_mut().expect("one for which nothing is left");
+        assert_eq!(refused(last, watch(0, true)).await?, Code::TOO_MANY);
+        // What is watched no more makes room.
+        done(&mut devices[0], watch(0, false)).await?;
+        done(&mut devices[0], watch(GROUPS, true)).await?;
+        done(&mut devices[0], watch(1, false)).await?;
+        let last = devices.last_mut().expect("the same");
+        done(last, watch(0, true)).await?;
+        Ok(())
+    })
+}
+
 /// A backend that is asked about joins answers after a while, so they are under way meanwhile.
 #[test]
 fn a_request_over_their_number_waits_for_an_answer() -> anyhow::Result<()> {
@@ -150,6 +184,27 @@ fn a_request_over_their_number_waits_for_an_answer() -> anyhow::Result<()> {
         let (first, reply) = bob.any_reply().await?;
         anyhow::ensure!(first != one_more && matches!(reply, Reply::Done { .. }), "{first}: {reply:?}");
         while bob.any_reply().await?.0 != one_more {}
+        Ok(())
+    })
+}
+
+/// Each refusal waits in the server's memory until the client takes it, also when the next request comes
+/// behind it.
+#[test]
+fn a_client_that_does_not_take_its_answers_is_not_read_and_ends() -> anyhow::Result<()> {
+    /// Bytes of the control stream that the client takes.
+    const CREDIT_BYTES: u32 = 4 * 1024;
+    with_server(|endpoint, server| async move {
+        let narrow = client_config_with(&server.ca_file(), ALPN, CREDIT_BYTES)?;
+        let mut peer = Peer::connect_with(&endpoint, narrow, server.address(), server.token()).await?;
+        // A refusal of some 50 bytes for a request of some 7 KiB, of which windows hold few.
+        let refused = Request::Messages { conversation: room("room"), seqs: vec![Seq(u64::MAX); 700] };
+        let mut sent = 0;
+        while peer.control.write(&ClientFrame::Request { id: sent, request: refused.clone() }).await.is_ok() {
+            sent += 1;
+            anyhow::ensure!(sent < 2_000, "all of them are read");
+        }
+        assert_eq!(close_code(&peer.quic).await?, Code::OVERLOADED);
         Ok(())
     })
 }

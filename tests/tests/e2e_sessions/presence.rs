@@ -210,6 +210,32 @@ fn who_may_not_know_is_not_told() -> anyhow::Result<()> {
     })
 }
 
+/// The time at which it is told would tell the two apart.
+#[test]
+fn who_blocks_is_there_for_as_long_as_who_goes() -> anyhow::Result<()> {
+    let server = EmbeddedServer::start_configured(|config| config.presence_leave_ms = 600_000)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let users = Users { server: &server, over: Over::Quic };
+        let mut alice = users.come("alice", "a", 1).await?;
+        let group = users.group(&mut alice, &["bob", "carol"]).await?;
+        let (mut bob, carol) = (users.come("bob", "b", 1).await?, users.come("carol", "c", 1).await?);
+        carol.close().await?;
+        let block = Request::Block { user: users.user("alice")?, blocked: true };
+        let Reply::Done { time_ms: blocked_ms, .. } = bob.request(block).await? else { bail!("no block") };
+        let listed = statuses(&mut alice, &group).await?;
+        assert!(listed.contains(&("bob".to_owned(), Status::Online, blocked_ms)), "{listed:?}");
+        let is_there = |(who, status, _): &(String, Status, u64)| who == "carol" && *status == Status::Online;
+        assert!(listed.iter().any(is_there), "{listed:?}");
+        watch(&mut alice, &group).await?;
+        let mut told = [seen(&mut alice).await?, seen(&mut alice).await?];
+        told.sort();
+        assert_eq!(told[0], ("bob".to_owned(), Status::Online, blocked_ms));
+        assert_eq!((told[1].0.as_str(), told[1].1), ("carol", Status::Online));
+        anyhow::Ok(())
+    })
+}
+
 #[test]
 fn a_roster_says_who_is_away() -> anyhow::Result<()> {
     with_policy(LoginPolicy::All, |server| async move {

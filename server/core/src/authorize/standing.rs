@@ -66,7 +66,7 @@ impl Standing {
         let (reads, writes) = (self.membership.reads(now_ms), self.membership.writes(now_ms));
         let by_token = |allowed: bool| if allowed { Ok(()) } else { Err(Refusal::FORBIDDEN) };
         match action {
-            Action::ReadHistory => {
+            Action::ReadHistory | Action::Hide => {
                 by_token(self.reads)?;
                 reads
             }
@@ -114,6 +114,10 @@ impl Standing {
             Action::Revoke(message) => {
                 by_token(self.writes)?;
                 self.membership.revokes(actor, message)
+            }
+            Action::Retain => {
+                by_token(self.writes)?;
+                self.membership.manages()
             }
             Action::Change(_) => Err(Refusal::FORBIDDEN),
         }
@@ -213,6 +217,17 @@ impl Membership {
             }
             Self::Unmanaged | Self::Managed { present: Some(_), .. } if is_own => message.in_time(),
             Self::Unmanaged | Self::Nowhere | Self::Own | Self::Operator | Self::Managed { .. } => {
+                Err(Refusal::FORBIDDEN)
+            }
+        }
+    }
+
+    /// Who is muted, or has been blocked, manages all the same.
+    fn manages(&self) -> Result<Reach, Refusal> {
+        match *self {
+            Self::Operator => Ok(Reach::Whole),
+            Self::Managed { present: Some(present), .. } => has(present, Permissions::MANAGE),
+            Self::Unmanaged | Self::Own | Self::Nowhere | Self::Managed { present: None, .. } => {
                 Err(Refusal::FORBIDDEN)
             }
         }

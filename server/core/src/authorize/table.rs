@@ -62,6 +62,8 @@ const TABLE: &str = "
     revoke_invitations  YYFF    FFFF    FFFF FFFF   YYFF  EEEE    RRRR    AAAA     FFFF    FFFF
     create              YYYY    YYYY    YYYY YYYY   YYYY  EEEE    RRRR    AAAA     YYYY    FFFF
     react               YYYF    FFFF    FFFF FFFF   MMMF  EEEE    RRRR    AAAA     FFFF    FFFF
+    hide                YYYY    FFFF    LLLL FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
+    retain              YYFF    FFFF    FFFF FFFF   YYFF  EEEE    RRRR    AAAA     FFFF    FFFF
     edit                YYYF    FFFF    FFFF FFFF   MMMF  EEEE    RRRR    AAAA     FFFF    FFFF
     edit_old            OOOF    FFFF    FFFF FFFF   MMMF  EEEE    RRRR    AAAA     FFFF    FFFF
     edit_of_guest       YYYF    FFFF    FFFF FFFF   MMMF  EEEE    RRRR    AAAA     FFFF    FFFF
@@ -193,6 +195,8 @@ fn verbs() -> Vec<(&'static str, Verb)> {
         ("revoke_invitations", Verb::Change(Change::RevokeInvitations)),
         ("create", Verb::Change(create)),
         ("react", Verb::Simple(Action::React)),
+        ("hide", Verb::Simple(Action::Hide)),
+        ("retain", Verb::Simple(Action::Retain)),
         ("edit", Verb::Edit(said("subject"))),
         ("edit_old", Verb::Edit(old())),
         ("edit_of_guest", Verb::Edit(said("guest-1"))),
@@ -345,13 +349,14 @@ fn every_verb_for_every_role_in_every_condition() {
 fn everybody_reads_the_own_log_and_nobody_writes_there() {
     let grant = grant("alice");
     let own = Written { sender: &grant.user, role: None, is_recent: true };
-    let allowed = [Action::ReadLive, Action::ReadHistory, Action::Roster];
+    let allowed = [Action::ReadLive, Action::ReadHistory, Action::Roster, Action::Hide];
     let forbidden = [
         Action::Publish,
         Action::Typing,
         Action::Members,
         Action::Describe,
         Action::React,
+        Action::Retain,
         Action::Edit(own),
         Action::Revoke(own),
         Action::Mark,
@@ -419,6 +424,9 @@ fn unmanaged_conversations_go_by_the_token_alone() {
         (Action::Change(&Change::Leave), "rw", false),
         (Action::React, "w", true),
         (Action::React, "r", false),
+        (Action::Hide, "r", true),
+        (Action::Hide, "w", false),
+        (Action::Retain, "rw", false),
         (Action::Edit(own), "w", true),
         (Action::Edit(own), "r", false),
         (Action::Edit(of_guest), "w", true),

@@ -3,7 +3,9 @@
 //! A device is known by its id and counts its connections: the **generation** grows with each of them. Of a
 //! device the highest generation counts, in whatever order connections come; connections of the same
 //! generation are paths of one sign-in, and are there together. Between devices it is the order of arrival
-//! that counts, because generations come from clocks of different machines.
+//! that counts, because generations come from clocks of different machines. A clock may be set back, and
+//! somebody else may have said any number: once a device has been without a connection for longer than one
+//! can be on its way ([`LATE_MS`]), whatever generation comes is a later one.
 //!
 //! A device whose connection was **lost** will come back by itself, so it counts as signed in for a while
 //! ([`Policy::memory_ms`]). One that somebody or the policy has put out meanwhile, or that may not have heard
@@ -27,6 +29,11 @@ pub use policy::{Class, Policy};
 /// Connections of one sign-in at once: the paths that a client races or moves between are two. The oldest one
 /// is closed when there is one more.
 pub const PATHS_MAX: usize = 2;
+
+/// How long a connection of a device may be on its way behind those that came later, in milliseconds: the
+/// handshake and the Hello have 5 s each, and keys and hooks may be asked meanwhile. A client's longest pause
+/// between two tries is as long.
+pub const LATE_MS: u64 = 30_000;
 
 /// A connection, by a number that the shell gives it and never again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -234,6 +241,13 @@ impl Entry {
     fn is_here(&self) -> bool {
         matches!(self.state, State::Here)
     }
+
+    /// Whether a connection may come at `now_ms` that began before the latest one. Which one that is, nobody
+    /// can say when the device has been without one for long.
+    fn may_come_late(&self, memory_ms: u64, now_ms: u64) -> bool {
+        let gone_ms = self.forget_ms.map(|forget_ms| forget_ms.saturating_sub(memory_ms));
+        gone_ms.is_none_or(|gone_ms| now_ms < gone_ms.saturating_add(LATE_MS))
+    }
 }
 
 impl Logins {
@@ -265,12 +279,15 @@ impl Logins {
             Some(State::Here | State::Gone(_)) | None => false,
         };
         let known = entries.get_mut(device);
+        let memory_ms = self.idle.memory_ms;
         let generation = match &known {
             Some(entry) if generation == 0 => entry.generation.saturating_add(1),
             _ => generation,
         };
         match known {
-            Some(entry) if generation < entry.generation => return Outcome::Refused(Reason::Replaced),
+            Some(entry) if generation < entry.generation && entry.may_come_late(memory_ms, now_ms) => {
+                return Outcome::Refused(Reason::Replaced);
+            }
             Some(entry) if generation == entry.generation && entry.is_here() => {
                 self.idle.remove(entry, user);
                 entry.sessions.push(session);
@@ -331,6 +348,17 @@ impl Logins {
             ejected.extend(self.idle.put_out(entries, user, &loser, put_out, now_ms));
         }
         Outcome::Admitted(ejected)
+    }
+
+    /// Whether a sign-in of a device would put out a connection of the same one.
+    #[must_use]
+    pub fn replaces(&self, user: &UserId, device: &DeviceId, generation: u64) -> bool {
+        let entry = self.users.get(user).and_then(|entries| entries.get(device));
+        entry.is_some_and(|entry| match entry.sessions.len() {
+            0 => false,
+            _ if generation == 0 || generation > entry.generation => true,
+            paths => generation == entry.generation && paths >= PATHS_MAX,
+        })
     }
 
     /// A connection that was admitted or refused has ended at `now_ms`.

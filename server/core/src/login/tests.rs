@@ -3,7 +3,7 @@
 use quoth_protocol::limits::SESSIONS_MAX;
 use quoth_protocol::{DeviceId, UserId};
 
-use super::{Class, Ejected, End, Logins, Outcome, PATHS_MAX, Policy, Reason, SessionId, SignIn};
+use super::{Class, Ejected, End, LATE_MS, Logins, Outcome, PATHS_MAX, Policy, Reason, SessionId, SignIn};
 
 fn user() -> UserId {
     UserId::new("alice").unwrap()
@@ -27,7 +27,14 @@ fn come_as(
 ) -> Outcome {
     let (user, device) = (user(), device(id));
     let session = SessionId(session);
-    logins.sign_in(&SignIn { session, user: &user, device: &device, generation, platform }, now_ms)
+    let replaces = logins.replaces(&user, &device, generation);
+    let outcome =
+        logins.sign_in(&SignIn { session, user: &user, device: &device, generation, platform }, now_ms);
+    // What is said before is what happens then, in every test.
+    let is_replaced = |ejected: &Ejected| ejected.reason == Reason::Replaced;
+    let has_replaced = matches!(&outcome, Outcome::Admitted(ejected) if ejected.iter().any(is_replaced));
+    assert_eq!(replaces, has_replaced, "{id} {generation}: {outcome:?}");
+    outcome
 }
 
 fn replaced(session: u64) -> Ejected {
@@ -67,6 +74,35 @@ fn of_one_device_the_highest_generation_counts() {
     assert_eq!(come(&mut logins, 5, "phone", 10), Outcome::Refused(Reason::Replaced), "even then");
     assert_eq!(come(&mut logins, 6, "phone", 12), admitted(&[]));
     assert_eq!(logins.sessions(), 2);
+}
+
+/// The clock that generations come from may be set back, and whoever has a token may say any number.
+#[test]
+fn a_lower_generation_is_late_only_for_as_long_as_one_may_be() {
+    let come = |logins: &mut Logins, session: u64, generation: u64, now_ms: u64| {
+        come_as(logins, session, "phone", generation, "", now_ms)
+    };
+    let late = Outcome::Refused(Reason::Replaced);
+    for policy in [Policy::All, Policy::OneDevice] {
+        for end in [End::Lost, End::Wanted] {
+            let mut logins = Logins::new(policy);
+            assert_eq!(come(&mut logins, 1, u64::MAX, 1_000), admitted(&[]));
+            assert_eq!(come(&mut logins, 2, 10, 9_000_000), late, "it is connected");
+            logins.ended(SessionId(1), end, 9_000_000);
+            assert_eq!(come(&mut logins, 3, 10, 9_000_000 + LATE_MS - 1), late, "{end:?}");
+            assert_eq!(come(&mut logins, 4, 10, 9_000_000 + LATE_MS), admitted(&[]), "{end:?}");
+            assert_eq!(come(&mut logins, 5, 9, 9_000_000 + LATE_MS), late, "of the two it is");
+            assert_eq!(come(&mut logins, 6, 11, 9_000_000 + LATE_MS), admitted(&[replaced(4)]));
+        }
+        // Who was put out is told so first, as with any other generation.
+        let mut logins = Logins::new(policy);
+        come(&mut logins, 1, u64::MAX, 0);
+        assert_eq!(logins.kick(&user(), None, "by us", 0), [kicked(1, "by us")]);
+        assert_eq!(come(&mut logins, 2, 10, LATE_MS - 1), late);
+        assert_eq!(come(&mut logins, 3, 10, LATE_MS), refused("by us"));
+        logins.ended(SessionId(3), End::Wanted, LATE_MS);
+        assert_eq!(come(&mut logins, 4, 11, LATE_MS), admitted(&[]));
+    }
 }
 
 #[test]

@@ -128,25 +128,6 @@ impl Change {
         many.iter().chain(one)
     }
 
-    /// Whether it may change who is a member, or what a member may see.
-    #[must_use]
-    pub const fn moves_members(&self) -> bool {
-        match self {
-            Self::Create { .. }
-            | Self::Join { .. }
-            | Self::Leave
-            | Self::SetMember { .. }
-            | Self::Remove { .. }
-            | Self::Ban { .. } => true,
-            Self::Rename { .. }
-            | Self::Mute { .. }
-            | Self::SlowMode { .. }
-            | Self::Invite { .. }
-            | Self::RevokeInvitation { .. }
-            | Self::RevokeInvitations => false,
-        }
-    }
-
     /// Whose membership it may change, the actor's apart.
     pub fn concerned(&self) -> impl Iterator<Item = &UserId> {
         let gone = match self {

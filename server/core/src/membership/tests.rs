@@ -167,8 +167,15 @@ fn invitations_have_ends_and_uses() {
         assert_eq!(world.by(name, join(Some(hash(1)))), expected, "{name}");
     }
     assert_eq!(world.state().present(&user("b")).unwrap().role, Role::Reader);
-    world.by("owner", invite(2, 5_000, 0)).unwrap();
+    world.by("owner", invite(2, 5_000, 2)).unwrap();
+    let uses = |world: &World| -> Vec<_> {
+        world.state().invitations(world.now_ms).map(|(_, invitation)| invitation.uses_left).collect()
+    };
+    assert_eq!(uses(&world), [Some(2)], "one that is used up is gone");
+    world.by("d", join(Some(hash(2)))).unwrap();
+    assert_eq!(uses(&world), [Some(1)]);
     world.now_ms = 5_000;
+    assert_eq!(uses(&world), [], "one that is over lets nobody in, so it is not listed");
     assert_eq!(code(world.by("c", join(Some(hash(2))))), Code::FORBIDDEN);
     world.by("owner", invite(3, 0, 0)).unwrap();
     assert_eq!(world.state().invitations.len(), 1, "what is over makes room");
@@ -271,7 +278,16 @@ fn so_many_are_banned_and_no_more() {
     world.by("owner", ban("troll9", 0)).unwrap();
     assert_eq!(world.by("owner", ban("one more", u64::MAX)), Ok(1), "one was lifted");
     assert_eq!(code(world.by("owner", ban("member", u64::MAX))), Code::TOO_MANY);
+    let bans = |world: &World| world.state().bans_after(None, world.now_ms).count();
+    assert_eq!(bans(&world), BANS_MAX);
     world.now_ms = 2_000;
+    assert_eq!(bans(&world), BANS_MAX - 1, "who may come back is not listed");
+    let behind = user("troll1");
+    assert_eq!(
+        world.state().bans_after(Some(&behind), world.now_ms).next(),
+        Some((&user("troll10"), 2_010)),
+        "a page begins behind who it is given"
+    );
     assert_eq!(world.by("owner", ban("member", u64::MAX)), Ok(2), "one is over");
 }
 

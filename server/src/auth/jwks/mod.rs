@@ -59,7 +59,7 @@ struct Inner {
     keys: RwLock<KeySet>,
     looks: Mutex<Looks>,
     /// Rings when somebody wants a look.
-    wanted: Notify,
+    wanted: Arc<Notify>,
     /// How many looks have ended.
     ended: watch::Sender<u64>,
     waiters: Arc<Semaphore>,
@@ -109,7 +109,7 @@ impl Jwks {
             client,
             keys: RwLock::default(),
             looks: Mutex::new(looks),
-            wanted: Notify::new(),
+            wanted: Arc::default(),
             ended: watch::channel(0).0,
             waiters: Arc::new(Semaphore::new(WAITERS_MAX)),
             begun: Instant::now(),
@@ -253,12 +253,16 @@ fn read_file(path: &Path) -> Result<Vec<u8>, String> {
 
 async fn look_in_turn(keys: Weak<Inner>) {
     loop {
-        let Some(inner) = keys.upgrade() else { return };
-        let next = inner.next_look();
+        let Some((next, wanted)) = keys.upgrade().map(|inner| (inner.next_look(), Arc::clone(&inner.wanted)))
+        else {
+            return;
+        };
+        // Without a hold on the keys, so that they can go.
         tokio::select! {
             () = sleep_until(next) => {}
-            () = inner.wanted.notified() => {}
+            () = wanted.notified() => {}
         }
+        let Some(inner) = keys.upgrade() else { return };
         inner.look().await;
     }
 }

@@ -295,6 +295,33 @@ async fn a_withdrawn_key_ends_after_the_overlap() {
 }
 
 #[tokio::test]
+async fn keys_that_nobody_has_any_more_are_looked_for_no_longer() {
+    let a = Pair::new("a");
+    let issuer = Issuer::start([set(&[&a])]).await;
+    let [refresh, refresh_min] = [3_600, 600].map(Duration::from_secs);
+    let config = JwksConfig {
+        url: issuer.url.parse().unwrap(),
+        ca_file: None,
+        refresh,
+        refresh_min,
+        overlap: Duration::ZERO,
+    };
+    let jwks = super::Jwks::new(config).unwrap();
+    jwks.start();
+    let keys = Arc::downgrade(&jwks.0);
+    let gone = async {
+        while !jwks.has_keys() {
+            tokio::task::yield_now().await;
+        }
+        drop(jwks);
+        while keys.strong_count() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.expect("they go");
+}
+
+#[tokio::test]
 async fn a_file_does_as_well() {
     let a = Pair::new("a");
     let dir = tempfile::tempdir().unwrap();

@@ -1,6 +1,6 @@
 //! Changes: decided on what everybody before has changed, stored or not, and out when they are stored.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use quoth_core::inbox::{self, MOVED_MEMBERS_MAX};
@@ -17,6 +17,7 @@ use super::{Committer, Group};
 use crate::engine::changes::{ChangeRequest, Done, Heads, What};
 use crate::engine::inbox::Own;
 use crate::engine::publisher::Last;
+use crate::engine::rosters::Statuses;
 use crate::engine::states::{KnownConversation, KnownKept, KnownUser, State as _};
 
 use super::message::AlteredMessage;
@@ -24,7 +25,7 @@ use super::message::AlteredMessage;
 /// A change of a state that is sequenced.
 #[derive(Debug)]
 pub(super) enum Changed {
-    Conversation { known: Arc<KnownConversation>, event: Happened },
+    Conversation { name: ConversationName, known: Arc<KnownConversation>, event: Happened },
     User { known: Arc<KnownUser>, event: Happened },
     Kept { known: Arc<KnownKept>, kept: Kept },
     Message { message: AlteredMessage, event: Happened },
@@ -43,7 +44,7 @@ impl Changed {
     /// Lets it out.
     pub(super) fn release(&self, position: u64) {
         match self {
-            Self::Conversation { known, event } => known.release(position, |state| {
+            Self::Conversation { known, event, .. } => known.release(position, |state| {
                 let _registers_are_stored = ConversationState::apply(state, event.fact());
                 if state.as_ref().is_some_and(|state| state.members_count() <= MOVED_MEMBERS_MAX) {
                     known.set_small(event.seq);
@@ -80,7 +81,40 @@ impl Changed {
     }
 }
 
+/// Tells those who watch others that somebody may see others than before by changes that are out. Here and
+/// not where they were asked for: nobody need wait for the answer any more.
+pub(super) fn tell(changes: &[Changed], statuses: &dyn Statuses) {
+    let (mut conversations, mut users) = (BTreeSet::new(), BTreeSet::new());
+    for change in changes {
+        match change {
+            Changed::Conversation { name, event, .. } if event.moves_members() => {
+                conversations.insert(name);
+            }
+            Changed::User { event: Happened { kind: EventKind::Blocked { user, .. }, .. }, .. } => {
+                users.insert(user);
+            }
+            Changed::Conversation { .. }
+            | Changed::User { .. }
+            | Changed::Kept { .. }
+            | Changed::Message { .. } => {}
+        }
+    }
+    conversations.into_iter().for_each(|name| statuses.members_changed(name));
+    users.into_iter().for_each(|user| statuses.block_changed(user));
+}
+
 impl Happened {
+    /// Whether it may change who is a member, or what a member may see.
+    const fn moves_members(&self) -> bool {
+        matches!(
+            self.kind,
+            EventKind::Created { .. }
+                | EventKind::MemberSet { .. }
+                | EventKind::MemberGone { .. }
+                | EventKind::Banned { .. }
+        )
+    }
+
     pub(super) fn fact(&self) -> Fact<'_> {
         Fact { seq: self.seq, time_ms: self.time_ms, sender: &self.sender, kind: &self.kind }
     }
@@ -197,7 +231,7 @@ impl Committer {
             let is_in_rows = matches!(event.kind, EventKind::Renamed { .. });
             let is_new = matches!(event.kind, EventKind::MemberSet { previous: None, .. });
             self.push(name, &event, registers, class, group);
-            group.changes.push(Changed::Conversation { known: Arc::clone(known), event });
+            group.changes.push(Changed::Conversation { name: name.clone(), known: Arc::clone(known), event });
             match is_in_rows {
                 true => self.changed(name, known, time_ms, group),
                 false => self.happened(name, known, group),

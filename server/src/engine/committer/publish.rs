@@ -73,7 +73,9 @@ impl Committer {
                 Err(refusal) => return Ok(Err(refusal)),
             }
         };
-        if interval_ms > 0 && self.is_new(publisher, n)? {
+        // What somebody publishes in the name of others is nobody's own turn.
+        let is_own = request.append.sender == publisher.producer.user;
+        if interval_ms > 0 && is_own && self.is_new(publisher, n)? {
             let (name, user) = (&publisher.conversation, &publisher.producer.user);
             if let Some(times_ms) = self.slow_modes.unknown(name, interval_ms, now_ms) {
                 let written = written(&*self.parts.view, name, &times_ms)?;
@@ -176,8 +178,10 @@ fn written(
 ) -> Result<Vec<(UserId, u64)>, ViewError> {
     let limit = PageLimit { records: LOOKED_AT_MAX, bytes: WRITTEN_BYTES_MAX };
     let last = view.before(name, None, limit)?;
-    // An edit or another event of the user is no message.
-    let messages = last.iter().filter(|record| record.id.is_some() && times_ms.contains(&record.time_ms));
+    // An edit or another event of the user is no message, and what a backend publishes in the user's name is
+    // not the user's.
+    let is_by_user = |record: &Record| record.id.is_some_and(|id| !id.producer.is_of_operator());
+    let messages = last.iter().filter(|record| is_by_user(record) && times_ms.contains(&record.time_ms));
     Ok(messages.map(|record| (record.sender.clone(), record.time_ms)).collect())
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use quoth_core::authorize::{Action, Place, authorize};
-use quoth_core::membership::{Actor, Change, Refusal};
+use quoth_core::membership::{Actor, Refusal};
 use quoth_core::retention::End;
 use quoth_protocol::frame::EventKind;
 use quoth_protocol::{ConversationName, Seq};
@@ -36,8 +36,7 @@ impl Committer {
             }
             self.drafts.conversations.look(name, known, |state| {
                 let place = Place { name, state: state.as_ref(), is_blocked: false };
-                // Whoever may say what the conversation is called.
-                authorize(actor, Action::Change(&Change::Rename { title: String::new() }), place, now_ms)
+                authorize(actor, Action::Retain, place, now_ms)
             })?;
         }
         let is_new = self.head(name, heads)? == Seq::ZERO;

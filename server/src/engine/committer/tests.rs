@@ -19,6 +19,7 @@ use crate::engine::mailbox::{Mailbox, NotStored, Outcome};
 use crate::engine::publisher::{Prior, Publisher};
 use crate::engine::readable::Reading;
 use crate::engine::reads::Reads;
+use crate::engine::rosters::Rosters;
 use crate::engine::tails::Tails;
 use crate::engine::workers::Workers;
 use crate::engine::{Access, Execution, PublishRequest, Request, Role, SystemClock};
@@ -42,6 +43,7 @@ fn committer_on(log: Arc<dyn Log>) -> Committer {
         counts: Arc::default(),
         rules: Rules::default(),
         inbox: Arc::new(Inbox::new(Arc::default())),
+        rosters: Arc::new(Rosters::new(Arc::new(SystemClock))),
     };
     Committer::new(parts)
 }

@@ -2,19 +2,25 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
+use std::time::Duration;
 
+use parking_lot::Mutex;
 use quoth_core::authorize::{Action, Grant};
 use quoth_core::conversation::{About, Append};
-use quoth_core::membership::{Actor, Change, ConversationState};
+use quoth_core::membership::{Actor, Change, ConversationState, Refusal};
 use quoth_core::retention::Keeping;
 use quoth_core::tail::Next;
 use quoth_protocol::membership::ConversationKind;
+use quoth_protocol::presence::Status;
 use quoth_protocol::{Code, ConversationName, ProducerId, Seq, UserId};
 use quoth_store::{LogError, MemoryLog, MemoryView};
 
 use super::durable::gated_log;
 use super::world::{failure, hooked_log, outcome, room, start, stop, wanted};
-use crate::engine::{Access, Caller, Engine, Mailbox, NotStored, Publisher, Role};
+use crate::engine::{Access, Caller, Done, Engine, Mailbox, NotStored, Publisher, Role, Statuses};
+
+/// A bound of a hang.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 fn user(name: &str) -> UserId {
     UserId::new(name).unwrap()
@@ -93,6 +99,68 @@ async fn nothing_of_a_change_is_out_before_its_flush() {
     assert_eq!(again.await.unwrap().unwrap_err().code, Code::STORE_FAILED);
     assert_eq!((members(&access), access.version()), (2, 3));
     stop(engine, stopper).await.unwrap_err();
+}
+
+type Asked = tokio::task::JoinHandle<Result<Done, Refusal>>;
+
+/// What is told of to those who watch others.
+#[derive(Debug, Default)]
+struct Heard(Mutex<Vec<String>>);
+
+impl Statuses for Heard {
+    fn of(&self, _: &UserId, _: u64) -> Status {
+        Status::Online
+    }
+
+    fn members_changed(&self, conversation: &ConversationName) {
+        self.0.lock().push(format!("members of {conversation}"));
+    }
+
+    fn block_changed(&self, user: &UserId) {
+        self.0.lock().push(format!("blocks of {user}"));
+    }
+}
+
+/// Whoever asks for a change may be gone when it is out: its connection has ended, or its time is over.
+#[tokio::test]
+async fn who_watches_hears_of_a_change_that_nobody_waits_for_any_more() {
+    let (log, mut begun, end) = gated_log();
+    let (engine, stopper) = start(log, MemoryView::new());
+    let heard = Arc::<Heard>::default();
+    engine.set_statuses(Arc::clone(&heard) as _);
+    let change = |change: Change| {
+        let engine = engine.clone();
+        tokio::spawn(async move { engine.change(caller("alice"), &room("room"), change).await })
+    };
+    let block = || {
+        let engine = engine.clone();
+        tokio::spawn(async move { engine.block(caller("alice"), user("bob"), true).await })
+    };
+    let rename = || Change::Rename { title: "title".to_owned() };
+    let ban = || Change::Ban { user: user("eve"), until_ms: u64::MAX };
+    let asks: [(&dyn Fn() -> Asked, &str); 5] = [
+        (&|| change(create(&["bob", "eve"])), "members of room"),
+        (&|| change(ban()), "members of room"),
+        (&block, "blocks of bob"),
+        (&|| change(rename()), ""),
+        (&|| change(remove("bob")), "members of room"),
+    ];
+    for (ask, expected) in asks {
+        let asked = ask();
+        begun = begins(begun).await;
+        asked.abort();
+        assert!(asked.await.unwrap_err().is_cancelled());
+        assert!(heard.0.lock().is_empty(), "it is not durable");
+        end.send(Ok(())).unwrap();
+        let is_told = async {
+            while heard.0.lock().concat() != expected {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, is_told).await.expect(expected);
+        heard.0.lock().clear();
+    }
+    stop(engine, stopper).await.unwrap();
 }
 
 /// While a group is flushed, a removal and a publish that was let through before it gather behind it, in one
@@ -245,6 +313,56 @@ async fn states_are_out_before_their_events_are() {
 }
 
 const CHANGES: u64 = 500;
+
+/// In the name of somebody else, by this role.
+async fn publish_as(engine: &Engine, publisher: &Arc<Publisher>, n: u64, sender: &str) {
+    let (by, sender) = (publisher.producer.user.clone(), user(sender));
+    let grant = Grant::of_membership(by);
+    let actor = match publisher.role {
+        Role::User => Actor::User(&grant),
+        Role::Operator => Actor::Operator { sender: &grant.user },
+    };
+    let stand = publisher.access.stand(actor);
+    let append = Append { n, sender, origin_time_ms: None, body: "text".into(), about: About::default() };
+    assert!(engine.publish(publisher, append, &stand).await);
+    outcome(publisher).await.result.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_published_in_somebodys_name_takes_nobodys_turn_in_slow_mode() {
+    let (log, view) = (MemoryLog::new(), MemoryView::new());
+    let (engine, stopper) = start(log.clone(), view.clone());
+    let slow = Change::SlowMode { interval_ms: 600_000 };
+    engine.change(caller("alice"), &room("room"), create(&["bob", "carol", "dave", "bridge"])).await.unwrap();
+    engine.change(caller("alice"), &room("room"), slow).await.unwrap();
+    let access = engine.access(&room("room"), &user("shop")).await.unwrap();
+    let backend = Publisher::new(access, Role::Operator, user("shop"), ProducerId(1), Mailbox::of_anybody());
+    let bridge = publisher(&engine, "bridge").await;
+    for (n, sender) in [(1, "bob"), (2, "bob"), (3, "carol")] {
+        publish_as(&engine, &backend, n, sender).await;
+    }
+    for n in 1..=2 {
+        publish_as(&engine, &bridge, n, "dave").await;
+    }
+    for name in ["bob", "dave", "bridge"] {
+        let own = publisher(&engine, name).await;
+        publish(&engine, &own, 10).await;
+        outcome(&own).await.result.unwrap();
+    }
+    publish_as(&engine, &backend, 4, "bob").await;
+    drop((backend, bridge));
+    stop(engine, stopper).await.unwrap();
+    // Of what is read from the store a backend's is known as such.
+    let (engine, stopper) = start(log.reopen(), view);
+    let (bob, carol) = (publisher(&engine, "bob").await, publisher(&engine, "carol").await);
+    publish(&engine, &carol, 10).await;
+    outcome(&carol).await.result.unwrap();
+    publish(&engine, &bob, 11).await;
+    let NotStored::Refused(refusal) = outcome(&bob).await.result.unwrap_err() else { panic!("not refused") };
+    assert_eq!(refusal.code, Code::SLOW_MODE, "bob has written as well");
+    drop((bob, carol));
+    stop(engine, stopper).await.unwrap();
+}
 
 #[tokio::test]
 async fn slow_mode_goes_on_behind_a_restart() {

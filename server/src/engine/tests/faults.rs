@@ -1,5 +1,6 @@
 //! Panics, damaged rows, and an end while reads are under way.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -9,9 +10,11 @@ use quoth_core::retention::Keeping;
 use quoth_core::tail::Frame;
 use quoth_protocol::{Code, Seq};
 use quoth_store::testing::{commit, record};
-use quoth_store::{Bounds, MemoryLog, MemoryView, Position, View as _, ViewError};
+use quoth_store::{Bounds, MemoryLog, MemoryView, Position, Record, View as _, ViewError};
 
+use crate::config::RetentionConfig;
 use crate::engine::{NotStored, Reading};
+use crate::retention::Retention;
 
 use super::world::{
     failure, hooked_log, hooked_view, outcome, publish, publisher, room, start, stop, stored,
@@ -153,4 +156,94 @@ async fn the_head_is_not_behind_a_tail_that_goes_while_the_view_is_asked() {
         Bounds { floor: Seq(1), head: Seq(1) }
     );
     drop((engine, stopper));
+}
+
+/// Whoever stops the server waits for what frees space: it must not wait for a view that has failed.
+#[tokio::test]
+async fn freeing_ends_when_the_view_fails_that_it_waits_for() {
+    let (fail, fails) = channel::<()>();
+    let fails = Mutex::new(fails);
+    let hook = move |call: &'static str, _: Option<&quoth_protocol::ConversationName>| match call {
+        "apply" => {
+            fails.lock().unwrap().recv().unwrap_err();
+            Err(ViewError::Engine { action: "write", path: "view".into(), what: "an input error".into() })
+        }
+        _ => Ok(()),
+    };
+    let (engine, stopper) = start(MemoryLog::new(), hooked_view(MemoryView::new(), hook));
+    let freeing = Retention::start(engine.clone(), &RetentionConfig::default());
+    stored(&engine, &publisher("room"), 1).await;
+    engine.reclaim_soon();
+    // It has begun, and the group that it waits for is not applied.
+    while engine.inner.reclaims.try_lock().is_ok() {
+        tokio::task::yield_now().await;
+    }
+    drop(fail);
+    assert!(failure(&engine).await.contains("an input error"));
+    tokio::time::timeout(Duration::from_secs(30), freeing.stop()).await.expect("it ends");
+    stop(engine, stopper).await.unwrap_err();
+}
+
+/// Hundreds of them would have all threads that reads are for.
+#[tokio::test]
+async fn a_read_of_what_is_absent_ends_with_whoever_waits_for_it() {
+    for from_the_end in [false, true] {
+        let (log, inner) = (MemoryLog::new(), MemoryView::new());
+        let expired = |seq| Record { expires_ms: 1, ..record("room", seq, seq) };
+        let mut records: Vec<_> = (1..=100).map(expired).collect();
+        records[if from_the_end { 0 } else { 99 }].expires_ms = 0;
+        inner.apply(commit(&log, &records).unwrap(), &records).unwrap();
+        let (begins, begun) = channel();
+        let (go_on, goes_on) = channel::<()>();
+        let (view_is_there, view_ends) = channel::<()>();
+        let (goes_on, view_is_there) = (Mutex::new(goes_on), Mutex::new(view_is_there));
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&calls);
+        let hook = move |call: &'static str, _: Option<&quoth_protocol::ConversationName>| {
+            let _held = &view_is_there;
+            if ["after", "before"].contains(&call) && counted.fetch_add(1, Ordering::SeqCst) == 0 {
+                begins.send(()).unwrap();
+                goes_on.lock().unwrap().recv().unwrap_err();
+            }
+            Ok(())
+        };
+        let (engine, stopper) = start(log, hooked_view(inner, hook));
+        let (name, reads) = (room("room"), engine.reads().clone());
+        let at = Reading { keeping: engine.keeping(&name).await.unwrap(), ..Reading::default() };
+        // One event at a time.
+        let read = {
+            let (reads, name, at) = (reads.clone(), name.clone(), at.clone());
+            async move { reads.events(&name, (Seq(0), Seq(100)), 1, from_the_end, at).await }
+        };
+        let abandoned = tokio::spawn(read);
+        tokio::task::spawn_blocking(move || begun.recv().unwrap()).await.unwrap();
+        abandoned.abort();
+        assert!(abandoned.await.unwrap_err().is_cancelled());
+        drop((reads, go_on));
+        stop(engine, stopper).await.unwrap();
+        tokio::task::spawn_blocking(move || view_ends.recv().unwrap_err()).await.unwrap();
+        let calls = calls.load(Ordering::SeqCst);
+        assert!((1..20).contains(&calls), "{calls} pages were read");
+    }
+}
+
+#[tokio::test]
+async fn what_lies_behind_much_that_is_absent_is_read_in_both_directions() {
+    let (log, view) = (MemoryLog::new(), MemoryView::new());
+    let expired = |seq| Record { expires_ms: 1, ..record("room", seq, seq) };
+    let mut records: Vec<_> = (1..=100).map(expired).collect();
+    records[49].expires_ms = 0;
+    view.apply(commit(&log, &records).unwrap(), &records).unwrap();
+    let (engine, stopper) = start(log, view);
+    let (name, reads) = (room("room"), engine.reads().clone());
+    let at = Reading { keeping: engine.keeping(&name).await.unwrap(), ..Reading::default() };
+    let read = async |after: u64, last: u64, from_the_end| {
+        let read = reads.events(&name, (Seq(after), Seq(last)), 1, from_the_end, at.clone()).await.unwrap();
+        (read.from.0, read.to.0, read.events.iter().map(|event| event.seq.0).collect::<Vec<_>>())
+    };
+    assert_eq!(read(0, 100, false).await, (1, 50, vec![50]));
+    assert_eq!(read(0, 100, true).await, (50, 100, vec![50]));
+    assert_eq!(read(0, 49, false).await, (1, 49, vec![]));
+    assert_eq!(read(50, 100, true).await, (51, 100, vec![]));
+    stop(engine, stopper).await.unwrap();
 }

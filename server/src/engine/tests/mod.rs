@@ -2,6 +2,7 @@
 
 mod changes;
 mod durable;
+mod erase;
 mod faults;
 mod lists;
 mod loads;
@@ -10,6 +11,7 @@ mod moves;
 mod notes;
 mod outgoing;
 mod previews;
+mod queue;
 mod receipts;
 mod retention;
 mod room;

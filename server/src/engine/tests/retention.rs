@@ -354,6 +354,31 @@ async fn what_is_said_of_a_message_ends_with_its_place() {
     is_gone(&mut world, &ada, &[Told::Gap(1, 3), Told::Event(4), Told::Event(5)]).await;
 }
 
+/// Its space may be freed long after, and whoever asks whether all of a user is gone is told by what was
+/// erased.
+#[tokio::test]
+async fn what_is_absent_already_is_erased_with_its_user() {
+    for expires_in_ms in [1_000, 0] {
+        let (world, _) = altered(expires_in_ms).await;
+        if expires_in_ms > 0 {
+            world.clock.0.fetch_add(expires_in_ms, Ordering::Relaxed);
+        } else {
+            let count = Retention { count: 1, ..Retention::FOR_EVER };
+            world.retain(&mut Model::default(), Retain::Policy(count)).await;
+        }
+        let has = |view: &dyn View| {
+            let all = view.after(&room("room"), Seq::ZERO, PageLimit { records: 99, bytes: 9_999 }).unwrap();
+            all.iter().map(|record| record.seq.0).take_while(|seq| *seq <= 4).collect::<Vec<_>>()
+        };
+        world.engine.applied_bounds(&room("room"), Default::default()).await.unwrap();
+        assert_eq!(has(&*world.view), [1, 2, 3, 4], "it is there, whoever may have it");
+        let (operator, ada) = (UserId::new("operator").unwrap(), UserId::new("ada").unwrap());
+        world.engine.erase(&operator, &room("room"), &ada).await.unwrap();
+        world.engine.applied_bounds(&room("room"), Default::default()).await.unwrap();
+        assert_eq!(has(&*world.view), [3], "a reaction, which says nothing");
+    }
+}
+
 #[tokio::test]
 async fn what_is_absent_is_one_gap_across_the_pieces_that_are_read() {
     let (mut world, _) = altered(0).await;

@@ -10,7 +10,7 @@ use quoth_protocol::frame::{ClientFrame, ServerFrame, feature};
 use quoth_protocol::limits::DATAGRAM_BYTES_MAX;
 use quoth_protocol::{Code, ConversationName};
 
-use super::{CONTROL_WAITING_BYTES_MAX, Connection, Ended};
+use super::{Connection, Ended};
 use crate::engine::Typing;
 use crate::session::end::End;
 
@@ -53,7 +53,7 @@ impl Connection {
         if features & feature::DATAGRAMS != 0 && self.transport.send_datagram(encode_datagram(&frame)) {
             return;
         }
-        if self.writer.waiting_bytes() < CONTROL_WAITING_BYTES_MAX {
+        if self.backlog().has_room() {
             self.writer.push(&frame);
         }
     }

@@ -339,7 +339,9 @@ pub trait View: Send + Sync + fmt::Debug {
     /// When rows are damaged or could not be read.
     fn last(&self, conversation: &ConversationName) -> Result<Option<Last>, ViewError>;
 
-    /// The first event that is not before `marks`, or where the next event would lie. It reads few rows.
+    /// The first event that is not before `marks`, or where the next event would lie. Of events that are gone
+    /// it is not known any more where they lay: if it is one of them it may be told as a later one, and all
+    /// in between are absent. It never goes back, whatever is freed, unless the marks do. It reads few rows.
     /// `hint` is not behind it: what was the floor before.
     ///
     /// # Errors

@@ -55,7 +55,7 @@ impl FjallView {
         let key = ConversationKey::new(conversation);
         let run = match self.pieces_from(&snapshot, key, seq).next().transpose()? {
             Some(Piece::Run(run)) => run,
-            Some(Piece::Gone { first, last }) if first <= seq && seq <= last.seq => {
+            Some(Piece::Gone { first, last }) if first.seq <= seq && seq <= last.seq => {
                 return Ok(Stored::Absent);
             }
             Some(Piece::Gone { .. }) | None => return Ok(Stored::Missing),
@@ -100,6 +100,7 @@ impl FjallView {
                     Ok(Piece::Run(run)) => run,
                     Ok(Piece::Gone { first, last }) => {
                         is_first = false;
+                        let first = first.seq;
                         let Some(current) = &mut current else { continue };
                         if !current.has_block_of(first) {
                             self.check_producers(&snapshot, current, is_up_to_date, &mut counts, report);

@@ -1,16 +1,19 @@
 //! Goes through what there is of all conversations. One of which rows are damaged holds up nobody else: it
 //! keeps all that it has.
 
+use std::collections::BTreeMap;
+
 use ::fjall::Readable as _;
 use quoth_protocol::{ConversationName, Seq};
 
 use super::FjallView;
-use super::engine::Snapshot;
+use super::engine::{Batch, Snapshot};
 use super::reclaim::place;
 use super::row;
 use super::window::{ClassWindow, Span, Window};
 use crate::class::Class;
 use crate::key::ConversationKey;
+use crate::record::Record;
 use crate::view::{Place, ViewError};
 
 /// A span, and where the event behind its last one lies.
@@ -118,6 +121,39 @@ impl FjallView {
             }
         }
         Ok(windows)
+    }
+
+    /// Adds to a batch the names of conversations that get their first event, or registers, unless they are
+    /// there already. One that is damaged is written again.
+    pub(super) fn name<'a>(&'a self, records: &[Record], batch: &mut Batch<'a>) -> Result<(), ViewError> {
+        let mut begin = BTreeMap::new();
+        for record in records {
+            let is_first = record.seq == Seq(1);
+            if is_first || !record.registers.is_empty() {
+                *begin.entry(&record.conversation).or_insert(false) |= is_first;
+            }
+        }
+        for (name, has_first) in begin {
+            let key = ConversationKey::new(name);
+            let snapshot = self.snapshot();
+            let (stored, had_events) = match self.read_name(&snapshot, name, key) {
+                Ok(stored) => {
+                    let had_events = stored.as_ref().is_some_and(|stored| stored.has_events);
+                    (stored, had_events)
+                }
+                Err(ViewError::DamagedConversation { .. } | ViewError::DamagedBlock { .. }) => {
+                    // A row that is damaged is one.
+                    let span = self.span_at(&snapshot, key, Seq(u64::MAX));
+                    (None, span.map_or_else(|error| error.is_damage(), |span| span.is_some()))
+                }
+                Err(error) => return Err(error),
+            };
+            let has_events = has_first || had_events;
+            if stored.is_none_or(|stored| stored.has_events != has_events) {
+                batch.insert(&self.engine.conversations, key.0, row::encode_name(&key.0, name, has_events));
+            }
+        }
+        Ok(())
     }
 
     fn visit_conversation(

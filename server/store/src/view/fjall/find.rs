@@ -90,7 +90,7 @@ impl ProducerRows<'_> {
                 // It may have been there: which one it was is gone.
                 Piece::Gone { first, last: gone } if gone.seq >= block.first() => {
                     may_be.get_or_insert(Found { seq: later, time_ms: gone.time_ms });
-                    expected = Seq(first.0.saturating_sub(1));
+                    expected = Seq(first.seq.0.saturating_sub(1));
                     continue;
                 }
                 Piece::Gone { .. } => break,

@@ -46,10 +46,12 @@ mod run;
 mod sweep;
 mod tables;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod unfinished;
 mod window;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -286,15 +288,22 @@ impl FjallView {
     }
 
     /// Whether a window that is written has a span of a conversation that reaches to this seq. Spans behind
-    /// it may be there already, when groups are applied again.
+    /// it may be there already, when groups are applied again. Where that cannot be told it gets another one,
+    /// which changes nothing of what is there.
     fn has_span(
         &self,
         conversation: ConversationKey,
         seq: Seq,
         window: ClassWindow,
     ) -> Result<bool, ViewError> {
-        let span = self.span_at(&self.snapshot(), conversation, seq)?;
-        Ok(span.is_some_and(|span| span.window() == Some(window)))
+        match self.span_at(&self.snapshot(), conversation, seq) {
+            Ok(span) => Ok(span.is_some_and(|span| span.window() == Some(window))),
+            Err(error) if error.is_damage() => {
+                self.tell_of_damage(conversation, &error);
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Brings everything to stable storage, whether groups were applied since the last time or not.
@@ -305,27 +314,6 @@ impl FjallView {
         checkpoint::write(&self.dir, next)?;
         *checkpoint = next;
         self.compactor.wake();
-        Ok(())
-    }
-
-    /// Adds to a batch the names of conversations that get their first event, or registers, unless they are
-    /// there already.
-    fn name<'a>(&'a self, records: &[Record], batch: &mut Batch<'a>) -> Result<(), ViewError> {
-        let mut begin = BTreeMap::new();
-        for record in records {
-            let is_first = record.seq == Seq(1);
-            if is_first || !record.registers.is_empty() {
-                *begin.entry(&record.conversation).or_insert(false) |= is_first;
-            }
-        }
-        for (name, has_first) in begin {
-            let key = ConversationKey::new(name);
-            let stored = self.read_name(&self.snapshot(), name, key)?;
-            let has_events = has_first || stored.as_ref().is_some_and(|stored| stored.has_events);
-            if stored.is_none_or(|stored| stored.has_events != has_events) {
-                batch.insert(&self.engine.conversations, key.0, row::encode_name(&key.0, name, has_events));
-            }
-        }
         Ok(())
     }
 }

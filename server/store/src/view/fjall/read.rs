@@ -53,8 +53,8 @@ impl FjallView {
         self.read_end(&self.snapshot(), conversation, ConversationKey::new(conversation))
     }
 
-    /// See [`View::floor`](crate::View::floor). What was reclaimed lies before all marks that there have
-    /// been.
+    /// See [`View::floor`](crate::View::floor). What is gone may lie anywhere: it is judged by where it
+    /// begins, since of its other events it is not known where they lay.
     pub(super) fn read_floor(
         &self,
         conversation: &ConversationName,
@@ -71,29 +71,26 @@ impl FjallView {
         // It most likely is where it was.
         let mut probe = from;
         while from < kept.seq {
+            let is_kept = |place: &Place| place.seq >= from && !marks.covers(*place);
             let piece = self.pieces_from(&snapshot, key, probe).next().transpose()?;
-            let (begin, behind) = match piece.ok_or_else(|| hole(conversation, probe, None))? {
-                Piece::Gone { last, .. } => (probe, last.seq),
+            let (begin, end, kept_here) = match piece.ok_or_else(|| hole(conversation, probe, None))? {
+                Piece::Gone { first, last } => (first.seq, last.seq, Some(first).filter(is_kept)),
                 Piece::Run(run) => {
                     let messages = run.messages(conversation)?;
                     let begin = messages.first().map_or(probe, |first| first.seq);
-                    match messages.iter().position(|message| !marks.covers(message.place())) {
-                        None => (begin, run.last),
-                        Some(0) if begin > from && begin <= probe => {
-                            kept = messages[0].place();
-                            probe = Seq(from.0.midpoint(kept.seq.0));
-                            continue;
-                        }
-                        Some(at) if begin <= probe => return Ok(messages[at].place()),
-                        Some(_) => (begin, run.last),
-                    }
+                    (begin, run.last, messages.iter().map(Message::place).find(is_kept))
                 }
             };
             // Damaged rows, which do not have what was asked for, must not keep it here for ever.
-            if begin > probe || behind < probe {
-                return Err(hole(conversation, probe, Some(begin.max(behind))));
+            if begin > probe || end < probe {
+                return Err(hole(conversation, probe, Some(begin.max(end))));
             }
-            from = behind.next();
+            match kept_here {
+                // What is before it may be kept as well.
+                Some(place) if place.seq == begin && begin > from => kept = place,
+                Some(place) => return Ok(place),
+                None => from = end.next(),
+            }
             probe = Seq(from.0.midpoint(kept.seq.0));
         }
         Ok(kept)
@@ -136,8 +133,8 @@ impl FjallView {
         for piece in self.pieces_from(&self.snapshot(), key, first) {
             match piece? {
                 Piece::Gone { last, .. } if last.seq <= to => {}
-                Piece::Gone { first: found, .. } if found > to.next() => {
-                    return Err(hole(conversation, to.next(), Some(found)));
+                Piece::Gone { first, .. } if first.seq > to.next() => {
+                    return Err(hole(conversation, to.next(), Some(first.seq)));
                 }
                 Piece::Gone { last, .. } => to = last.seq,
                 Piece::Run(run) => {
@@ -188,7 +185,7 @@ impl FjallView {
                     if let Some(expected) = expected_in(told)?.filter(|expected| *expected != found) {
                         return Err(hole(conversation, expected, Some(found)));
                     }
-                    told = Some((first, told.map_or(found, |(_, to)| to)));
+                    told = Some((first.seq, told.map_or(found, |(_, to)| to)));
                 }
                 Piece::Run(run) => {
                     let messages = run.messages(conversation)?.into_iter().rev();

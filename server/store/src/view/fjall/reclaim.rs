@@ -23,7 +23,7 @@ use super::row;
 use super::window::{ClassWindow, Held, Span as StoredSpan, Window};
 use crate::class::Class;
 use crate::key::ConversationKey;
-use crate::view::{Keeps, Last, Place, Reclaimed, Span, Survey, View as _, ViewError};
+use crate::view::{Keeps, Last, Place, Reclaimed, Span, Survey, ViewError};
 
 /// Conversations whose spans are changed in one batch: no read begins, and no group is applied, meanwhile.
 const BATCH_CONVERSATIONS: usize = 64;
@@ -43,7 +43,8 @@ impl FjallView {
         let numbers = |windows: [OpenWindow; Class::COUNT]| windows.map(|open| open.window);
         let writing = numbers(self.writing.lock().windows);
         if writing != self.closed() {
-            self.flush()?;
+            // Also where no group was applied: a start begins windows.
+            self.flush_all(&mut self.checkpoint.lock())?;
         }
         let closed = self.closed();
         // Of each window, whether everything is absent. What cannot be judged stays.
@@ -98,9 +99,16 @@ impl FjallView {
     ) -> Result<u64, ViewError> {
         if !goes.is_empty() {
             self.bury(goes)?;
+            self.leave(goes);
             self.flush_all(&mut self.checkpoint.lock())?;
         }
         self.drop_dead(goes, alive, closed)
+    }
+
+    /// Takes note that tables of these windows may stay, beside those of others.
+    fn leave(&self, goes: &BTreeSet<ClassWindow>) {
+        let mut writing = self.writing.lock();
+        goes.iter().for_each(|window| writing.tallies.of(*window).leave());
     }
 
     /// Says of all that these windows have that it is gone.

@@ -13,6 +13,10 @@
 //! few bytes for those that are side by side, since a row that says which seqs there were costs more than
 //! they do.
 //!
+//! What was moved stays on the disk until its window's tables are dropped, which may be long after: a rewrite
+//! may be ended, and a table may have rows of a window that stays. So each window says whether it has such
+//! rows, and what is erased from then on counts there as well.
+//!
 //! Windows of the rest belong to no group of the log. So a start begins a new one, behind whatever a crash
 //! may have left.
 
@@ -27,7 +31,7 @@ use super::engine::{Batch, Snapshot};
 use super::read::{StoredRun, hole};
 use super::row::{self, BLOCK_SEQS, Block, SPAN_KEY_BYTES};
 use super::run::{self, Message};
-use super::tally::Tally;
+use super::tally::{Tally, UNKNOWN};
 use super::window::{ClassWindow, Held, Piece, Span, WINDOW_BYTES, Window};
 use crate::applier::FLUSH_BYTES;
 use crate::class::Class;
@@ -100,8 +104,8 @@ impl FjallView {
         let closed = self.closed();
         let assessed = self.assess(keepings)?;
         let mut rewritten = Rewritten { is_done: true, ..Rewritten::default() };
+        let mut windows = self.begun(&assessed, &closed, &mut rewritten);
         // What was erased has a time by which it is to be gone.
-        let mut windows = BTreeSet::new();
         self.add_erased(&assessed, &closed, rewrite.erased_by_ms, &mut windows, &mut rewritten);
         for Candidate { window, dead, .. } in self.dead_windows(&assessed, rewrite.now_ms) {
             if window.number >= closed[window.class.index()] {
@@ -164,11 +168,10 @@ impl FjallView {
     /// See [`View::erased`](crate::View::erased).
     pub(super) fn erased_in_windows(&self) -> Erased {
         let writing = self.writing.lock();
-        let erased = writing.tallies.iter().filter(|(_, tally)| tally.erased > 0);
-        erased.fold(Erased::default(), |all, (_, tally)| Erased {
+        writing.tallies.iter().fold(Erased::default(), |all, (_, tally)| Erased {
             events: all.events + tally.erased,
             bytes: all.bytes + tally.erased_bytes,
-            since_ms: Some(all.since_ms.map_or(tally.erased_since_ms, |ms| ms.min(tally.erased_since_ms))),
+            since_ms: all.since_ms.into_iter().chain(tally.due_since_ms()).min(),
         })
     }
 
@@ -231,6 +234,27 @@ impl FjallView {
         choose(candidates.collect())
     }
 
+    /// The windows of which an earlier call has moved a part: until the rest is moved too, all of it takes
+    /// space.
+    fn begun(
+        &self,
+        assessed: &BTreeMap<ClassWindow, Assessed>,
+        closed: &[Window; Class::COUNT],
+        rewritten: &mut Rewritten,
+    ) -> BTreeSet<ClassWindow> {
+        let (writing, mut windows) = (self.writing.lock(), BTreeSet::new());
+        for window in assessed.keys().filter(|window| window.number < closed[window.class.index()]) {
+            if writing.tallies.get(*window).is_some_and(|tally| tally.is_left) {
+                if has_enough(&windows, assessed) {
+                    rewritten.more = true;
+                    break;
+                }
+                windows.insert(*window);
+            }
+        }
+        windows
+    }
+
     /// Adds the windows whose tables may have something that was erased by a time, unless they have an open
     /// window's rows too: that one is to be ended first.
     fn add_erased(
@@ -243,7 +267,8 @@ impl FjallView {
     ) {
         let due: Vec<_> = {
             let writing = self.writing.lock();
-            writing.tallies.iter().filter(|(_, tally)| is_due(tally, erased_by_ms)).map(|(w, _)| w).collect()
+            let due = writing.tallies.iter().filter(|(_, tally)| is_due(tally, erased_by_ms));
+            due.map(|(window, _)| window).filter(|window| *window != UNKNOWN).collect()
         };
         for window in due {
             if has_enough(windows, assessed) {
@@ -294,7 +319,7 @@ impl FjallView {
         };
         let has_erased = {
             let writing = self.writing.lock();
-            writing.tallies.iter().any(|(window, tally)| tally.erased > 0 && is_no_more(window))
+            writing.tallies.iter().any(|(window, tally)| tally.due_since_ms().is_some() && is_no_more(window))
         };
         if has_erased {
             self.flush_all(&mut self.checkpoint.lock())?;
@@ -341,6 +366,7 @@ impl FjallView {
         let mut batch = Batch::default();
         let mut spans = Spans::behind(key, before);
         spans.changes.insert(row::span_key(key, first), None);
+        writing.tallies.of(from).leave();
         let tally = writing.tallies.of(rest);
         let mut written = 0;
         for piece in cut(&messages, keep, spans.ends_gone()) {
@@ -428,8 +454,8 @@ fn has_enough(windows: &BTreeSet<ClassWindow>, assessed: &BTreeMap<ClassWindow, 
 }
 
 /// Whether something was erased by a time.
-const fn is_due(tally: &Tally, erased_by_ms: u64) -> bool {
-    tally.erased > 0 && tally.erased_since_ms <= erased_by_ms
+fn is_due(tally: &Tally, erased_by_ms: u64) -> bool {
+    tally.due_since_ms().is_some_and(|since_ms| since_ms <= erased_by_ms)
 }
 
 impl Assessed {
@@ -523,5 +549,50 @@ impl Spans {
     fn set(&mut self, first: Seq, held: Held) {
         self.changes.insert(row::span_key(self.key, first), Some(held));
         self.last = Some((first, held));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ::fjall::{AbstractTree as _, Readable as _};
+
+    use super::super::engine::Engine;
+    use super::{Class, FjallView, Keep, Seq};
+    use crate::key::ConversationKey;
+    use crate::log::Position;
+    use crate::record::Record;
+    use crate::testing::{notice, record};
+    use crate::view::{Marks, View};
+
+    /// As a crash does it in a flush, behind the messages and before the spans.
+    fn flush_messages_alone(engine: &Engine) {
+        for class in Class::all() {
+            let tree = &engine.messages(class).tree;
+            tree.rotate_memtable();
+            let lock = tree.get_flush_lock();
+            tree.flush(&lock, engine.unneeded()).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_a_crash_leaves_of_a_move_goes_with_the_first_reclaim() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || FjallView::open(dir.path(), 1 << 20).unwrap().with_window_bytes(1);
+        let view = open();
+        let a = record("a", 1, 1);
+        view.apply(Position(1), std::slice::from_ref(&a)).unwrap();
+        view.apply(Position(2), &[Record { ends_window: true, ..notice("end", []) }]).unwrap();
+        view.flush().unwrap();
+        let (name, key) = (&a.conversation, ConversationKey::new(&a.conversation));
+        view.move_step((name, key), Seq(1), Seq(1), &Keep::default(), 0).unwrap();
+        let copies = |view: &FjallView| view.snapshot().iter(view.engine.messages(Class::REST)).count();
+        flush_messages_alone(&view.engine);
+        drop(view);
+        let view = open();
+        assert_eq!(copies(&view), 1, "no span leads to it");
+        view.reclaim(&mut |_| Ok(Marks::default())).unwrap();
+        assert_eq!(copies(&view), 0);
+        let limit = crate::view::PageLimit { records: 9, bytes: 999 };
+        assert_eq!(view.after(name, Seq::ZERO, limit).unwrap().len(), 1);
     }
 }

@@ -210,7 +210,7 @@ impl Events<'_> {
         let known = match self.view.pieces_from(self.snapshot, self.key, seq).next().transpose()? {
             None => return Ok(false),
             Some(Piece::Gone { last, .. }) if last.seq < seq => return Ok(false),
-            Some(Piece::Gone { first, last }) => (first, last.seq, Vec::new()),
+            Some(Piece::Gone { first, last }) => (first.seq, last.seq, Vec::new()),
             Some(Piece::Run(run)) => {
                 self.bytes += run.bytes() as u64;
                 let messages = run.messages(self.conversation)?;

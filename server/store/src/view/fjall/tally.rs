@@ -22,6 +22,10 @@ const TIMES_MAX: usize = 64;
 /// A time to live is counted as up to so much longer: the eighth part.
 const TIME_PARTS: u64 = 8;
 
+/// Stands for the windows of which it is not known which they are, since what leads there is damaged. Nothing
+/// is ever freed of them: what was erased there is outstanding until the view is built anew.
+pub(super) const UNKNOWN: ClassWindow = ClassWindow { class: Class::REST, number: Window(u32::MAX) };
+
 /// What there is of a window. The default has nothing to tell.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Tally {
@@ -37,6 +41,11 @@ pub(super) struct Tally {
     pub(super) erased_bytes: u64,
     /// When the first of them was erased, in milliseconds since 1970.
     pub(super) erased_since_ms: u64,
+    /// Whether rows of it may be on the disk to which no span leads: they were moved, or are said to be gone.
+    pub(super) is_left: bool,
+    /// When something was erased first since then, which may lie there; in milliseconds since 1970, 0:
+    /// nothing was.
+    left_since_ms: u64,
     /// Whether its row is another one.
     is_changed: bool,
 }
@@ -69,6 +78,19 @@ impl Tally {
         self.is_changed = true;
     }
 
+    /// Takes note that rows of it are left behind.
+    pub(super) const fn leave(&mut self) {
+        self.is_changed |= !self.is_left;
+        self.is_left = true;
+    }
+
+    /// Since when something is to leave the disk that was erased, in milliseconds since 1970.
+    pub(super) fn due_since_ms(&self) -> Option<u64> {
+        let of_spans = (self.erased > 0).then_some(self.erased_since_ms);
+        let of_left = (self.left_since_ms > 0).then_some(self.left_since_ms);
+        of_spans.into_iter().chain(of_left).min()
+    }
+
     /// What is dead at a time.
     pub(super) fn dead(&self, now_ms: u64) -> Dead {
         let since_ms = self.expiring.range(..=now_ms).next().map(|(expires_ms, _)| *expires_ms);
@@ -97,6 +119,13 @@ impl Tallies {
     pub(super) fn at(&mut self, window: ClassWindow, position: Position) -> Option<&mut Tally> {
         let tally = self.0.entry(window).or_default();
         (tally.position < position).then_some(tally)
+    }
+
+    /// Something was erased at a time. What is left of windows may have it too, from before it was moved.
+    pub(super) fn erase_left(&mut self, time_ms: u64) {
+        for tally in self.0.values_mut().filter(|tally| tally.is_left && tally.left_since_ms == 0) {
+            (tally.left_since_ms, tally.is_changed) = (time_ms.max(1), true);
+        }
     }
 
     /// The tally that something is counted in that is of no group.
@@ -150,15 +179,16 @@ fn key(window: ClassWindow) -> [u8; KEY_BYTES] {
 }
 
 /// A window's value: checksum, position, bytes that are gone, number of the erased ones, their bytes and
-/// since when, number of times, and for each of them time and bytes; `u64` each, little endian.
+/// since when, whether something is left behind (1) and since when something erased may be in it, number of
+/// times, and for each of them time and bytes; `u64` each, little endian.
 fn encode(key: &[u8], tally: &Tally) -> Vec<u8> {
     let mut value = vec![0; 8];
-    let Tally { position, expiring, gone_bytes, erased, erased_bytes, erased_since_ms, is_changed: _ } =
-        tally;
-    let count = expiring.len() as u64;
-    let head = [position.0, *gone_bytes, *erased, *erased_bytes, *erased_since_ms, count];
+    let Tally { position, expiring, gone_bytes, erased, erased_bytes, erased_since_ms, .. } = tally;
+    let (is_left, count) = (u64::from(tally.is_left), expiring.len() as u64);
+    let erased = [*erased, *erased_bytes, *erased_since_ms, is_left, tally.left_since_ms];
+    let head = [position.0, *gone_bytes].into_iter().chain(erased).chain([count]);
     let times = expiring.iter().flat_map(|(time_ms, bytes)| [*time_ms, *bytes]);
-    value.extend(head.into_iter().chain(times).flat_map(u64::to_le_bytes));
+    value.extend(head.chain(times).flat_map(u64::to_le_bytes));
     row::seal(key, &mut value);
     value
 }
@@ -174,6 +204,8 @@ fn decode(key: &[u8], value: &[u8]) -> Option<(ClassWindow, Tally)> {
         erased: value.u64()?,
         erased_bytes: value.u64()?,
         erased_since_ms: value.u64()?,
+        is_left: value.u64()? != 0,
+        left_since_ms: value.u64()?,
         ..Tally::default()
     };
     for _ in 0..value.u64()? {
@@ -217,6 +249,8 @@ mod tests {
         tally.erase(5, 6);
         tally.erase(4, 6);
         tally.gone(8);
+        tally.leave();
+        tally.left_since_ms = 3;
         let key = key(window);
         let value = encode(&key, &tally);
         tally.is_changed = false;

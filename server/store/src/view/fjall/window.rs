@@ -15,7 +15,7 @@
 //! of a window is absent, the log alone says where windows end.
 //!
 //! A **span** is what a window has of a conversation in a row. Rows of `spans` lead from a seq to the window
-//! that holds it, or say that it was reclaimed; together they tell of every seq.
+//! that holds it, or say that it is gone; together they tell of every seq.
 
 use std::ops::Bound;
 
@@ -29,7 +29,7 @@ use super::{FjallView, ViewError};
 use crate::class::Class;
 use crate::key::ConversationKey;
 use crate::record::Record;
-use crate::view::Last;
+use crate::view::{Last, Place};
 
 /// Messages of a window, in bytes. A smaller one is merged at less cost, but conversations that are seldom
 /// written to have a span for every few messages. With another value, or other [`window_bytes`], a store that
@@ -73,7 +73,8 @@ pub(super) struct Span {
 pub(super) enum Held {
     /// In a window. Time and offset are those of the first one.
     There { window: ClassWindow, time_ms: u64, offset: u64 },
-    /// They were reclaimed, up to the last one. Time and offset are those of the first one.
+    /// They are absent, up to the last one, and not there any more. Time and offset are those of the first
+    /// one.
     Gone { time_ms: u64, offset: u64, last: Last },
 }
 
@@ -91,8 +92,8 @@ impl Span {
 pub(super) enum Piece {
     /// They are in a row.
     Run(StoredRun),
-    /// They were reclaimed.
-    Gone { first: Seq, last: Last },
+    /// They are absent, all of them: of those in between it is not known where they lay.
+    Gone { first: Place, last: Last },
 }
 
 /// Pieces of one conversation, in the order of their spans.
@@ -181,7 +182,10 @@ impl FjallView {
                 let rows = snapshot.range(self.engine.messages(class), key(first)..=key(last));
                 Box::new(rows.map(|row| self.run(row).map(Piece::Run)))
             }
-            Held::Gone { last, .. } => Box::new(std::iter::once(Ok(Piece::Gone { first: span.first, last }))),
+            Held::Gone { time_ms, offset, last } => {
+                let first = Place { seq: span.first, time_ms, offset };
+                Box::new(std::iter::once(Ok(Piece::Gone { first, last })))
+            }
         }
     }
 
@@ -194,7 +198,10 @@ impl FjallView {
                 Box::new(rows.rev().map(|row| self.run(row).map(Piece::Run)))
             }
             Held::There { .. } => Box::new(std::iter::empty()),
-            Held::Gone { last, .. } => Box::new(std::iter::once(Ok(Piece::Gone { first: span.first, last }))),
+            Held::Gone { time_ms, offset, last } => {
+                let first = Place { seq: span.first, time_ms, offset };
+                Box::new(std::iter::once(Ok(Piece::Gone { first, last })))
+            }
         }
     }
 

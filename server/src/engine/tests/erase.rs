@@ -1,0 +1,45 @@
+//! How an erasure reads.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use quoth_protocol::UserId;
+use quoth_store::{MemoryLog, MemoryView};
+
+use super::world::{hooked_view, publisher, room, start, stop, stored};
+
+/// Messages of somebody else, of 4 bytes each.
+const MESSAGES: u64 = 10;
+
+#[tokio::test]
+async fn users_are_erased_one_after_the_other_and_no_faster_than_configured() {
+    let (reading, at_once_max) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+    let seen = Arc::clone(&at_once_max);
+    let hook = move |call: &'static str, _: Option<&quoth_protocol::ConversationName>| {
+        if call == "after" {
+            seen.fetch_max(reading.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            // Long enough for whoever does not wait.
+            std::thread::sleep(Duration::from_millis(50));
+            reading.fetch_sub(1, Ordering::SeqCst);
+        }
+        Ok(())
+    };
+    let (engine, stopper) = start(MemoryLog::new(), hooked_view(MemoryView::new(), hook));
+    let writer = publisher("room");
+    for n in 1..=MESSAGES {
+        stored(&engine, &writer, n).await;
+    }
+    engine.set_erasure_pace(1);
+    // From here on time passes when everybody waits for it.
+    tokio::time::pause();
+    let begun = tokio::time::Instant::now();
+    let (operator, name) = (UserId::new("operator").unwrap(), room("room"));
+    let (bob, eve) = (UserId::new("bob").unwrap(), UserId::new("eve").unwrap());
+    let erased = tokio::join!(engine.erase(&operator, &name, &bob), engine.erase(&operator, &name, &eve));
+    assert!(erased.0.is_ok() && erased.1.is_ok());
+    assert_eq!(at_once_max.load(Ordering::SeqCst), 1);
+    assert!(begun.elapsed() >= Duration::from_secs(2 * 4 * MESSAGES), "{:?}", begun.elapsed());
+    tokio::time::resume();
+    stop(engine, stopper).await.unwrap();
+}
