@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use quoth_core::retention::{Classes, End, Kept, RetentionClass};
+use quoth_core::retention::{Classes, End, Kept, RetentionClass, judged_ms};
 use quoth_protocol::ConversationName;
 use quoth_store::{Record, Register, Rewritten, Store, View, ViewError, group};
 use tokio::sync::oneshot;
@@ -28,8 +28,13 @@ const FIXES_AT_ONCE: usize = 1_000;
 /// As of [`adopt`].
 pub(crate) fn adopted(store: &Store, config: &RetentionConfig) -> Result<Classes, String> {
     let classes = Classes::new(config.classes.clone());
-    adopt(store, &classes, SystemClock.unix_ms())?;
+    adopt(store, &classes, now_ms(store))?;
     Ok(classes)
+}
+
+/// By which time a store is judged that no server has: as a start does.
+pub(crate) fn now_ms(store: &Store) -> u64 {
+    judged_ms(store.view.stored_ms(), SystemClock.unix_ms())
 }
 
 /// The classes of the last start; none before the first one.
@@ -141,7 +146,8 @@ const DUE_PARTS: u64 = 2;
 /// On a full disk is looked at least so often: messages are refused until something is freed.
 const LOOK_WHEN_FULL: Duration = Duration::from_secs(5);
 
-/// A segment of the log is ended after this part of it.
+/// A segment of the log is ended after this part of it, and all that is kept beside events is looked at,
+/// whether these have gone.
 const SEGMENT_PARTS: u32 = 4;
 
 /// A task that frees what is absent.
@@ -197,8 +203,8 @@ struct Freeing {
 impl Freeing {
     async fn run(self, mut stopped: oneshot::Receiver<()>) {
         let mut wait = self.interval;
-        // What an earlier process has left in the log is as old as can be.
-        let mut log_due = tokio::time::Instant::now();
+        // What an earlier process has left is as old as can be.
+        let mut all_due = tokio::time::Instant::now();
         loop {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
@@ -213,9 +219,11 @@ impl Freeing {
             self.engine.change_pass(|pass| pass.step = Step::Rewrite);
             let rewritten = self.rewrite(is_wanted).await;
             self.done(rewritten, "the space of what is absent beside others is not freed");
-            if is_wanted || log_due <= tokio::time::Instant::now() {
+            let is_due = is_wanted || all_due <= tokio::time::Instant::now();
+            self.done(self.sweep(is_due).await, "what is kept beside events that have gone stays");
+            if is_due {
                 self.engine.change_pass(|pass| pass.step = Step::Log);
-                log_due = tokio::time::Instant::now() + self.erasure_max / SEGMENT_PARTS;
+                all_due = tokio::time::Instant::now() + self.erasure_max / SEGMENT_PARTS;
                 self.done(self.engine.free_log().await, "the log is not freed of what is in the view");
             }
             if is_wanted {
@@ -254,11 +262,22 @@ impl Freeing {
         Ok(())
     }
 
+    async fn sweep(&self, everything: bool) -> Result<(), String> {
+        let swept = self.engine.sweep(everything, self.bytes_per_s, &self.stopping).await?;
+        if swept.registers > 0 {
+            tracing::debug!(
+                registers = swept.registers,
+                "removed what was kept beside events that have gone"
+            );
+        }
+        Ok(())
+    }
+
     async fn rewrite(&self, is_wanted: bool) -> Result<(), String> {
         let erasure_max_ms = u64::try_from(self.erasure_max.as_millis()).unwrap_or(u64::MAX);
         let mut passes = 0;
         loop {
-            let now_ms = self.engine.now_ms();
+            let now_ms = self.engine.judged_ms();
             let erased_by_ms =
                 if is_wanted { now_ms } else { now_ms.saturating_sub(erasure_max_ms / DUE_PARTS) };
             let rewritten = self.engine.rewrite(erased_by_ms, self.bytes_per_s, &self.stopping).await?;

@@ -128,7 +128,7 @@ impl Erasures {
             // What has become of the user there is told in the user's own log.
             self.take_own(user).await?;
         }
-        erasure.done_ms = engine.now_ms();
+        erasure.done_ms = engine.judged_ms();
         work.note(erasure).await?;
         tracing::info!(%user, messages = erasure.messages, "a user is erased");
         Ok(())
@@ -191,7 +191,7 @@ async fn erase(call: &Call) -> Result<Answer, Problem> {
     let engine = &call.app.service.engine;
     let erasure = match erasures.progress(&user).await? {
         Some(erasure) if erasure.done_ms == 0 => erasure,
-        Some(_) | None => Erasure::begun(engine.now_ms(), call.caller()?.name.clone()),
+        Some(_) | None => Erasure::begun(engine.judged_ms(), call.caller()?.name.clone()),
     };
     // Stored before it is said to have begun.
     Work { engine, user: &user, tell: &|_| {} }

@@ -11,10 +11,8 @@ use quoth_store::{Class, OpenError, Record, Rewrite, Store, View};
 use super::print;
 use crate::config::Config;
 use crate::engine::retention::{keep_in, marks_in};
-use crate::engine::{
-    Clock as _, Outstanding, Overview, SystemClock, WindowPlan, notice, outstanding, overview,
-};
-use crate::retention::{adopt, commit, former_classes, newly_absent_bytes};
+use crate::engine::{Outstanding, Overview, WindowPlan, notice, outstanding, overview};
+use crate::retention::{adopt, commit, former_classes, newly_absent_bytes, now_ms};
 use crate::server::store_options;
 
 /// Conversations between two looks at the terminal.
@@ -62,7 +60,7 @@ pub(super) fn run(config: &Config, command: RetentionCommand) -> Result<(), Stri
         }
         error => error.to_string(),
     })?;
-    let (classes, now_ms) = (Classes::new(config.retention.classes.clone()), SystemClock.unix_ms());
+    let (classes, now_ms) = (Classes::new(config.retention.classes.clone()), now_ms(&store));
     let erasure_max_ms = config.retention.erasure_max_s.saturating_mul(1_000);
     // Only who runs by changed classes takes them over: what is absent by them never comes back.
     let former = former_classes(&*store.view)?;
@@ -90,6 +88,11 @@ pub(super) fn run(config: &Config, command: RetentionCommand) -> Result<(), Stri
             print(&format!("freed {windows} windows with {} of the disk\n", size(bytes)))?;
             let (windows, bytes) = rewrite(&store, &classes, now_ms)?;
             print(&format!("rewrote {windows} windows, which freed {} of the disk\n", size(bytes)))?;
+            let swept = store.view.sweep(true, &mut |_| true).map_err(|error| error.to_string())?;
+            print(&format!(
+                "removed {} edits, reactions and marks of events that have gone\n",
+                swept.registers
+            ))?;
             free_log(&store)?;
             print(&status(&seen(&*store.view)?, &*store.view, erasure_max_ms, now_ms))?;
         }

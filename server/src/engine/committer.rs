@@ -34,6 +34,7 @@ use super::passes::Passes;
 use super::publisher::Publisher;
 use super::reads::Reads;
 use super::repeats::Repeats;
+use super::retention::Latest;
 use super::rosters::Rosters;
 use super::stats::Counts;
 use super::tails::Tails;
@@ -67,6 +68,8 @@ pub(super) struct Parts {
     pub(super) tails: Arc<Tails>,
     pub(super) reads: Reads,
     pub(super) clock: Arc<dyn Clock>,
+    /// By which time everything is stored.
+    pub(super) latest: Arc<Latest>,
     pub(super) workers: Arc<Workers>,
     /// Position of the last group that was let out.
     pub(super) released: Arc<AtomicU64>,
@@ -204,7 +207,7 @@ impl Committer {
                 Request::Publish(publish) => self.publish(publish, now_ms, &mut group)?,
                 Request::Change(change) => self.change(*change, now_ms, &mut group)?,
                 Request::Note(note) => {
-                    let (record, noted) = note.into_record(now_ms);
+                    let (record, noted) = note.into_record(self.parts.latest.read(now_ms));
                     group.records.push(record);
                     group.noted.push(noted);
                 }

@@ -146,7 +146,7 @@ impl Engine {
         loop {
             let (log, from) = (name.clone(), after.take());
             let read =
-                move |view: &dyn View| view.registers(&log, &[REACTION], from.as_deref(), REGISTERS_PAGE);
+                move |view: &dyn View| view.registers(&log, &REACTION, from.as_deref(), REGISTERS_PAGE);
             let rows = self.inner.reads.run(read).await.map_err(|error| unreadable(&error))?;
             if rows.len() == REGISTERS_PAGE {
                 after = rows.last().map(|(key, _)| key.clone());

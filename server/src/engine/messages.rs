@@ -300,7 +300,7 @@ fn states_behind(
     while let (Some(first), Some(to)) = (rest.first(), rest.last()) {
         // Behind the key of the seq before.
         let before = summary_key(Seq(first.0.saturating_sub(1)));
-        let rows = view.registers(name, &[SUMMARY], Some(&before), SUMMARIES_PAGE)?;
+        let rows = view.registers(name, &SUMMARY, Some(&before), SUMMARIES_PAGE)?;
         for (key, row) in &rows {
             let seq = seq_of(SUMMARY, key).ok_or_else(|| damaged(name, *first))?;
             if seq > *to {

@@ -31,6 +31,7 @@ mod subscribers;
 mod tails;
 #[cfg(test)]
 mod tests;
+mod threads;
 mod typing;
 mod workers;
 
@@ -262,13 +263,7 @@ impl Engine {
         let rosters = Arc::new(Rosters::new(Arc::clone(&clock)));
         let (log, view): (Arc<dyn Log>, Arc<dyn View>) = (Arc::clone(&store.log), Arc::clone(&store.view));
         let applier = match execution {
-            Execution::Threads => {
-                let failed = Arc::clone(&failed);
-                let on_failure = Box::new(move |error: quoth_store::StoreError| {
-                    failed.send_replace(Some(format!("the view cannot be written: {error}")));
-                });
-                Some(Arc::new(Applier::start(Arc::clone(&log), Arc::clone(&view), on_failure)))
-            }
+            Execution::Threads => Some(Arc::new(threads::applier(&log, &view, Arc::clone(&failed)))),
             Execution::Tasks { .. } => None,
         };
         let hurry = applier.as_ref().map(|applier| applier.hurry());
@@ -277,7 +272,8 @@ impl Engine {
         let counts = Arc::new(Counts::default());
         let classes = Arc::new(classes);
         let inbox = Arc::new(Inbox::new(Arc::clone(&classes)));
-        let space = Space::new(Arc::clone(&log), Arc::clone(&store.reserve), clock.unix_ms());
+        let latest = Arc::new(Latest::behind(view.stored_ms(), clock.unix_ms()));
+        let space = Space::new(Arc::clone(&log), Arc::clone(&store.reserve), latest.read(clock.unix_ms()));
         let parts = Parts {
             log,
             view,
@@ -285,6 +281,7 @@ impl Engine {
             tails: Arc::clone(&tails),
             reads: reads.clone(),
             clock: Arc::clone(&clock),
+            latest: Arc::clone(&latest),
             workers: Arc::clone(&workers),
             released: Arc::clone(&released),
             counts: Arc::clone(&counts),
@@ -296,7 +293,7 @@ impl Engine {
         };
         let committer = Committer::new(parts);
         let thread = match execution {
-            Execution::Threads => Some(on_a_thread(committer.run(requests, failed, None))),
+            Execution::Threads => Some(threads::committer(committer.run(requests, failed, None))),
             Execution::Tasks { flush, .. } => {
                 tokio::spawn(committer.run(requests, failed, Some(flush)));
                 None
@@ -316,7 +313,7 @@ impl Engine {
             users: States::default(),
             kept: States::default(),
             classes,
-            latest: Arc::default(),
+            latest,
             reclaims: Arc::default(),
             space,
             absent: States::default(),
@@ -549,6 +546,11 @@ impl Engine {
         self.inner.clock.unix_ms()
     }
 
+    /// The same as what is stored has it, and by which that is judged: it does not go back with the clock.
+    pub(crate) fn judged_ms(&self) -> u64 {
+        self.inner.latest.read(self.now_ms())
+    }
+
     /// Where it gets the time from.
     #[must_use]
     pub fn clock(&self) -> &Arc<dyn Clock> {
@@ -587,11 +589,4 @@ impl Engine {
     pub fn failure(&self) -> watch::Receiver<Option<String>> {
         self.inner.failure.clone()
     }
-}
-
-/// Runs the committer on a thread of its own, so that a flush holds up nothing else.
-fn on_a_thread(commits: impl Future<Output = ()> + Send + 'static) -> std::thread::JoinHandle<()> {
-    let runtime = tokio::runtime::Handle::current();
-    let thread = std::thread::Builder::new().name("committer".to_owned());
-    thread.spawn(move || runtime.block_on(commits)).expect("a thread can be started at start-up")
 }

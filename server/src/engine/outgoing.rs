@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use quoth_protocol::name::Reserved;
 use quoth_protocol::{ConversationName, Seq};
-use quoth_store::{PageLimit, Record, View, ViewError};
+use quoth_store::{PageLimit, Record, Stretch, View, ViewError};
 
 use super::Engine;
 use super::readable::Reading;
@@ -26,6 +25,9 @@ impl Engine {
     }
 }
 
+/// Rows that are read at once: those of a run.
+const ROWS: PageLimit = PageLimit { records: 64, bytes: 64 * 1024 };
+
 fn judge_all(
     view: &dyn View,
     readings: &HashMap<ConversationName, Result<Reading, ViewError>>,
@@ -37,27 +39,33 @@ fn judge_all(
         if let Err(error) = &judge {
             tracing::error!(%error, conversation = %name, "events are told without what they say, since they cannot be judged");
         }
-        judged.insert(name, judge);
+        judged.insert(name, (judge, Rows::default()));
     }
-    let is_absent = |record: &Record| match judged.get(&record.conversation) {
-        Some(Ok(judged)) => judged.is_absent(record) || is_taken(view, record),
-        Some(Err(_)) | None => true,
+    let is_absent = |record: &Record| match judged.get_mut(&record.conversation) {
+        Some((Ok(judged), rows)) => judged.is_absent(record) || rows.lack(view, record),
+        Some((Err(_), _)) | None => true,
     };
     records.iter().map(is_absent).collect()
 }
 
-/// Whether it was taken from a user's own log, of which no register tells: its row does.
-fn is_taken(view: &dyn View, record: &Record) -> bool {
-    if !matches!(record.conversation.reserved(), Some(Reserved::Server)) {
-        return false;
-    }
-    let before = Seq(record.seq.0.saturating_sub(1));
-    let read = view.after(&record.conversation, before, PageLimit { records: 1, bytes: usize::MAX });
-    match read {
-        Ok(read) => read.to >= record.seq && !read.iter().any(|row| row.seq == record.seq),
-        Err(error) => {
-            tracing::error!(%error, "an event is told without what it says, since it cannot be judged");
-            true
+/// What the view has of a conversation. What was taken back and has gone from there is in no list any more.
+#[derive(Debug, Default)]
+struct Rows(Option<Stretch>);
+
+impl Rows {
+    /// Whether the view has been at the place of an event, and has nothing there.
+    fn lack(&mut self, view: &dyn View, record: &Record) -> bool {
+        let told = |rows: &Stretch| rows.from <= record.seq && record.seq <= rows.to;
+        if !self.0.as_ref().is_some_and(told) {
+            let before = Seq(record.seq.0.saturating_sub(1));
+            match view.after(&record.conversation, before, ROWS) {
+                Ok(rows) => self.0 = Some(rows),
+                Err(error) => {
+                    tracing::error!(%error, "an event is told without what it says, since it cannot be judged");
+                    return true;
+                }
+            }
         }
+        self.0.as_ref().is_some_and(|rows| told(rows) && !rows.iter().any(|row| row.seq == record.seq))
     }
 }

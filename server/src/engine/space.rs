@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use quoth_core::membership::Refusal;
 use quoth_protocol::Code;
-use quoth_store::{Erased, Log, Position, Reclaimed, Reserve, Rewrite, Rewritten, View, ViewError};
+use quoth_store::{Erased, Log, Position, Reclaimed, Reserve, Rewrite, Rewritten, Swept, View, ViewError};
 
 use super::Engine;
 use super::passes::{Pass, Passes};
@@ -119,7 +119,7 @@ impl Space {
 
     /// Since when there may be contents in the log, in milliseconds since 1970; 0: since before the start.
     fn log_since_ms(&self) -> u64 {
-        let (mut begins, first) = (self.begins.lock(), self.log.first());
+        let (mut begins, first) = (self.begins.lock(), self.log.first_stored());
         while begins.len() > 1 && begins.get(1).is_some_and(|(position, _)| *position <= first) {
             begins.pop_front();
         }
@@ -181,11 +181,11 @@ impl Engine {
     pub async fn reclaim(&self) -> Result<Reclaimed, String> {
         let one_at_a_time = Arc::clone(&self.inner.reclaims).lock_owned().await;
         let view = self.inner.reads.view();
-        for class in view.overdue(self.now_ms()) {
+        for class in view.overdue(self.judged_ms()) {
             self.close_window(class).await?;
         }
         self.inner.reads.applied(self.released()).await;
-        let now_ms = self.inner.latest.read(self.now_ms());
+        let now_ms = self.judged_ms();
         let classes = Arc::clone(&self.inner.classes);
         // What is set behind this has later marks than these.
         let reclaim = move |view: &dyn View| {
@@ -196,7 +196,20 @@ impl Engine {
         let reclaimed = self.inner.reads.run(reclaim).await.map_err(|error| error.to_string())?;
         self.inner.counts.add_reclaimed(reclaimed);
         self.freed(reclaimed.windows, reclaimed.bytes);
+        self.shorten_absent().await;
         Ok(reclaimed)
+    }
+
+    /// What is known of events that are absent one by one, and have gone with their windows, goes from memory.
+    async fn shorten_absent(&self) {
+        for (name, known) in self.inner.absent.long() {
+            match self.inner.reads.run(move |view| view.bounds(&name)).await {
+                Ok(bounds) => known.forget_before(bounds.floor),
+                Err(error) => {
+                    tracing::debug!(%error, "what is known to be absent of a conversation stays long")
+                }
+            }
+        }
     }
 
     /// Frees what is absent in windows of which the rest stays, at so many bytes a second and until it is
@@ -213,7 +226,7 @@ impl Engine {
     ) -> Result<Rewritten, String> {
         let one_at_a_time = Arc::clone(&self.inner.reclaims).lock_owned().await;
         self.inner.reads.applied(self.released()).await;
-        let now_ms = self.inner.latest.read(self.now_ms());
+        let now_ms = self.judged_ms();
         let classes = Arc::clone(&self.inner.classes);
         let (begun, stop) = (Instant::now(), Arc::clone(stop));
         let passes = self.inner.space.passes();
@@ -232,13 +245,35 @@ impl Engine {
         Ok(rewritten)
     }
 
+    /// Removes what is kept beside events that have gone: all of it, at so many bytes a second and until it is
+    /// told to stop, or what costs little to find.
+    ///
+    /// # Errors
+    /// Why the store could not do it.
+    pub(crate) async fn sweep(
+        &self,
+        everything: bool,
+        bytes_per_s: u64,
+        stop: &Arc<AtomicBool>,
+    ) -> Result<Swept, String> {
+        let one_at_a_time = Arc::clone(&self.inner.reclaims).lock_owned().await;
+        let (begun, stop) = (Instant::now(), Arc::clone(stop));
+        let passes = self.inner.space.passes();
+        let mut pace = Pace { bytes_per_s, begun, bytes: 0, stop, passes };
+        let sweep = move |view: &dyn View| {
+            let _one_at_a_time = one_at_a_time;
+            view.sweep(everything, &mut |bytes| pace.take(bytes))
+        };
+        self.inner.reads.run(sweep).await.map_err(|error| error.to_string())
+    }
+
     /// Ends the log's segment, so that all that there is of it may go, and what nobody holds does.
     ///
     /// # Errors
     /// Why the store could not do it.
     pub(crate) async fn free_log(&self) -> Result<(), String> {
         self.inner.reads.applied(self.released()).await;
-        let (log, now_ms) = (Arc::clone(&self.inner.space.log), self.now_ms());
+        let (log, now_ms) = (Arc::clone(&self.inner.space.log), self.judged_ms());
         let free = move |view: &dyn View| {
             log.end_segment().map_err(|error| error.to_string())?;
             let next = log.next();

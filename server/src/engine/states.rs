@@ -15,7 +15,7 @@ use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use quoth_core::membership::user::{BLOCKED, UserState};
 use quoth_core::membership::{ConversationState, PREFIXES};
 use quoth_core::messages::{
-    ABSENT, Absent, MessageState, absent_key, edit_key, reactions_prefix, summary_key,
+    ABSENT, Absent, MessageState, OF_EVENT, absent_key, edit_key, reactions_prefix, summary_key,
 };
 use quoth_core::retention::Kept;
 use quoth_protocol::{ConversationName, Seq, UserId};
@@ -34,6 +34,12 @@ const EVICTION_STEPS_MAX: usize = 4;
 
 /// Registers that are read at once.
 const REGISTERS_PAGE: usize = 1_000;
+
+/// Ranges of absent events of a conversation that are kept whether there is a way to say them shorter or not.
+const ABSENT_RANGES_MAX: usize = 256;
+
+// The store takes the registers of messages away with the messages.
+const _: () = assert!(OF_EVENT == quoth_store::OF_EVENT);
 
 /// Something that registers hold.
 pub(crate) trait State: Debug + Sized + Send + Sync + 'static {
@@ -156,6 +162,13 @@ impl<S: State> Known<S> {
         let mut state = self.state.get().expect("it is loaded before it is changed").write();
         change(&mut state);
         self.released.store(state.version(), Ordering::Release);
+    }
+
+    /// Changes how a state says what it says.
+    fn rephrase(&self, change: impl FnOnce(&mut S)) {
+        if let Some(state) = self.state.get() {
+            change(&mut state.write());
+        }
     }
 
     /// The committer writes to it in a group. Says whether that is the first time in this group.
@@ -301,6 +314,27 @@ impl<S: State> States<S> {
     }
 }
 
+impl States<Absent> {
+    /// Those that tell of so much one by one that it is worth a look how much of that has gone.
+    pub(super) fn long(&self) -> Vec<(ConversationName, Arc<KnownAbsent>)> {
+        let is_long = |known: &KnownAbsent| {
+            known.state.get().is_some_and(|state| state.read().ranges_count() > ABSENT_RANGES_MAX)
+        };
+        let cache = self.cache.lock();
+        let long = cache.known.iter().filter(|(_, entry)| is_long(&entry.known));
+        long.map(|(name, entry)| (name.clone(), Arc::clone(&entry.known))).collect()
+    }
+}
+
+impl KnownAbsent {
+    /// Everything before the floor has gone: that is said once.
+    pub(super) fn forget_before(&self, floor: Seq) {
+        if let Some(last) = floor.0.checked_sub(1).filter(|last| *last > 0) {
+            self.rephrase(|absent| absent.insert_range(Seq(1), Seq(last)));
+        }
+    }
+}
+
 impl<S: State> Cache<S> {
     /// Second chance: what was used since it was last looked at stays.
     fn evict(&mut self, users_max: u64, applied: u64) {
@@ -393,7 +427,7 @@ impl State for Absent {
     type Key = ConversationName;
 
     fn load(view: &dyn View, name: &ConversationName) -> Result<Self, ViewError> {
-        Self::load(registers(view, name, &[ABSENT])?).map_err(|error| damaged(name, error.0))
+        Self::load(registers(view, name, &ABSENT)?).map_err(|error| damaged(name, error.0))
     }
 
     fn version(&self) -> u64 {

@@ -55,7 +55,7 @@ pub use log::memory::MemoryLog;
 pub use log::segment::{SEGMENT_BYTES_MIN, SegmentLog};
 pub use log::{Log, LogError, LogReader, Position, Visit};
 pub use pin::{Pin, Pinner};
-pub use record::{Content, MessageId, REGISTER_KEY_BYTES_MAX, Record, Register};
+pub use record::{Content, MessageId, OF_EVENT, REGISTER_KEY_BYTES_MAX, Record, Register};
 pub use reserve::Reserve;
 pub use store::{OpenError, Options, Store, StoreError};
 pub use verify::{Finding, MayBeAbsent, Progress, Report, verify, verify_kept};
@@ -63,5 +63,5 @@ pub use view::fjall::FjallView;
 pub use view::memory::MemoryView;
 pub use view::{
     Bounds, Dead, Erased, Found, Keep, Keepings, Keeps, Last, Marks, PageLimit, Place, ProducerState,
-    Reclaimed, Rewrite, Rewritten, Span, Stretch, Survey, View, ViewError,
+    Reclaimed, Rewrite, Rewritten, Span, Stretch, Survey, Swept, View, ViewError,
 };

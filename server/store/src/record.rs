@@ -101,6 +101,11 @@ impl Record {
         self.offset.saturating_add(self.content.len() as u64)
     }
 
+    /// When a group of records was stored, in milliseconds since 1970; `None` when it has none.
+    pub(crate) fn stored_ms(group: &[Self]) -> Option<u64> {
+        group.iter().map(|record| record.time_ms).min()
+    }
+
     /// Whether it has a place in its conversation, where readers see it.
     #[must_use]
     pub const fn is_event(&self) -> bool {
@@ -169,6 +174,17 @@ impl Register {
     pub(crate) const fn is_valid(&self) -> bool {
         !self.key.is_empty() && self.key.len() <= REGISTER_KEY_BYTES_MAX
     }
+}
+
+/// What the key of a register begins with that is about an event of its conversation. A byte of any kind
+/// comes behind it, then the event's seq, big endian, then anything. It goes when the event's row has gone.
+pub const OF_EVENT: u8 = b'@';
+
+/// The event that a register is about, by its key, and of which kind it is.
+pub(crate) fn event_of(key: &[u8]) -> Option<(u8, Seq)> {
+    let (&[of_event, kind], rest) = key.split_first_chunk()?;
+    let seq = rest.first_chunk()?;
+    (of_event == OF_EVENT).then(|| (kind, Seq(u64::from_be_bytes(*seq))))
 }
 
 /// Kinds of encoded contents, in groups and in rows. Further kinds get further numbers; one that is not known

@@ -10,7 +10,7 @@ use crate::folder::Folder;
 use crate::group;
 use crate::log::segment::{Walked, walk_all};
 use crate::log::{LogError, Position};
-use crate::record::{Record, Register};
+use crate::record::{Record, Register, event_of};
 use crate::store::OpenError;
 use crate::view::fjall::{FjallView, Stored};
 use crate::view::{View, ViewError};
@@ -305,8 +305,13 @@ impl<'a> Compared<'a> {
                 self.absent.remove(&(conversation.clone(), seq));
             }
             for Register { key, value } in registers {
+                let has_gone = || {
+                    let of = event_of(&key);
+                    of.is_some_and(|(_, seq)| view.is_gone(&conversation, seq).is_ok_and(|gone| gone))
+                };
                 // The walk over the view's rows reports damaged ones.
-                let is_other = view.register(&conversation, &key).is_ok_and(|held| held != value);
+                let held = view.register(&conversation, &key);
+                let is_other = held.is_ok_and(|held| held != value && !(held.is_none() && has_gone()));
                 let register = (conversation.clone(), key);
                 if is_other {
                     self.registers.insert(register, position);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use quoth_protocol::{ConversationName, Seq};
-use quoth_store::testing::{commit, record};
+use quoth_store::testing::{commit, record, set_of};
 use quoth_store::{
     Applier, ApplierOptions, Class, Keep, Marks, Options, PageLimit, Position, Record, Rewrite, Store, verify,
 };
@@ -38,7 +38,8 @@ fn event(conversation: &str, seq: u64) -> Record {
     let body = |seq| record(conversation, seq, seq).content.len() as u64;
     let offset = (1..seq).map(body).sum();
     let (time_ms, class) = (1_000_000 + seq * 1_000, Class::of_age_s(60));
-    Record { time_ms, offset, class, ..record(conversation, seq, seq) }
+    let registers = vec![set_of(b'e', seq, "")];
+    Record { time_ms, offset, class, registers, ..record(conversation, seq, seq) }
 }
 
 /// One of those that have a time of their own, and of windows with sixteen of them.
@@ -98,6 +99,9 @@ fn the_process_that_writes_and_frees() {
             loop {
                 reclaim(&store);
                 rewrite(&store);
+                for everything in [false, true] {
+                    store.view.sweep(everything, &mut |_| true).unwrap();
+                }
             }
         });
         for position in store.log.next().0.. {
@@ -128,16 +132,14 @@ fn what_is_kept_is_there_after_every_kill_and_what_is_not_goes() {
             assert_eq!(bounds.head, Seq(head));
             assert!(bounds.floor.0 <= (head + 1).saturating_sub(KEPT).max(1), "{bounds:?}");
             let read = store.view.after(&name, Seq::ZERO, all).unwrap();
-            let there: Vec<_> = (bounds.floor.0..=head)
-                .map(|seq| Record { class: Class::default(), ..event(conversation, seq) })
-                .collect();
+            let there: Vec<_> =
+                (bounds.floor.0..=head).map(|seq| as_read(event(conversation, seq))).collect();
             assert_eq!((read.from, read.to, read.records), (Seq(1), Seq(head), there), "round {round}");
             floors.push(bounds.floor);
         }
         let read = store.view.after(&name(EVER), Seq::ZERO, all).unwrap();
         let is_kept = |record: &Record| record.expires_ms == 0 || record.expires_ms > live_ms(head);
-        let as_read = |seq| Record { class: Class::default(), ends_window: false, ..event_of_ever(seq) };
-        let kept: Vec<_> = (1..=head).map(as_read).filter(is_kept).collect();
+        let kept: Vec<_> = (1..=head).map(|seq| as_read(event_of_ever(seq))).filter(is_kept).collect();
         assert_eq!((read.from, read.to), (Seq(1), Seq(head)), "round {round}");
         gone = head - read.records.len() as u64;
         assert_eq!(read.records.into_iter().filter(is_kept).collect::<Vec<_>>(), kept, "round {round}");
@@ -151,6 +153,7 @@ fn what_is_kept_is_there_after_every_kill_and_what_is_not_goes() {
     reclaim(&store);
     rewrite(&store);
     assert_eq!(rewrite(&store), 0, "it is done");
+    store.view.sweep(true, &mut |_| true).unwrap();
     let read = store.view.after(&name(EVER), Seq::ZERO, all).unwrap();
     let head = read.to.0;
     assert!(
@@ -160,8 +163,18 @@ fn what_is_kept_is_there_after_every_kill_and_what_is_not_goes() {
     );
     for conversation in CONVERSATIONS {
         let Bounded { floor, head } = bounded(&store, conversation);
+        let beside = store.view.registers(&name(conversation), b"@e", None, usize::MAX).unwrap();
+        assert_eq!(
+            beside.len() as u64,
+            head + 1 - floor,
+            "each that is there has its register, and no other"
+        );
         assert!(head - floor <= KEPT + 16, "a window more is left at most: from {floor} to {head}");
     }
+}
+
+fn as_read(event: Record) -> Record {
+    Record { class: Class::default(), ends_window: false, registers: Vec::new(), ..event }
 }
 
 struct Bounded {

@@ -17,7 +17,7 @@ pub use about::ends_with;
 pub use absent::Absent;
 pub use decide::{Alteration, Context, Target, decide};
 pub use registers::{
-    ABSENT, HIDDEN, REACTION, SUMMARY, Summary, absent_key, decode_edit, edit_key, hidden_key, hidden_of,
-    hidden_prefix, reacted, reaction_key, reactions_prefix, seq_of, summary_key,
+    ABSENT, HIDDEN, OF_EVENT, REACTION, SUMMARY, Summary, absent_key, decode_edit, edit_key, hidden_key,
+    hidden_of, hidden_prefix, reacted, reaction_key, reactions_prefix, seq_of, summary_key,
 };
 pub use state::{Altered, MessageState, REMOVED_REACTIONS_MAX};

@@ -1,11 +1,12 @@
-//! The registers of messages. Keys hold seqs big endian, so those of a page lie together.
+//! The registers of messages. Keys hold seqs big endian, so those of a page lie together. All of them begin
+//! with [`OF_EVENT`], by which the store knows that they go with their event's row.
 //!
 //! | key | value |
 //! |---|---|
-//! | `e`, seq | the latest edit |
-//! | `r`, seq, reaction, 0, user | the event by which the user reacted so |
-//! | `s`, seq | a [`Summary`]: all that a page needs to know of most messages |
-//! | `x`, seq | the event by which the one with this seq is absent |
+//! | `@e`, seq | the latest edit |
+//! | `@r`, seq, reaction, 0, user | the event by which the user reacted so |
+//! | `@s`, seq | a [`Summary`]: all that a page needs to know of most messages |
+//! | `@x`, seq | the event by which the one with this seq is absent, for as long as it has a row |
 //!
 //! In a user's own log `h`, the conversation's name, 0 and the seq, the latest first, is a message that the
 //! user has hidden.
@@ -18,19 +19,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::register::{Damaged, decode};
 
-const EDIT: u8 = b'e';
+/// What the keys of registers begin with that go with an event of their conversation: a kind and the event's
+/// seq, big endian, come behind it.
+pub const OF_EVENT: u8 = b'@';
+
+const EDIT: [u8; 2] = [OF_EVENT, b'e'];
 
 /// What the keys of hidden messages begin with, in a user's own log.
 pub const HIDDEN: u8 = b'h';
 
 /// What the keys of reactions begin with.
-pub const REACTION: u8 = b'r';
+pub const REACTION: [u8; 2] = [OF_EVENT, b'r'];
 
 /// What the keys of summaries begin with.
-pub const SUMMARY: u8 = b's';
+pub const SUMMARY: [u8; 2] = [OF_EVENT, b's'];
 
 /// What the keys of absent events begin with.
-pub const ABSENT: u8 = b'x';
+pub const ABSENT: [u8; 2] = [OF_EVENT, b'x'];
 
 /// What is to be known of a message besides its event; of one about which there are no events there is none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,9 +76,12 @@ pub fn decode_edit(value: &[u8]) -> Result<Edit, Damaged> {
     decode(value)
 }
 
-fn of_seq(kind: u8, seq: Seq) -> Vec<u8> {
-    let mut key = Vec::with_capacity(9);
-    key.push(kind);
+/// Length of a key that has nothing behind the seq, in bytes.
+const KEY_BYTES: usize = 10;
+
+fn of_seq(kind: [u8; 2], seq: Seq) -> Vec<u8> {
+    let mut key = Vec::with_capacity(KEY_BYTES);
+    key.extend(kind);
     key.extend(seq.0.to_be_bytes());
     key
 }
@@ -131,21 +139,21 @@ pub fn hidden_of(prefix: &[u8], key: &[u8]) -> Option<Seq> {
 
 /// The seq of a key that has nothing behind it.
 #[must_use]
-pub fn seq_of(kind: u8, key: &[u8]) -> Option<Seq> {
-    let bytes = key.strip_prefix(&[kind])?;
+pub fn seq_of(kind: [u8; 2], key: &[u8]) -> Option<Seq> {
+    let bytes = key.strip_prefix(&kind)?;
     Some(Seq(u64::from_be_bytes(bytes.try_into().ok()?)))
 }
 
 /// The message of a reaction's key, the reaction, and whose it is.
 #[must_use]
 pub fn reacted(key: &[u8]) -> Option<(Seq, String, UserId)> {
-    let seq = seq_of(REACTION, key.get(..9)?)?;
+    let seq = seq_of(REACTION, key.get(..KEY_BYTES)?)?;
     reaction_of(key).map(|(reaction, user)| (seq, reaction, user))
 }
 
 /// The reaction and the user of a key.
 pub(super) fn reaction_of(key: &[u8]) -> Option<(String, UserId)> {
-    let text = std::str::from_utf8(key.get(9..)?).ok()?;
+    let text = std::str::from_utf8(key.get(KEY_BYTES..)?).ok()?;
     let (reaction, user) = text.split_once('\0')?;
     Some((reaction.to_owned(), UserId::new(user).ok()?))
 }

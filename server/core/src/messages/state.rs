@@ -12,8 +12,8 @@ use super::registers::{
 use crate::membership::Fact;
 use crate::register::{Damaged, RegisterChange, decode, encode};
 
-/// So many reactions a revocation takes away itself, since its record is bounded. Nobody reads the others;
-/// their rows, which have no text of the message, stay.
+/// So many reactions a revocation takes away itself, since its record is bounded. Nobody reads the others,
+/// and their rows go with the message's.
 pub const REMOVED_REACTIONS_MAX: usize = 1_000;
 
 /// What the events about a message have come to.

@@ -1,6 +1,6 @@
 use quoth_protocol::{ConversationName, Seq};
 
-use super::{Classes, End, Gaps, Kept, Place, Retention, RetentionClass};
+use super::{Classes, End, Gaps, Kept, Place, Retention, RetentionClass, judged_ms};
 
 /// Numbers that a seed makes, without a library.
 struct Random(u64);
@@ -102,6 +102,22 @@ fn a_policy_bounds_exactly() {
     let from = |offset| Place { offset, ..Place::default() };
     assert!(!absent(bytes, from(70)) && absent(bytes, from(69)));
     assert!(!absent(Retention::FOR_EVER, Place::default()));
+}
+
+#[test]
+fn time_goes_back_with_the_clock_by_more_than_a_day_alone() {
+    const DAY_MS: u64 = 24 * 3_600 * 1_000;
+    let now_ms = 10 * DAY_MS;
+    for (latest_ms, expected_ms) in [
+        (0, now_ms),
+        (now_ms - 1, now_ms),
+        (now_ms + 1, now_ms + 1),
+        (now_ms + DAY_MS, now_ms + DAY_MS),
+        (now_ms + DAY_MS + 1, now_ms),
+        (u64::MAX, now_ms),
+    ] {
+        assert_eq!(judged_ms(latest_ms, now_ms), expected_ms, "{latest_ms}");
+    }
 }
 
 #[test]

@@ -37,6 +37,7 @@ fn committer_on(log: Arc<dyn Log>) -> Committer {
         tails: Arc::new(Tails::default()),
         reads: Reads::new(view, None, Execution::Threads),
         clock: Arc::new(SystemClock),
+        latest: Arc::default(),
         workers: Arc::new(Workers::default()),
         released: Arc::new(AtomicU64::new(0)),
         counts: Arc::default(),

@@ -81,7 +81,7 @@ impl Engine {
             None => None,
         };
         // What changes from now on is told by a later version.
-        let now_ms = self.inner.latest.read(self.now_ms());
+        let now_ms = self.judged_ms();
         let to = For { grant: Arc::clone(grant), now_ms, version: now_ms };
         let log = ConversationName::of_user(&grant.user);
         self.inner.reads.applied(self.released()).await;

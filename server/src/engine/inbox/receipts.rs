@@ -222,7 +222,7 @@ impl Engine {
         seq: Seq,
     ) -> Result<Option<Receipts>, ViewError> {
         let (known, absent) = (self.state(conversation).await?, self.absent(conversation).await?);
-        let (name, me, now_ms) = (conversation.clone(), me.clone(), self.inner.latest.read(self.now_ms()));
+        let (name, me, now_ms) = (conversation.clone(), me.clone(), self.judged_ms());
         let classes = Arc::clone(&self.inner.classes);
         self.inner.reads.applied(self.released()).await;
         let is_small_one = is_small(known.read().as_ref());

@@ -338,7 +338,7 @@ impl ViewOverride for MovesOn {
     }
 
     fn register(&self, name: &ConversationName, key: &[u8]) -> Result<Option<Bytes>, ViewError> {
-        let is_reaction = key.first() == Some(&REACTION);
+        let is_reaction = key.starts_with(&REACTION);
         let later = if is_reaction { std::mem::take(&mut *self.1.lock().unwrap()) } else { Vec::new() };
         if !later.is_empty() {
             self.0.apply(self.0.applied().next(), &later)?;

@@ -16,4 +16,5 @@ mod receipts;
 mod retention;
 mod room;
 mod rosters;
+mod space;
 mod world;

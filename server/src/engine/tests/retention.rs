@@ -22,7 +22,7 @@ const STEPS: u64 = 120;
 
 /// A clock that a test sets.
 #[derive(Debug, Default)]
-struct Hand(AtomicU64);
+pub(super) struct Hand(pub(super) AtomicU64);
 
 impl Clock for Hand {
     fn unix_ms(&self) -> u64 {
@@ -47,7 +47,7 @@ impl Random {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
+pub(super) enum Told {
     Event(u64),
     Gap(u64, u64),
 }
@@ -62,13 +62,19 @@ struct Known {
 
 /// What is to be there, by the words of the rules.
 #[derive(Default)]
-struct Model {
+pub(super) struct Model {
     events: Vec<Known>,
     policy: Retention,
     is_held: bool,
 }
 
 impl Model {
+    /// One of a conversation with so many events, of which nothing is to be told.
+    pub(super) fn of(events: u64) -> Self {
+        let known = || Known { time_ms: 0, bytes: 0, expires_ms: 0, is_absent: false };
+        Self { events: (0..events).map(|_| known()).collect(), ..Self::default() }
+    }
+
     fn push(&mut self, time_ms: u64, bytes: usize, expires_ms: u64) {
         self.events.push(Known { time_ms, bytes: bytes as u64, expires_ms, is_absent: false });
     }
@@ -107,13 +113,20 @@ fn merged(told: impl Iterator<Item = Told>) -> Vec<Told> {
 }
 
 /// An engine that may be started again.
-struct World {
-    log: Arc<dyn Log>,
-    view: Arc<dyn View>,
-    clock: Arc<Hand>,
-    engine: Engine,
-    publisher: Arc<Publisher>,
+pub(super) struct World {
+    pub(super) log: Arc<dyn Log>,
+    pub(super) view: Arc<dyn View>,
+    pub(super) clock: Arc<Hand>,
+    pub(super) engine: Engine,
+    pub(super) publisher: Arc<Publisher>,
     n: u64,
+}
+
+/// One in which nothing has happened, a thousand seconds behind 1970.
+pub(super) async fn world(log: Arc<dyn Log>, view: Arc<dyn View>) -> World {
+    let clock = Arc::new(Hand(AtomicU64::new(1_000_000)));
+    let (engine, publisher) = start(&log, &view, &clock).await;
+    World { log, view, clock, engine, publisher, n: 0 }
 }
 
 async fn start(log: &Arc<dyn Log>, view: &Arc<dyn View>, clock: &Arc<Hand>) -> (Engine, Arc<Publisher>) {
@@ -137,7 +150,7 @@ async fn start(log: &Arc<dyn Log>, view: &Arc<dyn View>, clock: &Arc<Hand>) -> (
 }
 
 impl World {
-    async fn restart(&mut self) {
+    pub(super) async fn restart(&mut self) {
         (self.engine, self.publisher) = start(&self.log, &self.view, &self.clock).await;
     }
 
@@ -145,7 +158,7 @@ impl World {
         &self.publisher.access
     }
 
-    async fn publish(&mut self, model: &mut Model, bytes: u64, expires_in_ms: u64) {
+    pub(super) async fn publish(&mut self, model: &mut Model, bytes: u64, expires_in_ms: u64) {
         self.n += 1;
         let body = bytes::Bytes::from(vec![b'x'; usize::try_from(bytes).unwrap()]);
         let about = About { expires_in_ms, ..About::default() };
@@ -166,7 +179,7 @@ impl World {
         model.push(stored.time_ms, codec::encode_datagram(&kind).len(), expires_ms);
     }
 
-    async fn retain(&self, model: &mut Model, retain: Retain) {
+    pub(super) async fn retain(&self, model: &mut Model, retain: Retain) {
         let operator = Caller::Operator(UserId::new("ops").unwrap());
         let done = self.engine.retain(operator, &room("room"), retain).await.unwrap();
         match retain {
@@ -187,7 +200,7 @@ impl World {
     }
 
     /// Everything behind a cursor, as a stream's reader gets it.
-    async fn read(&self, mut cursor: Seq, bytes_max: usize) -> Vec<Told> {
+    pub(super) async fn read(&self, mut cursor: Seq, bytes_max: usize) -> Vec<Told> {
         let (mut frames, name) = (Vec::new(), room("room"));
         loop {
             let keeping = self.access().keeping(self.engine.now_ms());
@@ -240,11 +253,8 @@ impl World {
 /// How long a frame's length is.
 async fn run(seed: u64, view: Arc<dyn View>) {
     let mut random = Random(u64::wrapping_mul(seed, 0x9E37_79B9_7F4A_7C15));
-    let (log, clock): (Arc<dyn Log>, _) =
-        (Arc::new(MemoryLog::new()), Arc::new(Hand(AtomicU64::new(1_000_000))));
-    let (engine, publisher) = start(&log, &view, &clock).await;
-    let (mut model, mut latest_ms) = (Model::default(), clock.unix_ms());
-    let mut world = World { log, view, clock, engine, publisher, n: 0 };
+    let mut world = world(Arc::new(MemoryLog::new()), view).await;
+    let (mut model, mut latest_ms) = (Model::default(), world.clock.unix_ms());
     // Of what has no events nothing is set.
     world.publish(&mut model, 1, 0).await;
     for step in 0..STEPS {
@@ -262,7 +272,9 @@ async fn run(seed: u64, view: Arc<dyn View>) {
                 world.retain(&mut model, Retain::Hold(on)).await;
             }
             4 => {
-                world.clock.0.store(latest_ms, Ordering::Relaxed);
+                // What was judged by is what something was stored at.
+                world.publish(&mut model, 1, 0).await;
+                world.clock.0.store(latest_ms - random.below(30_000), Ordering::Relaxed);
                 world.restart().await;
             }
             5 => drop(world.engine.reclaim().await.unwrap()),
@@ -299,11 +311,8 @@ async fn readers_get_exactly_what_the_rules_leave_while_windows_are_freed() {
 
 /// A world whose event 1 is a message that was edited and reacted to by 2 and 3, and 4 another message.
 async fn altered(expires_in_ms: u64) -> (World, Caller) {
-    let view: Arc<dyn View> = Arc::new(MemoryView::new());
-    let (log, clock): (Arc<dyn Log>, _) =
-        (Arc::new(MemoryLog::new()), Arc::new(Hand(AtomicU64::new(1_000_000))));
-    let (engine, publisher) = start(&log, &view, &clock).await;
-    let (mut world, mut model) = (World { log, view, clock, engine, publisher, n: 0 }, Model::default());
+    let mut world = world(Arc::new(MemoryLog::new()), Arc::new(MemoryView::new())).await;
+    let mut model = Model::default();
     world.publish(&mut model, 10, expires_in_ms).await;
     let all = Some(vec![Pattern::new("*")]);
     let ada = UserId::new("ada").unwrap();

@@ -139,6 +139,10 @@ impl Log for MemoryLog {
         Position(self.shared.lock().trimmed + 1)
     }
 
+    fn first_stored(&self) -> Position {
+        self.first()
+    }
+
     fn next(&self) -> Position {
         self.shared.lock().next()
     }

@@ -203,6 +203,10 @@ pub trait Log: Send + Sync + fmt::Debug {
     /// The first position still there; the same as [`next`](Self::next) when there is none.
     fn first(&self) -> Position;
 
+    /// The first position of which something may be stored still: what was freed is deleted a moment later,
+    /// and may be there again behind a power cut until that is durable.
+    fn first_stored(&self) -> Position;
+
     /// The position that the next append gets.
     fn next(&self) -> Position;
 

@@ -7,12 +7,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use quoth_protocol::{ConversationName, ProducerId, Seq, UserId};
 
 use crate::group;
 use crate::key::ProducerKey;
 use crate::log::{Log, LogError, Position};
-use crate::record::{Content, MessageId, Record, Register};
+use crate::record::{Content, MessageId, OF_EVENT, Record, Register};
 use crate::reserve::Reserve;
 use crate::view::Found;
 #[cfg(test)]
@@ -74,6 +75,18 @@ pub fn notice(conversation: &str, registers: impl Into<Vec<Register>>) -> Record
 pub fn set(key: &str, value: &str) -> Register {
     let (key, value) = (key.to_owned().into(), Some(value.to_owned().into()));
     Register { key, value }
+}
+
+/// A register of an event that gets a value.
+#[must_use]
+pub fn set_of(kind: u8, seq: u64, value: &str) -> Register {
+    Register { key: key_of(kind, seq), value: Some(value.to_owned().into()) }
+}
+
+/// The key of a register of an event.
+#[must_use]
+pub fn key_of(kind: u8, seq: u64) -> Bytes {
+    [&[OF_EVENT, kind][..], &seq.to_be_bytes()].concat().into()
 }
 
 /// A register that is removed.

@@ -12,7 +12,7 @@ use crate::log::{Log, LogError, LogReader, Position, Visit};
 use crate::record::Record;
 use crate::view::{
     Bounds, Dead, Erased, Found, Keepings, Keeps, Last, Marks, PageLimit, Place, ProducerState, Reclaimed,
-    Rewrite, Rewritten, Stretch, Survey, View, ViewError,
+    Rewrite, Rewritten, Stretch, Survey, Swept, View, ViewError,
 };
 
 /// What a test makes a log or a view of: `Overridden(my_override)`.
@@ -40,6 +40,10 @@ pub trait LogOverride: Send + Sync {
 
     fn make_room(&self) -> Result<(), LogError> {
         self.inner().make_room()
+    }
+
+    fn first_stored(&self) -> Position {
+        self.inner().first_stored()
     }
 
     fn fence(&self, epoch: u64) -> Result<(), LogError> {
@@ -78,6 +82,10 @@ impl<T: LogOverride> Log for Overridden<T> {
 
     fn first(&self) -> Position {
         self.0.inner().first()
+    }
+
+    fn first_stored(&self) -> Position {
+        self.0.first_stored()
     }
 
     fn next(&self) -> Position {
@@ -202,6 +210,10 @@ impl<T: ViewOverride> View for Overridden<T> {
         self.0.inner().rewrite(keepings, rewrite)
     }
 
+    fn sweep(&self, everything: bool, pace: &mut dyn FnMut(u64) -> bool) -> Result<Swept, ViewError> {
+        self.0.inner().sweep(everything, pace)
+    }
+
     fn erased(&self) -> Erased {
         self.0.inner().erased()
     }
@@ -228,6 +240,10 @@ impl<T: ViewOverride> View for Overridden<T> {
 
     fn applied(&self) -> Position {
         self.0.inner().applied()
+    }
+
+    fn stored_ms(&self) -> u64 {
+        self.0.inner().stored_ms()
     }
 
     fn flush(&self) -> Result<Position, ViewError> {

@@ -56,6 +56,12 @@ pub enum ViewError {
         /// What is wrong.
         what: &'static str,
     },
+    /// A row that leads to events of a conversation is not what was written.
+    #[error("the view's row that leads to events of conversation {key:?} is damaged")]
+    DamagedSpan {
+        /// The conversation's key.
+        key: ConversationKey,
+    },
     /// A stored row is not what was written.
     #[error("the view's row of conversation {conversation}, seq {seq} is damaged: {what}")]
     DamagedRow {
@@ -141,6 +147,7 @@ impl ViewError {
     pub const fn concerns_one_conversation(&self) -> bool {
         match self {
             Self::DamagedName { .. }
+            | Self::DamagedSpan { .. }
             | Self::DamagedRow { .. }
             | Self::DamagedConversation { .. }
             | Self::DamagedProducer { .. }

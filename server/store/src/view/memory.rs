@@ -10,12 +10,12 @@ use quoth_protocol::{ConversationName, Seq};
 
 use super::{
     Bounds, Dead, Erased, Found, Keepings, Keeps, Last, Marks, Page, PageLimit, Place, ProducerState,
-    Reclaimed, Rewrite, Rewritten, Span, Stretch, Survey, View, ViewError,
+    Reclaimed, Rewrite, Rewritten, Span, Stretch, Survey, Swept, View, ViewError,
 };
 use crate::class::Class;
 use crate::key::{ConversationKey, ProducerKey};
 use crate::log::Position;
-use crate::record::{Content, Record, Register};
+use crate::record::{Content, Record, Register, event_of};
 
 /// A view in memory. Clones share what is in it.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +24,7 @@ pub struct MemoryView(Arc<RwLock<State>>);
 #[derive(Debug, Default)]
 struct State {
     applied: Position,
+    stored_ms: u64,
     conversations: HashMap<ConversationName, Conversation>,
 }
 
@@ -124,11 +125,16 @@ impl View for MemoryView {
             }
         }
         state.applied = position;
+        state.stored_ms = Record::stored_ms(records).unwrap_or(state.stored_ms);
         Ok(())
     }
 
     fn applied(&self) -> Position {
         self.0.read().applied
+    }
+
+    fn stored_ms(&self) -> u64 {
+        self.0.read().stored_ms
     }
 
     fn flush(&self) -> Result<Position, ViewError> {
@@ -243,6 +249,16 @@ impl View for MemoryView {
 
     fn rewrite(&self, _: &mut Keepings<'_>, _: &mut Rewrite<'_>) -> Result<Rewritten, ViewError> {
         Ok(Rewritten { is_done: true, ..Rewritten::default() })
+    }
+
+    fn sweep(&self, _: bool, _: &mut dyn FnMut(u64) -> bool) -> Result<Swept, ViewError> {
+        let mut swept = Swept { is_done: true, ..Swept::default() };
+        for known in self.0.write().conversations.values_mut() {
+            let (gone, before) = (known.gone_seq(), known.registers.len());
+            known.registers.retain(|key, _| event_of(key).is_none_or(|(_, seq)| seq > gone));
+            swept.registers += (before - known.registers.len()) as u64;
+        }
+        Ok(swept)
     }
 
     fn erased(&self) -> Erased {

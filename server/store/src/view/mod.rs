@@ -161,6 +161,17 @@ pub struct Rewritten {
     pub held_up: Vec<Class>,
 }
 
+/// What a sweep has done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Registers that are gone.
+    pub registers: u64,
+    /// Conversations that are damaged, and keep all that they have.
+    pub damaged: u64,
+    /// Whether it was let come to its end.
+    pub is_done: bool,
+}
+
 /// What a window has that is dead one by one, whatever marks say.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Dead {
@@ -268,6 +279,10 @@ pub trait View: Send + Sync + fmt::Debug {
     /// The last group that is applied.
     fn applied(&self) -> Position;
 
+    /// When the last group was stored that is applied and has records, in milliseconds since 1970; 0: there is
+    /// none. That is the earliest time of its records, since none has an earlier time than the clock had.
+    fn stored_ms(&self) -> u64;
+
     /// Brings what is applied to stable storage and returns up to which group everything is there. A restart
     /// finds at least these groups and needs those behind from the log.
     ///
@@ -339,6 +354,17 @@ pub trait View: Send + Sync + fmt::Debug {
     /// When rows could not be read or written; or one of `keepings`.
     fn rewrite(&self, keepings: &mut Keepings<'_>, rewrite: &mut Rewrite<'_>)
     -> Result<Rewritten, ViewError>;
+
+    /// Removes the registers of events ([`OF_EVENT`](crate::OF_EVENT)) that have gone, with their window or
+    /// when that was rewritten. `everything`: it looks at all of these registers, and what the removed ones
+    /// held leaves the disk; otherwise at those of the first events of each conversation alone, up to the
+    /// first one that is there, which is cheap. `pace` is told of bytes that were read, again and again, and
+    /// waits as it likes; `false` ends it. It is to be called again and again, by the thread that reclaims
+    /// and rewrites: groups that are applied again set registers again.
+    ///
+    /// # Errors
+    /// When rows could not be read or written.
+    fn sweep(&self, everything: bool, pace: &mut dyn FnMut(u64) -> bool) -> Result<Swept, ViewError>;
 
     /// What was erased and is on the disk still, as far as rewriting takes it away.
     fn erased(&self) -> Erased;

@@ -11,7 +11,7 @@ use std::time::Instant;
 use parking_lot::{Condvar, Mutex};
 
 use super::super::{LogError, Position};
-use crate::durable::sync_all;
+use crate::durable::{sync_all, sync_dir};
 use crate::reserve::Reserve;
 use crate::room::RETRY_PAUSE;
 
@@ -121,7 +121,9 @@ struct Work {
     is_told: bool,
     /// Oldest first.
     delete: VecDeque<PathBuf>,
-    /// Whether the first of them could not be deleted, until the next attempt.
+    /// The first group of those that were to be deleted, until that is durable.
+    first_stored: Option<Position>,
+    /// Whether the first of them could not be deleted, or that is not durable, until the next attempt.
     is_stuck: bool,
     /// When what failed is tried again.
     retry_at: Instant,
@@ -130,28 +132,14 @@ struct Work {
 
 enum Task {
     Delete(PathBuf),
+    /// Makes durable that all are deleted.
+    Settle,
     Prepare,
 }
 
 impl Keeper {
     pub(super) fn start(dir: &Path, segment_bytes: u64, reserve: Arc<Reserve>) -> Result<Self, LogError> {
-        let work = Work {
-            spare: None,
-            is_wanted: false,
-            failure: None,
-            is_told: false,
-            delete: VecDeque::new(),
-            is_stuck: false,
-            retry_at: Instant::now(),
-            stop: false,
-        };
-        let shared = Arc::new(Shared {
-            dir: dir.to_owned(),
-            segment_bytes,
-            reserve,
-            work: Mutex::new(work),
-            changed: Condvar::new(),
-        });
+        let shared = Arc::new(Shared::new(dir, segment_bytes, reserve));
         let thread = std::thread::Builder::new()
             .name("quoth-log-keeper".to_owned())
             .spawn({
@@ -207,10 +195,21 @@ impl Keeper {
         }
     }
 
-    /// Has files deleted, in this order.
-    pub(super) fn delete(&self, paths: impl IntoIterator<Item = PathBuf>) {
-        self.shared.work.lock().delete.extend(paths);
+    /// Has segments deleted, which come in their order.
+    pub(super) fn delete(&self, segments: impl IntoIterator<Item = Segment>) {
+        let mut work = self.shared.work.lock();
+        for Segment { first, path } in segments {
+            work.first_stored.get_or_insert(first);
+            work.delete.push_back(path);
+        }
+        drop(work);
         self.shared.changed.notify_all();
+    }
+
+    /// The first group of which something may be on the disk: of what is to be deleted, or `first`, the one of
+    /// what is not, asked for before this. Whatever is freed comes here before it is no more there.
+    pub(super) fn first_stored(&self, first: Position) -> Position {
+        self.shared.work.lock().first_stored.map_or(first, |stored| stored.min(first))
     }
 }
 
@@ -227,11 +226,27 @@ impl Drop for Keeper {
 }
 
 impl Shared {
+    fn new(dir: &Path, segment_bytes: u64, reserve: Arc<Reserve>) -> Self {
+        let work = Work {
+            spare: None,
+            is_wanted: false,
+            failure: None,
+            is_told: false,
+            delete: VecDeque::new(),
+            first_stored: None,
+            is_stuck: false,
+            retry_at: Instant::now(),
+            stop: false,
+        };
+        Self { dir: dir.to_owned(), segment_bytes, reserve, work: Mutex::new(work), changed: Condvar::new() }
+    }
+
     fn run(&self) {
         let mut number = 1_u64;
         while let Some(task) = self.next_task() {
             match task {
                 Task::Delete(path) => self.delete(path),
+                Task::Settle => self.settle(),
                 Task::Prepare => {
                     let path = self.dir.join(format!("{number}{SPARE_SUFFIX}"));
                     if self.prepare(&path) {
@@ -260,6 +275,9 @@ impl Shared {
             {
                 return Some(Task::Delete(path));
             }
+            if !work.is_stuck && work.first_stored.is_some() {
+                return Some(Task::Settle);
+            }
             if work.stop {
                 return None;
             }
@@ -286,6 +304,21 @@ impl Shared {
                 (work.is_stuck, work.retry_at) = (true, Instant::now() + RETRY_PAUSE);
             }
             _ => {}
+        }
+    }
+
+    /// Makes durable that segments are deleted.
+    fn settle(&self) {
+        let synced = sync_dir(&self.dir);
+        let mut work = self.work.lock();
+        match synced {
+            // Nobody else deletes any.
+            Ok(()) if work.delete.is_empty() => work.first_stored = None,
+            Ok(()) => {}
+            Err(error) => {
+                tracing::warn!(dir = %self.dir.display(), %error, "whether old log segments are gone is not sure");
+                (work.is_stuck, work.retry_at) = (true, Instant::now() + RETRY_PAUSE);
+            }
         }
     }
 
@@ -339,7 +372,8 @@ impl Shared {
 mod tests {
     use std::fs;
 
-    use super::{Keeper, Reserve, SHORT_SEGMENT_BYTES, Work};
+    use super::{Keeper, Position, Reserve, SHORT_SEGMENT_BYTES, Segment, Shared, Work};
+    use crate::durable::syncs;
 
     /// Waits until the keeper has come to a state.
     fn wait_until(keeper: &Keeper, is_reached: impl Fn(&Work) -> bool) {
@@ -391,12 +425,34 @@ mod tests {
         fs::create_dir(&stuck).unwrap();
         fs::write(&young, "").unwrap();
         let keeper = Keeper::start(dir.path(), 4096, Reserve::none()).unwrap();
-        keeper.delete([oldest.clone(), stuck.clone(), young.clone()]);
+        let segments = [(1, &oldest), (2, &stuck), (3, &young)];
+        keeper.delete(segments.map(|(first, path)| Segment { first: Position(first), path: path.clone() }));
         wait_until(&keeper, |work| work.is_stuck);
         assert!(!oldest.exists() && young.exists());
+        assert_eq!(keeper.first_stored(Position(4)), Position(1), "that the oldest is gone is not durable");
         fs::remove_dir(&stuck).unwrap();
         wait_until(&keeper, |work| work.delete.is_empty());
+        wait_until(&keeper, |work| work.first_stored.is_none());
         drop(keeper);
         assert!(!young.exists());
+    }
+
+    #[test]
+    fn what_was_deleted_is_stored_until_that_is_durable() {
+        let dir = tempfile::tempdir().unwrap();
+        // One without a thread.
+        let shared = Shared::new(dir.path(), 4096, Reserve::none());
+        shared.work.lock().first_stored = Some(Position(4));
+        syncs::fail_next();
+        shared.settle();
+        assert_eq!(shared.work.lock().first_stored, Some(Position(4)));
+        shared.work.lock().delete.push_back(dir.path().join("4.log"));
+        syncs::take();
+        shared.settle();
+        assert_eq!(syncs::take(), [dir.path()]);
+        assert_eq!(shared.work.lock().first_stored, Some(Position(4)), "there is more to delete");
+        shared.work.lock().delete.clear();
+        shared.settle();
+        assert_eq!(shared.work.lock().first_stored, None);
     }
 }

@@ -434,18 +434,19 @@ impl Log for SegmentLog {
         self.shared.first()
     }
 
+    fn first_stored(&self) -> Position {
+        self.keeper.first_stored(self.shared.first())
+    }
+
     fn next(&self) -> Position {
         Position(self.next.load(Ordering::Acquire))
     }
 
     fn trim(&self, before: Position) -> Result<(), LogError> {
-        let freed: Vec<_> = {
-            let mut segments = self.shared.segments.write();
-            let before = self.holds.limit(before);
-            let kept_from = segments.iter().rposition(|segment| segment.first <= before).unwrap_or_default();
-            segments.drain(..kept_from).map(|segment| segment.path).collect()
-        };
-        self.keeper.delete(freed);
+        let mut segments = self.shared.segments.write();
+        let before = self.holds.limit(before);
+        let kept_from = segments.iter().rposition(|segment| segment.first <= before).unwrap_or_default();
+        self.keeper.delete(segments.drain(..kept_from));
         Ok(())
     }
 

@@ -434,7 +434,7 @@ mod tests {
         let value = spans.get(key(21)).unwrap().unwrap();
         spans.insert(key(21), b"damaged").unwrap();
         let found = findings(&view);
-        assert!(found.iter().any(|text| text.contains("the row of a span is damaged")), "{found:?}");
+        assert!(found.iter().any(|text| text.contains("row that leads to events")), "{found:?}");
         assert!(
             view.after(&records[0].conversation, Seq(30), crate::PageLimit { records: 9, bytes: 999 })
                 .is_err()

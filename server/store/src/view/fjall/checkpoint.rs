@@ -1,6 +1,6 @@
 //! The checkpoint: up to which position everything is in fjall's tables, and which windows go on behind it.
 //!
-//! One file, replaced as a whole: magic 8 bytes, format `u32`, position `u64`; for each class window `u32`,
+//! One file, replaced as a whole: magic 8 bytes, format `u32`, position and time `u64` each; for each class window `u32`,
 //! its bytes and when its first event was stored `u64` each; checksum `u64`, little endian.
 
 use std::fs::{self, File};
@@ -19,13 +19,15 @@ use crate::view::ViewError;
 const NAME: &str = "checkpoint";
 pub(super) const NEW_NAME: &str = "checkpoint.new";
 const MAGIC: [u8; 8] = *b"QUOTHCHK";
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 
 /// What a checkpoint says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Checkpoint {
     /// The last position of which, as of all before it, everything is in tables.
     pub(super) position: Position,
+    /// When the group there was stored, in milliseconds since 1970.
+    pub(super) stored_ms: u64,
     /// The windows of the groups behind it, one for each class.
     pub(super) windows: [OpenWindow; Class::COUNT],
 }
@@ -72,7 +74,7 @@ pub(super) fn copy(dir: &Path, to: &Path) -> Result<(), ViewError> {
 fn encode(checkpoint: Checkpoint) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
     bytes.extend(FORMAT.to_le_bytes());
-    bytes.extend(checkpoint.position.0.to_le_bytes());
+    bytes.extend([checkpoint.position.0, checkpoint.stored_ms].map(u64::to_le_bytes).as_flattened());
     for OpenWindow { window, bytes: of_rows, since_ms } in checkpoint.windows {
         bytes.extend(window.0.to_le_bytes());
         bytes.extend([of_rows, since_ms].map(u64::to_le_bytes).as_flattened());
@@ -86,7 +88,8 @@ fn decode(bytes: &[u8]) -> Option<Checkpoint> {
     let (covered, checksum) = bytes.split_last_chunk::<8>()?;
     let mut reader = Reader(covered);
     let is_known = reader.array() == Some(MAGIC) && reader.u32() == Some(FORMAT);
-    let mut checkpoint = Checkpoint { position: Position(reader.u64()?), ..Checkpoint::default() };
+    let (position, stored_ms) = (Position(reader.u64()?), reader.u64()?);
+    let mut checkpoint = Checkpoint { position, stored_ms, ..Checkpoint::default() };
     for open in &mut checkpoint.windows {
         *open = OpenWindow { window: Window(reader.u32()?), bytes: reader.u64()?, since_ms: reader.u64()? };
     }

@@ -10,7 +10,8 @@ use super::FjallView;
 use super::engine::{Batch, Snapshot};
 use super::reclaim::place;
 use super::row;
-use super::window::Span;
+use super::window::{ClassWindow, Span, Window};
+use crate::class::Class;
 use crate::key::ConversationKey;
 use crate::record::Record;
 use crate::view::{Place, ViewError};
@@ -21,8 +22,25 @@ pub(super) type WithNext = (Span, Place);
 /// Is told of the spans of a conversation, ascending.
 type Visit<'a> = dyn FnMut(&ConversationName, ConversationKey, &[WithNext]) -> Result<(), ViewError> + 'a;
 
-/// Is told of the spans of a conversation of which other rows are damaged.
-type VisitDamaged<'a> = dyn FnMut(&[Span]) + 'a;
+/// A conversation of which rows are damaged.
+pub(super) struct Damaged<'a> {
+    pub(super) key: ConversationKey,
+    /// Its spans, as far as their rows can be read.
+    pub(super) spans: &'a [Span],
+    /// Whether these are all of them.
+    pub(super) is_whole: bool,
+}
+
+/// Is told of damaged conversations.
+type VisitDamaged<'a> = dyn FnMut(Damaged<'_>) + 'a;
+
+/// The rows of spans of one conversation.
+struct Rows {
+    key: ConversationKey,
+    spans: Vec<Span>,
+    /// Whether none of them was damaged.
+    is_whole: bool,
+}
 
 impl FjallView {
     /// Goes through the spans of all conversations. Those of which rows are damaged are left out, and it says
@@ -39,13 +57,17 @@ impl FjallView {
         visit: &mut Visit<'_>,
     ) -> Result<u64, ViewError> {
         let snapshot = self.snapshot();
-        let (mut spans, mut count): (Vec<Span>, _) = (Vec::new(), 0);
-        let mut one = |spans: &[Span]| {
-            let Some(Span { conversation: key, .. }) = spans.first().copied() else { return Ok(()) };
-            match self.visit_conversation(&snapshot, key, spans, visit) {
+        let (mut current, mut count): (Option<Rows>, _) = (None, 0);
+        let mut one = |rows: Rows| {
+            let Rows { key, spans, is_whole } = rows;
+            let visited = match is_whole {
+                true => self.visit_conversation(&snapshot, key, &spans, visit),
+                false => Err(ViewError::DamagedSpan { key }),
+            };
+            match visited {
                 Err(error) if error.is_damage() => {
                     count += 1;
-                    damaged(spans);
+                    damaged(Damaged { key, spans: &spans, is_whole });
                     self.tell_of_damage(key, &error);
                     Ok(())
                 }
@@ -53,14 +75,19 @@ impl FjallView {
             }
         };
         for row in snapshot.iter(&self.engine.spans) {
-            let span = self.span(row)?;
-            if spans.first().is_some_and(|first| first.conversation != span.conversation) {
-                one(&spans)?;
-                spans.clear();
+            let (key, span) = match self.span(row) {
+                Ok(span) => (span.conversation, Some(span)),
+                Err(ViewError::DamagedSpan { key }) => (key, None),
+                Err(error) => return Err(error),
+            };
+            if let Some(ended) = current.take_if(|rows| rows.key != key) {
+                one(ended)?;
             }
-            spans.push(span);
+            let rows = current.get_or_insert_with(|| Rows { key, spans: Vec::new(), is_whole: true });
+            rows.is_whole &= span.is_some();
+            rows.spans.extend(span);
         }
-        one(&spans)?;
+        current.map_or(Ok(()), one)?;
         Ok(count)
     }
 
@@ -69,6 +96,31 @@ impl FjallView {
         if self.known_damaged.lock().insert(key) {
             tracing::error!(%error, "a conversation is damaged: nothing of it is freed or erased from the disk");
         }
+    }
+
+    /// The windows that have rows of a conversation, whether a span leads to them or not.
+    pub(super) fn windows_of(
+        &self,
+        snapshot: &Snapshot<'_>,
+        conversation: ConversationKey,
+    ) -> Result<Vec<ClassWindow>, ViewError> {
+        let mut windows = Vec::new();
+        for class in Class::all() {
+            let mut at = Window(0);
+            loop {
+                let first = row::run_key(at, conversation, Seq::ZERO);
+                let Some(row) = snapshot.range(self.engine.messages(class), first..).next() else { break };
+                let (key, _) = self.engine.database("read a message from", row.into_inner())?;
+                let (number, of, _) = row::split_run_key(&key).ok_or_else(|| self.odd_key())?;
+                if number == at {
+                    windows.extend((of == conversation).then_some(ClassWindow { class, number }));
+                    at = at.next();
+                } else {
+                    at = number;
+                }
+            }
+        }
+        Ok(windows)
     }
 
     /// Adds to a batch the names of conversations that get their first event, or registers, unless they are
@@ -131,7 +183,7 @@ mod tests {
     use crate::class::Class;
     use crate::log::Position;
     use crate::record::Record;
-    use crate::testing::record;
+    use crate::testing::{record, set_of};
     use crate::view::{Keep, Marks, Rewrite, View, ViewError};
 
     /// Three conversations in each of some windows, of which everything but the last one's is absent.
@@ -141,7 +193,7 @@ mod tests {
             let of = |name| {
                 let event = record(name, seq, seq);
                 let offset = (1..seq).map(|seq| record(name, seq, seq).content.len() as u64);
-                Record { offset: offset.sum(), ..event }
+                Record { offset: offset.sum(), registers: vec![set_of(b'e', seq, "")], ..event }
             };
             view.apply(Position(seq), &["a", "b", "c"].map(of)).unwrap();
             view.flush().unwrap();
@@ -156,6 +208,16 @@ mod tests {
         let keys = snapshot.iter(messages).map(|row| row.into_inner().unwrap().0);
         let of_it = keys.filter(|key| row::split_run_key(key).is_some_and(|(_, of, _)| of == conversation));
         messages.insert(of_it.last().unwrap(), "damaged").unwrap();
+    }
+
+    /// The rows of spans of a conversation: all of them, or the last one.
+    fn overwrite_span(view: &FjallView, of: &Record, all: bool) {
+        let conversation = ConversationKey::new(&of.conversation);
+        let snapshot = view.snapshot();
+        let keys = snapshot.iter(&view.engine.spans).map(|row| row.into_inner().unwrap().0);
+        let of_it: Vec<_> = keys.filter(|key| row::conversation_of(key) == Some(conversation)).collect();
+        let from = if all { 0 } else { of_it.len() - 1 };
+        of_it.into_iter().skip(from).for_each(|key| view.engine.spans.insert(key, "damaged").unwrap());
     }
 
     /// A disk without room, for example: what a failed pass has left is found by the next one.
@@ -178,7 +240,7 @@ mod tests {
 
     #[test]
     fn one_damaged_conversation_holds_up_nothing_of_others() {
-        for what in ["run", "name", "policy"] {
+        for what in ["run", "name", "policy", "span", "last span"] {
             let dir = tempfile::tempdir().unwrap();
             let view = view(dir.path());
             let b = record("b", 1, 1);
@@ -188,6 +250,7 @@ mod tests {
                     let key = ConversationKey::new(&b.conversation);
                     view.engine.conversations.insert(key.0, "damaged").unwrap();
                 }
+                "span" | "last span" => overwrite_span(&view, &b, what == "span"),
                 _ => {}
             }
             let damaged =
@@ -221,6 +284,14 @@ mod tests {
                 )
                 .unwrap();
             assert!(rewritten.is_done && rewritten.windows == 0, "{what}: {rewritten:?}");
+            let rows = view.windows_of(&view.snapshot(), ConversationKey::new(&b.conversation)).unwrap();
+            assert_eq!(rows.len(), 6, "{what}: nothing of it is freed");
+            let swept = view.sweep(true, &mut |_| true).unwrap();
+            assert_eq!((swept.damaged, swept.is_done), (u64::from(what != "policy"), true), "{what}");
+            for name in ["a", "c"] {
+                let left = view.registers(&record(name, 1, 1).conversation, b"@e", None, 9).unwrap();
+                assert!(left.len() < 6, "{what}: {left:?}");
+            }
             let bounds = |name: &str| view.bounds(&record(name, 1, 1).conversation).unwrap();
             assert!(bounds("a").floor.0 > 1 && bounds("c").floor.0 > 1, "{what}: the others are freed");
         }

@@ -26,6 +26,7 @@ use super::guarded;
 use super::row;
 use super::window::Window;
 use crate::class::Class;
+use crate::durable::sync_dir;
 use crate::reserve::Reserve;
 use crate::view::ViewError;
 
@@ -203,6 +204,9 @@ impl Engine {
             let freed =
                 tree.get_version_history_lock().maintenance(&tree.tree_config().path, self.unneeded());
             self.tree("delete old files of", freed)?;
+            // They are not to be there again behind a power cut.
+            let tables = tree.tree_config().path.join("tables");
+            sync_dir(&tables).map_err(ViewError::io("sync", &tables))?;
         }
         Ok(true)
     }
@@ -364,6 +368,7 @@ pub(super) fn engine_error(dir: &Path, action: &'static str, error: ::fjall::Err
 #[cfg(test)]
 mod tests {
     use super::{Batch, Engine};
+    use crate::durable::syncs;
     use ::fjall::{AbstractTree as _, Readable as _};
 
     #[test]
@@ -432,7 +437,10 @@ mod tests {
         assert_eq!(&*read.get(&engine.registers, "key").unwrap().unwrap(), b"what is taken back");
         drop(read);
         assert!(is_there(), "nobody else lets it go");
+        syncs::take();
         assert!(engine.free_files().unwrap() && !is_there());
+        let tables = engine.registers.tree.tree_config().path.join("tables");
+        assert!(syncs::take().contains(&tables), "and so it is behind a power cut");
         assert_eq!(&*engine.snapshot().get(&engine.registers, "other").unwrap().unwrap(), b"stays");
     }
 

@@ -32,9 +32,11 @@ mod checkpoint;
 mod compactor;
 mod conversations;
 mod copy;
+mod cut;
 mod engine;
 mod erase;
 mod find;
+mod grouped;
 mod pin;
 mod precheck;
 mod read;
@@ -43,6 +45,7 @@ mod registers;
 mod rewrite;
 mod row;
 mod run;
+mod sweep;
 mod tables;
 mod tally;
 #[cfg(test)]
@@ -68,6 +71,7 @@ use self::checkpoint::{Checkpoint, OpenWindow};
 use self::compactor::Compactor;
 use self::engine::{Batch, Engine, Snapshot, engine_error};
 use self::find::ProducerRows;
+use self::grouped::{by_conversation, last_of_producers};
 pub(crate) use self::pin::{Place as FilePlace, place};
 use self::row::Block;
 use self::run::Message;
@@ -75,13 +79,13 @@ use self::tally::Tallies;
 use self::window::{ClassWindow, Held, WINDOW_BYTES, Window, window_bytes};
 use super::{
     Bounds, Dead, Erased, Found, Keepings, Keeps, Last, Marks, PageLimit, Place, ProducerState, Reclaimed,
-    Rewrite, Rewritten, Stretch, Survey, View, ViewError,
+    Rewrite, Rewritten, Stretch, Survey, Swept, View, ViewError,
 };
 use crate::class::Class;
 use crate::durable::{create_durable_dir, sync_dir};
 use crate::key::{ConversationKey, ProducerKey};
 use crate::log::Position;
-use crate::record::{MessageId, Record};
+use crate::record::Record;
 use crate::reserve::Reserve;
 
 /// Folder of fjall's files in the view's folder.
@@ -98,6 +102,8 @@ pub struct FjallView {
     window_bytes: u64,
     /// Whether a reclaim has looked for what an earlier process has left.
     has_looked_for_dead: AtomicBool,
+    /// Whether there may be values of registers on the disk that a sweep has removed.
+    has_swept: AtomicBool,
     /// Conversations of which damage was told.
     known_damaged: Mutex<HashSet<ConversationKey>>,
     /// The folder of a view whose files must not change. Deleted after the database is dropped.
@@ -111,6 +117,8 @@ struct Writing {
     /// The one that a conversation is known to have its last span in.
     begun: HashMap<ConversationKey, ClassWindow>,
     tallies: Tallies,
+    /// See [`View::stored_ms`].
+    stored_ms: u64,
 }
 
 impl Writing {
@@ -121,6 +129,7 @@ impl Writing {
 
     /// Takes a group that was written, and ends the windows that it has filled.
     fn take(&mut self, records: &[Record], window_bytes_max: u64) {
+        self.stored_ms = Record::stored_ms(records).unwrap_or(self.stored_ms);
         for record in records {
             let open = &mut self.windows[record.class.index()];
             if record.is_event() {
@@ -255,6 +264,7 @@ impl FjallView {
             checkpoint: Mutex::new(checkpoint),
             window_bytes: WINDOW_BYTES,
             has_looked_for_dead: AtomicBool::new(false),
+            has_swept: AtomicBool::new(true),
             known_damaged: Mutex::default(),
             copy: None,
         })
@@ -269,7 +279,8 @@ impl FjallView {
         if let Some(last) = last.filter(|last| *last >= rest.window) {
             *rest = OpenWindow { window: last.next(), ..OpenWindow::default() };
         }
-        Ok(Writing { windows, begun: HashMap::new(), tallies: Tallies::load(engine, &snapshot)? })
+        let (begun, tallies) = (HashMap::new(), Tallies::load(engine, &snapshot)?);
+        Ok(Writing { windows, begun, tallies, stored_ms: checkpoint.stored_ms })
     }
 
     fn snapshot(&self) -> Snapshot<'_> {
@@ -283,7 +294,8 @@ impl FjallView {
         writing.tallies.write(&self.engine, self.applied(), &mut batch);
         self.engine.write(batch);
         self.engine.cut();
-        Checkpoint { position: self.applied(), windows: writing.windows }
+        let Writing { windows, stored_ms, .. } = *writing;
+        Checkpoint { position: self.applied(), stored_ms, windows }
     }
 
     /// Whether a window that is written has a span of a conversation that reaches to this seq. Spans behind
@@ -389,6 +401,10 @@ impl View for FjallView {
         Position(self.applied.load(Ordering::Acquire))
     }
 
+    fn stored_ms(&self) -> u64 {
+        self.writing.lock().stored_ms
+    }
+
     fn flush(&self) -> Result<Position, ViewError> {
         let mut checkpoint = self.checkpoint.lock();
         // A copy has no checkpoint of its own.
@@ -439,6 +455,10 @@ impl View for FjallView {
         rewrite: &mut Rewrite<'_>,
     ) -> Result<Rewritten, ViewError> {
         self.with_room(|| self.rewrite_dead(keepings, rewrite))
+    }
+
+    fn sweep(&self, everything: bool, pace: &mut dyn FnMut(u64) -> bool) -> Result<Swept, ViewError> {
+        self.sweep_registers(everything, pace)
     }
 
     fn erased(&self) -> Erased {
@@ -502,39 +522,6 @@ impl View for FjallView {
     ) -> Result<Vec<ConversationName>, ViewError> {
         self.read_conversations(after, limit)
     }
-}
-
-/// Those of a group's records that readers see.
-fn events(records: &[Record]) -> impl Iterator<Item = &Record> {
-    records.iter().filter(|record| record.is_event())
-}
-
-/// The events of each conversation of a group, in their order.
-fn by_conversation(records: &[Record]) -> Vec<(&ConversationName, Vec<&Record>)> {
-    let mut places = HashMap::new();
-    let mut gathered: Vec<(&ConversationName, Vec<&Record>)> = Vec::new();
-    for record in events(records) {
-        let place = *places.entry(&record.conversation).or_insert_with(|| {
-            gathered.push((&record.conversation, Vec::new()));
-            gathered.len() - 1
-        });
-        gathered[place].1.push(record);
-    }
-    gathered
-}
-
-/// The last message of each producer. A block has few, so a search in a list is the fastest.
-fn last_of_producers(records: &[&Record]) -> Vec<(ProducerKey, ProducerState)> {
-    let mut last: Vec<(ProducerKey, ProducerState)> = Vec::new();
-    for record in records {
-        let Some(MessageId { producer, n }) = record.id else { continue };
-        let state = ProducerState { n, seq: record.seq };
-        match last.iter_mut().find(|(of, _)| *of == producer) {
-            Some((_, before)) => *before = state,
-            None => last.push((producer, state)),
-        }
-    }
-    last
 }
 
 /// Empties fjall's journal but keeps its last file, without which fjall would not look for its last sequence

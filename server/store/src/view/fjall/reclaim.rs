@@ -17,7 +17,7 @@ use quoth_protocol::Seq;
 
 use super::FjallView;
 use super::checkpoint::OpenWindow;
-use super::conversations::WithNext;
+use super::conversations::{Damaged, WithNext};
 use super::engine::{Batch, Snapshot};
 use super::row;
 use super::window::{ClassWindow, Held, Span as StoredSpan, Window};
@@ -49,8 +49,11 @@ impl FjallView {
         let closed = self.closed();
         // Of each window, whether everything is absent. What cannot be judged stays.
         let mut windows: BTreeMap<ClassWindow, bool> = BTreeMap::new();
-        let mut of_damaged = Vec::new();
-        let mut stay = |spans: &[StoredSpan]| of_damaged.extend(spans.iter().filter_map(StoredSpan::window));
+        let (mut of_damaged, mut unknown) = (Vec::new(), Vec::new());
+        let mut stay = |Damaged { key, spans, is_whole }: Damaged<'_>| {
+            of_damaged.extend(spans.iter().filter_map(StoredSpan::window));
+            unknown.extend((!is_whole).then_some(key));
+        };
         let damaged = self.each_conversation_or(&mut stay, &mut |name, _, spans| {
             let marks = keeps(name)?;
             let floor =
@@ -62,6 +65,10 @@ impl FjallView {
             }
             Ok(())
         })?;
+        for key in unknown {
+            // To where its damaged rows led is not known.
+            of_damaged.extend(self.windows_of(&self.snapshot(), key)?);
+        }
         windows.extend(of_damaged.into_iter().map(|window| (window, false)));
         let goes: BTreeSet<_> =
             windows.iter().filter(|(_, goes)| **goes).map(|(window, _)| *window).collect();
@@ -124,7 +131,7 @@ impl FjallView {
     }
 
     /// A group that is being applied looks at spans before it writes.
-    fn write_between_groups(&self, batch: Batch<'_>) {
+    pub(super) fn write_between_groups(&self, batch: Batch<'_>) {
         let _writing = self.writing.lock();
         self.engine.write(batch);
     }

@@ -4,7 +4,7 @@
 //! again after a crash overwrite what later ones have left, and the later ones come again behind them, so the
 //! rows end as they were: while groups are applied again nobody reads.
 //!
-//! Retention drops windows, and these rows are in none.
+//! Retention drops windows, and these rows are in none. Those of events go with these; `sweep.rs`.
 
 use std::collections::HashMap;
 use std::ops::Bound;
@@ -101,7 +101,7 @@ impl FjallView {
                 }
             };
             report.registers += 1;
-            let Some(conversation) = row::conversation_of_register(&key) else {
+            let Some(conversation) = row::conversation_of(&key) else {
                 report.findings.push(self.odd_key().into());
                 continue;
             };

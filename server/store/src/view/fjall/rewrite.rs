@@ -27,23 +27,20 @@ use quoth_protocol::{ConversationName, Seq};
 
 use super::FjallView;
 use super::checkpoint::OpenWindow;
+use super::cut::{Spans, cut};
 use super::engine::{Batch, Snapshot};
 use super::read::{StoredRun, hole};
-use super::row::{self, BLOCK_SEQS, Block, SPAN_KEY_BYTES};
+use super::row::{self, Block};
 use super::run::{self, Message};
 use super::tally::{Tally, UNKNOWN};
 use super::window::{ClassWindow, Held, Piece, Span, WINDOW_BYTES, Window};
 use crate::applier::FLUSH_BYTES;
 use crate::class::Class;
 use crate::key::ConversationKey;
-use crate::view::{Erased, Keep, Keepings, Last, Place, Rewrite, Rewritten, ViewError};
+use crate::view::{Erased, Keep, Keepings, Place, Rewrite, Rewritten, ViewError};
 
 /// Bytes of rows that a step moves, about. No group is applied meanwhile.
 const STEP_BYTES: usize = 128 * 1024;
-
-/// So many absent events side by side are a row of `spans`. A block has no more, so each block that has a row
-/// has something to read.
-const GONE_SEQS_MIN: u64 = BLOCK_SEQS;
 
 /// While more than the eighth part of what windows have is dead, the deadest of them are rewritten.
 const DEAD_PARTS: u64 = 8;
@@ -302,9 +299,17 @@ impl FjallView {
 
     fn windows_with_spans(&self) -> Result<BTreeSet<ClassWindow>, ViewError> {
         let snapshot = self.snapshot();
-        let mut windows = BTreeSet::new();
+        let (mut windows, mut unknown) = (BTreeSet::new(), BTreeSet::new());
         for row in snapshot.iter(&self.engine.spans) {
-            windows.extend(self.span(row)?.window());
+            match self.span(row) {
+                Ok(span) => windows.extend(span.window()),
+                // To where it led is not known.
+                Err(ViewError::DamagedSpan { key }) => drop(unknown.insert(key)),
+                Err(error) => return Err(error),
+            }
+        }
+        for key in unknown {
+            windows.extend(self.windows_of(&snapshot, key)?);
         }
         Ok(windows)
     }
@@ -484,70 +489,6 @@ fn choose(mut candidates: Vec<Candidate>) -> Vec<Candidate> {
         dead -= candidate.dead;
     }
     chosen
-}
-
-/// What becomes of consecutive events: those that are gone as a whole, and those that stay in rows.
-struct CutPiece<'a> {
-    is_gone: bool,
-    messages: Vec<Message<'a>>,
-}
-
-fn cut<'a>(messages: &[Message<'a>], keep: &Keep, is_behind_gone: bool) -> Vec<CutPiece<'a>> {
-    let is_dead =
-        |message: &Message<'_>| message.is_absent() || keep.is_absent(message.place(), message.expires_ms());
-    let mut pieces: Vec<CutPiece<'a>> = Vec::new();
-    for alike in messages.chunk_by(|a, b| is_dead(a) == is_dead(b)) {
-        let is_absent = alike.first().is_some_and(is_dead);
-        let is_first = pieces.is_empty() && is_behind_gone;
-        let is_gone =
-            is_absent && (alike.len() as u64 >= GONE_SEQS_MIN || is_first || alike.len() == messages.len());
-        let of_piece = alike.iter().map(|message| if is_absent { message.gone() } else { *message });
-        match pieces.last_mut() {
-            Some(last) if !last.is_gone && !is_gone => last.messages.extend(of_piece),
-            _ => pieces.push(CutPiece { is_gone, messages: of_piece.collect() }),
-        }
-    }
-    pieces
-}
-
-/// Rows of `spans` under construction.
-struct Spans {
-    key: ConversationKey,
-    /// The span before what comes next.
-    last: Option<(Seq, Held)>,
-    changes: BTreeMap<[u8; SPAN_KEY_BYTES], Option<Held>>,
-}
-
-impl Spans {
-    fn behind(key: ConversationKey, before: Option<Span>) -> Self {
-        Self { key, last: before.map(|span| (span.first, span.held)), changes: BTreeMap::new() }
-    }
-
-    const fn ends_gone(&self) -> bool {
-        matches!(self.last, Some((_, Held::Gone { .. })))
-    }
-
-    fn gone(&mut self, Place { seq, time_ms, offset }: Place, last: Last) {
-        match self.last {
-            Some((before, Held::Gone { time_ms, offset, .. })) => {
-                self.set(before, Held::Gone { time_ms, offset, last });
-            }
-            _ => self.set(seq, Held::Gone { time_ms, offset, last }),
-        }
-    }
-
-    fn there(&mut self, window: ClassWindow, Place { seq, time_ms, offset }: Place) {
-        // Those that go on in the same window are one.
-        let goes_on = matches!(self.last, Some((_, Held::There { window: before, .. })) if before == window);
-        if !goes_on {
-            self.set(seq, Held::There { window, time_ms, offset });
-        }
-    }
-
-    fn set(&mut self, first: Seq, held: Held) {
-        self.changes.insert(row::span_key(self.key, first), Some(held));
-        self.last = Some((first, held));
-    }
 }
 
 #[cfg(test)]

@@ -188,8 +188,8 @@ pub(super) fn register_key(conversation: ConversationKey, key: &[u8]) -> Vec<u8>
     [&conversation.0, key].concat()
 }
 
-/// The conversation of a register's row.
-pub(super) fn conversation_of_register(row_key: &[u8]) -> Option<ConversationKey> {
+/// The conversation of a register's row, or of a span's, whatever its value is.
+pub(super) fn conversation_of(row_key: &[u8]) -> Option<ConversationKey> {
     row_key.first_chunk().copied().map(ConversationKey)
 }
 

@@ -208,7 +208,9 @@ impl FjallView {
     /// A row of `spans`.
     pub(super) fn span(&self, row: Guard) -> Result<Span, ViewError> {
         let (key, value) = self.engine.database("read a span from", row.into_inner())?;
-        row::decode_span(&key, &value)
-            .ok_or_else(|| self.engine.failed("read a span from", "the row of a span is damaged".to_owned()))
+        row::decode_span(&key, &value).ok_or_else(|| match row::conversation_of(&key) {
+            Some(key) => ViewError::DamagedSpan { key },
+            None => self.odd_key(),
+        })
     }
 }

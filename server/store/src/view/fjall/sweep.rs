@@ -1,0 +1,230 @@
+//! Removes the registers of events that have gone.
+//!
+//! A register of an event ([`OF_EVENT`]) stays for as long as the event's row does, and is of no use behind
+//! that: whoever would read it reads the row first. What has gone never comes back.
+//!
+//! No list says which registers are to be removed, since that would have to be as durable as they are: a
+//! group that is applied again sets registers of events that are gone by then, and so may an edit that was on
+//! its way. Instead it is looked at what there is. A crash therefore leaves nothing but work for the next
+//! sweep, which comes to the same.
+//!
+//! What has gone lies at the beginning of a conversation, mostly. So of each conversation a few registers are
+//! looked at often, and all of them seldom.
+
+use std::ops::Bound;
+use std::sync::atomic::Ordering;
+
+use ::fjall::{AbstractTree as _, Readable as _};
+use quoth_protocol::{ConversationName, Seq};
+
+use super::FjallView;
+use super::engine::{Batch, Snapshot};
+use super::read::hole;
+use super::row;
+use super::window::Piece;
+use crate::applier::FLUSH_BYTES;
+use crate::key::ConversationKey;
+use crate::record::{OF_EVENT, event_of};
+use crate::view::{Swept, ViewError};
+
+const ACTION: &str = "read a register from";
+
+/// Rows that are read with one snapshot, which keeps what is overwritten meanwhile, and removed in one batch.
+const PAGE: usize = 1_000;
+
+/// What a removed row takes in memory besides its key, in bytes, about.
+const REMOVED_BYTES: u64 = 64;
+
+/// A sweep under way.
+struct Sweep<'a> {
+    everything: bool,
+    pace: &'a mut dyn FnMut(u64) -> bool,
+    swept: Swept,
+    /// Bytes of memory that removed rows take until the next flush.
+    unflushed: u64,
+}
+
+impl FjallView {
+    /// See [`View::sweep`](crate::View::sweep).
+    pub(super) fn sweep_registers(
+        &self,
+        everything: bool,
+        pace: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Swept, ViewError> {
+        let swept = Swept { is_done: true, ..Swept::default() };
+        let mut sweep = Sweep { everything, pace, swept, unflushed: 0 };
+        let mut after = None;
+        loop {
+            let page = self.names_behind(after)?;
+            for (key, name) in &page {
+                let name = name.as_ref().ok_or(ViewError::DamagedName { key: *key, what: "damaged" });
+                match name.and_then(|name| self.sweep_conversation(name, *key, &mut sweep)) {
+                    Err(error) if error.is_damage() => {
+                        sweep.swept.damaged += 1;
+                        self.tell_of_damage(*key, &error);
+                    }
+                    swept => swept?,
+                }
+                if !sweep.swept.is_done {
+                    break;
+                }
+            }
+            match page.last() {
+                Some((last, _)) if page.len() == PAGE && sweep.swept.is_done => after = Some(*last),
+                _ => break,
+            }
+        }
+        let Sweep { swept, unflushed, .. } = sweep;
+        if unflushed > 0 {
+            self.flush_all(&mut self.checkpoint.lock())?;
+        }
+        if swept.registers > 0 {
+            self.has_swept.store(true, Ordering::Relaxed);
+        }
+        if everything && swept.is_done && self.has_swept.load(Ordering::Relaxed) {
+            if self.engine.registers.tree.tombstone_count() > 0 {
+                self.engine.merge_registers()?;
+            }
+            self.has_swept.store(!self.engine.free_files()?, Ordering::Relaxed);
+        }
+        Ok(swept)
+    }
+
+    /// Whether an event has gone; its registers may be there or not.
+    pub(crate) fn is_gone(&self, conversation: &ConversationName, seq: Seq) -> Result<bool, ViewError> {
+        let (snapshot, key) = (self.snapshot(), ConversationKey::new(conversation));
+        Events { view: self, snapshot: &snapshot, conversation, key, known: None, bytes: 0 }.is_gone(seq)
+    }
+
+    /// The next conversations; without a name those of which it is damaged.
+    fn names_behind(
+        &self,
+        after: Option<ConversationKey>,
+    ) -> Result<Vec<(ConversationKey, Option<ConversationName>)>, ViewError> {
+        const ACTION: &str = "read a conversation from";
+        let first = after.map_or(Bound::Unbounded, |after| Bound::Excluded(after.0));
+        let snapshot = self.snapshot();
+        let mut names = Vec::new();
+        for row in snapshot.range(&self.engine.conversations, (first, Bound::Unbounded)).take(PAGE) {
+            let (key, value) = self.engine.database(ACTION, row.into_inner())?;
+            let name = row::decode_name(&key, &value).map(|named| named.name);
+            let key: [u8; 16] = key[..].try_into().map_err(|_| self.odd_key())?;
+            names.push((ConversationKey(key), name));
+        }
+        Ok(names)
+    }
+
+    fn sweep_conversation(
+        &self,
+        name: &ConversationName,
+        key: ConversationKey,
+        sweep: &mut Sweep<'_>,
+    ) -> Result<(), ViewError> {
+        let mut from = Some(row::register_key(key, &[OF_EVENT]));
+        while let Some(first) = from {
+            let snapshot = self.snapshot();
+            let mut events =
+                Events { view: self, snapshot: &snapshot, conversation: name, key, known: None, bytes: 0 };
+            let page = self.sweep_page(first, &mut events, sweep.everything)?;
+            let bytes = page.bytes + events.bytes;
+            drop(snapshot);
+            self.write_between_groups(page.batch);
+            sweep.swept.registers += page.removed;
+            sweep.unflushed += page.removed_bytes;
+            if sweep.unflushed >= FLUSH_BYTES {
+                self.flush_all(&mut self.checkpoint.lock())?;
+                sweep.unflushed = 0;
+            }
+            if bytes > 0 && !(sweep.pace)(bytes) {
+                sweep.swept.is_done = false;
+                return Ok(());
+            }
+            from = page.next;
+        }
+        Ok(())
+    }
+
+    /// The rows of some registers from a key on, of which those are to be removed whose events have gone.
+    fn sweep_page<'a>(
+        &'a self,
+        first: Vec<u8>,
+        events: &mut Events<'_>,
+        everything: bool,
+    ) -> Result<Page<'a>, ViewError> {
+        let of_events = row::register_key(events.key, &[OF_EVENT]);
+        let mut page = Page { batch: Batch::default(), removed: 0, removed_bytes: 0, bytes: 0, next: None };
+        for row in events.snapshot.range(&self.engine.registers, first..).take(PAGE) {
+            let (row_key, value) = self.engine.database(ACTION, row.into_inner())?;
+            page.next = None;
+            if !row_key.starts_with(&of_events) {
+                break;
+            }
+            page.bytes += (row_key.len() + value.len()) as u64;
+            let behind = [&row_key[..], &[0]].concat();
+            page.next = Some(behind);
+            let Some((kind, seq)) = event_of(row::key_of_register(&row_key)) else { continue };
+            if events.is_gone(seq)? {
+                page.removed += 1;
+                page.removed_bytes += row_key.len() as u64 + REMOVED_BYTES;
+                page.batch.remove(&self.engine.registers, row_key);
+            } else if !everything {
+                // Whatever of this kind lies behind it is looked at another time.
+                page.next = kind.checked_add(1).map(|kind| row::register_key(events.key, &[OF_EVENT, kind]));
+                break;
+            }
+        }
+        Ok(page)
+    }
+}
+
+/// Rows of registers that were looked at.
+struct Page<'a> {
+    batch: Batch<'a>,
+    removed: u64,
+    removed_bytes: u64,
+    bytes: u64,
+    /// Where it goes on; `None` at the end.
+    next: Option<Vec<u8>>,
+}
+
+/// Which events of a conversation have gone.
+struct Events<'a> {
+    view: &'a FjallView,
+    snapshot: &'a Snapshot<'a>,
+    conversation: &'a ConversationName,
+    key: ConversationKey,
+    /// What is known of seqs from one to another: those that have not gone.
+    known: Option<(Seq, Seq, Vec<Seq>)>,
+    /// Bytes that were read.
+    bytes: u64,
+}
+
+impl Events<'_> {
+    /// One that is not there yet has not gone.
+    fn is_gone(&mut self, seq: Seq) -> Result<bool, ViewError> {
+        if let Some((first, last, there)) = &self.known
+            && (*first..=*last).contains(&seq)
+        {
+            return Ok(there.binary_search(&seq).is_err());
+        }
+        let known = match self.view.pieces_from(self.snapshot, self.key, seq).next().transpose()? {
+            None => return Ok(false),
+            Some(Piece::Gone { last, .. }) if last.seq < seq => return Ok(false),
+            Some(Piece::Gone { first, last }) => (first.seq, last.seq, Vec::new()),
+            Some(Piece::Run(run)) => {
+                self.bytes += run.bytes() as u64;
+                let messages = run.messages(self.conversation)?;
+                let first = messages.first().map_or(run.last, |first| first.seq);
+                // Of one that is bare there is nothing but its place.
+                let there = messages.iter().filter(|message| !message.is_bare());
+                (first, run.last, there.map(|message| message.seq).collect())
+            }
+        };
+        if !(known.0..=known.1).contains(&seq) {
+            return Err(hole(self.conversation, seq, Some(known.0)));
+        }
+        let is_gone = known.2.binary_search(&seq).is_err();
+        self.known = Some(known);
+        Ok(is_gone)
+    }
+}
