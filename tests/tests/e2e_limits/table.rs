@@ -150,6 +150,7 @@ fn every_constant_of_the_protocol_is_in_the_table_with_its_value() {
         WATCHED_MEMBERS_MAX,
         WATCHED_MEMBERS_OF_CONNECTION_MAX,
         WATCHED_MEMBERS_OF_USER_MAX,
+        UNREAD_EVENTS_MAX,
         UNREAD_MAX,
         RECEIPT_MEMBERS_MAX,
         INBOX_PAGE_MAX,
