@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use quoth_protocol::frame::{ClientFrame, Fetch, FetchRange, Start};
+use quoth_protocol::frame::{ClientFrame, Fetch, FetchRange};
 use quoth_protocol::{ConversationName, ProducerId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
@@ -15,6 +15,7 @@ use crate::control::send_typing;
 use crate::error::HistoryError;
 use crate::events::{Events, EventsError, Typings};
 use crate::history::{Page, page};
+use crate::kept::ReadFrom;
 use crate::requests::Receiving;
 use crate::room::Command;
 use crate::send::{Ack, MessageId, SendError, SendOptions};
@@ -122,7 +123,7 @@ impl Conversation {
         }
     }
 
-    /// Reads the conversation from `start` on, through history into live. Resolves when the server has
+    /// Reads the conversation from a [`Start`] or a [`Cursor`](crate::Cursor) on, through history into live. Resolves when the server has
     /// confirmed it and waits for a connection until then. A conversation has one reader in a client at a
     /// time.
     ///
@@ -136,10 +137,11 @@ impl Conversation {
     ///
     /// # Errors
     /// Every [`EventsError`].
-    pub async fn events(&self, start: Start) -> Result<Events, EventsError> {
+    pub async fn events(&self, from: impl Into<ReadFrom>) -> Result<Events, EventsError> {
+        let from = from.into();
         let (ready, events) = oneshot::channel();
         let closed = |_| EventsError::Closed(self.end());
-        self.commands.send(Command::Read { start, ready }).await.map_err(|_| closed(()))?;
+        self.commands.send(Command::Read { from, ready }).await.map_err(|_| closed(()))?;
         let incoming = events.await.map_err(|_| closed(()))??;
         Ok(Events::new(incoming, self.clone()))
     }

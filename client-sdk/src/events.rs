@@ -11,6 +11,7 @@ use tokio::sync::broadcast;
 
 use crate::client::Shared;
 use crate::conversation::Conversation;
+use crate::kept::Cursor;
 use crate::queue;
 use crate::state::Reason;
 
@@ -49,13 +50,23 @@ pub enum ClientEvent {
     },
 }
 
+impl ClientEvent {
+    /// The last seq that it tells of.
+    fn last_seq(&self) -> Option<Seq> {
+        match self {
+            Self::Event(Event { seq, .. }) | Self::Unknown { seq, .. } => Some(*seq),
+            Self::Gap { to, .. } => Some(*to),
+            Self::Interrupted { .. } | Self::CaughtUp { .. } => None,
+        }
+    }
+}
+
 /// Why reading ended or did not begin.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EventsError {
-    /// The server refuses to let this client read here: [`Code::FORBIDDEN`], or [`Code::CURSOR_AHEAD`] when
-    /// the server has been restored from a backup since, so that what was read is to be dropped, or the
-    /// cursor is beyond what the server has. The client goes on.
+    /// The server refuses to let this client read here: [`Code::FORBIDDEN`], or [`Code::CURSOR_AHEAD`], which
+    /// [is a reset](EventsError::is_reset). The client goes on.
     #[error("the server refused to read {conversation}: {code}")]
     Refused {
         /// Where.
@@ -90,6 +101,15 @@ pub enum EventsError {
     Closed(Reason),
 }
 
+impl EventsError {
+    /// Whether what was read before is not what the server has, and is to be dropped and read anew: the
+    /// server has been restored from a backup since, or has less than the cursor says.
+    #[must_use]
+    pub fn is_reset(&self) -> bool {
+        matches!(self, Self::Refused { code: Code::CURSOR_AHEAD, .. })
+    }
+}
+
 /// A conversation's events, from [`Conversation::events`]. Survives reconnects: it goes on behind the last
 /// event that it has handed out, without a hole and without a repeat. Ends after an error, and when the
 /// client is closed. It is a handle on the client like any other, which lives as long as it does. Dropping it
@@ -107,11 +127,20 @@ pub(crate) struct IncomingEvents {
     pub(crate) queue: queue::Receiver,
     /// Why nothing follows, set before the queue ends.
     pub(crate) end: Arc<OnceLock<EventsError>>,
+    /// Where reading began, behind the last item that was taken since.
+    pub(crate) cursor: Cursor,
 }
 
 impl Events {
     pub(crate) fn new(incoming: IncomingEvents, conversation: Conversation) -> Self {
         Self { incoming, told_end: false, conversation }
+    }
+
+    /// The place behind what was taken from it by now: with it another client goes on from here. Keep it when
+    /// what was taken has been handled, and as often as that is worth it.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        self.incoming.cursor
     }
 
     /// The next event, or `None` when there will be none. Dropping the future loses nothing.
@@ -137,7 +166,12 @@ impl Stream for Events {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         match self.incoming.queue.poll_next(cx) {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Some(event)) => Poll::Ready(Some(Ok(event))),
+            Poll::Ready(Some(event)) => {
+                if let Some(seq) = event.last_seq() {
+                    self.incoming.cursor.seq = seq;
+                }
+                Poll::Ready(Some(Ok(event)))
+            }
             Poll::Ready(None) if self.told_end => Poll::Ready(None),
             Poll::Ready(None) => {
                 self.told_end = true;

@@ -12,7 +12,8 @@
 //!   on the way. When no ack came in time the outcome is unknown ([`SendError::UnknownOutcome`]) and
 //!   [`Conversation::resend`] is safe.
 //! - **Reading**: [`Conversation::events`] gives every event behind a cursor exactly once and in order, through history
-//!   into live and over reconnects. [`Conversation::history`] gives pages.
+//!   into live and over reconnects. [`Conversation::history`] gives pages. A [`Cursor`] is a place to keep and to go on
+//!   from.
 //! - **Messages**: [`Conversation::edit`], [`revoke`](Conversation::revoke), [`react`](Conversation::react) and
 //!   [`hide`](Conversation::hide); a [`View`] makes of events and pages what the user sees by now.
 //! - **Receipts and the inbox**: [`Conversation::mark_read`], [`Conversation::receipts`], [`Client::inbox`] and
@@ -27,15 +28,17 @@ mod client;
 mod connector;
 mod control;
 mod conversation;
-mod cursor;
+
 mod dial;
 mod error;
 mod events;
 mod history;
+mod kept;
 mod link;
 mod marks;
 mod outbox;
 mod paths;
+mod progress;
 mod queue;
 mod race;
 mod renewal;
@@ -55,6 +58,7 @@ pub use conversation::{Conversation, Sending};
 pub use error::{ConnectError, ConversationError, HistoryError};
 pub use events::{ClientEvent, Events, EventsError, Typings};
 pub use history::Page;
+pub use kept::{Cursor, ReadFrom};
 pub use quoth_protocol as protocol;
 pub use quoth_protocol::frame::{Event, EventKind, FetchRange, Start};
 pub use quoth_protocol::inbox::InboxRow;

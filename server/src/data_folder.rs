@@ -125,6 +125,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_half_restored_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("restoring/store")).unwrap();
+        let error = check(dir.path()).unwrap_err();
+        assert!(error.contains("a restore was interrupted") && error.contains("again"), "{error}");
+        assert_eq!(names(dir.path()), ["restoring"]);
+    }
+
+    #[test]
     fn a_store_of_somebody_else_or_of_another_version_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let store = dir.path().join("store");

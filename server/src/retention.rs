@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quoth_core::retention::{Classes, End, Kept, RetentionClass, judged_ms};
-use quoth_protocol::{ConversationName, Seq, UserId};
-use quoth_store::{Class, Content, Record, Register, Rewritten, Store, View, ViewError, group};
+use quoth_protocol::ConversationName;
+use quoth_store::{Record, Register, Rewritten, Store, View, ViewError, group};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::config::RetentionConfig;
+use crate::config::{ERASURE_LOOKS_MIN, RetentionConfig};
 use crate::engine::retention::{kept_in, overview};
-use crate::engine::{Clock as _, Engine, SystemClock};
+use crate::engine::{Clock as _, Engine, LOOK_REST, Step, SystemClock, notice};
 
 /// Under which register of the server's own log the classes of the last start stand.
 const CLASSES_REGISTER: &[u8] = b"retention classes";
@@ -41,12 +41,12 @@ pub(crate) fn now_ms(store: &Store) -> u64 {
 ///
 /// # Errors
 /// Why the store does not tell.
-pub(crate) fn former_classes(store: &Store) -> Result<Classes, String> {
-    Ok(stored_classes(store)?.map(|text| classes_in(&text)).transpose()?.unwrap_or_default())
+pub(crate) fn former_classes(view: &dyn View) -> Result<Classes, String> {
+    Ok(stored_classes(view)?.map(|text| classes_in(&text)).transpose()?.unwrap_or_default())
 }
 
-fn stored_classes(store: &Store) -> Result<Option<Bytes>, String> {
-    store.view.register(&ConversationName::server(), CLASSES_REGISTER).map_err(|error| error.to_string())
+fn stored_classes(view: &dyn View) -> Result<Option<Bytes>, String> {
+    view.register(&ConversationName::server(), CLASSES_REGISTER).map_err(|error| error.to_string())
 }
 
 /// How many bytes of what is stored these classes make absent that the classes of the last start do not;
@@ -59,10 +59,10 @@ pub(crate) fn newly_absent_bytes(
     classes: &Classes,
     now_ms: u64,
 ) -> Result<Option<u64>, String> {
-    if stored_classes(store)?.unwrap_or_default() == text_of(classes).as_bytes() {
+    if stored_classes(&*store.view)?.unwrap_or_default() == text_of(classes).as_bytes() {
         return Ok(None);
     }
-    let former = former_classes(store)?;
+    let former = former_classes(&*store.view)?;
     let absent_bytes = |classes: &[&Classes]| {
         let overview = overview(&*store.view, classes, now_ms).map_err(|error| error.to_string())?;
         Ok::<_, String>(overview.expired_bytes)
@@ -84,7 +84,7 @@ pub(crate) fn adopt(store: &Store, classes: &Classes, now_ms: u64) -> Result<(),
             "the retention classes have changed, and make so much of what is stored absent, for good (`retention plan` tells before)"
         );
     }
-    let former = former_classes(store)?;
+    let former = former_classes(&*store.view)?;
     let fixes = fixes(&*store.view, &former, classes, now_ms).map_err(|error| error.to_string())?;
     for fixes in fixes.chunks(FIXES_AT_ONCE) {
         commit(store, fixes)?;
@@ -139,35 +139,12 @@ pub(crate) fn commit(store: &Store, records: &[Record]) -> Result<(), String> {
     store.view.apply(position, records).map_err(|error| error.to_string())
 }
 
-/// What the server itself says of a conversation.
-pub(crate) fn notice(conversation: ConversationName, time_ms: u64, registers: Vec<Register>) -> Record {
-    Record {
-        conversation,
-        seq: Seq::ZERO,
-        time_ms,
-        origin_time_ms: None,
-        sender: UserId::new("$server").expect("an id"),
-        id: None,
-        content: Content::Notice(Bytes::new()),
-        expires_ms: 0,
-        offset: 0,
-        class: Class::default(),
-        erases: Vec::new(),
-        ends_window: false,
-        registers,
-    }
-}
-
-/// For so many times as long as a look took, nothing is freed again: it takes a twentieth of a processor at
-/// most.
-const REST: u32 = 19;
-
 /// By this part of the time in which it is to be gone, what was erased is rewritten; the rest of the time is
 /// for doing it.
 const DUE_PARTS: u64 = 2;
 
-/// So often is looked at least within that time.
-const LOOKS_MIN: u32 = 10;
+/// On a full disk is looked at least so often: messages are refused until something is freed.
+const LOOK_WHEN_FULL: Duration = Duration::from_secs(5);
 
 /// A segment of the log is ended after this part of it, and all that is kept beside events is looked at,
 /// whether these have gone.
@@ -190,7 +167,7 @@ impl Retention {
         let mut failure = engine.failure();
         let freeing = Freeing {
             engine,
-            interval: Duration::from_secs(config.interval_s).min(erasure_max / LOOKS_MIN),
+            interval: Duration::from_secs(config.interval_s).min(erasure_max / ERASURE_LOOKS_MIN),
             erasure_max,
             bytes_per_s: config.rewrite_bytes_per_s,
             stopping: Arc::clone(&stopping),
@@ -229,35 +206,51 @@ impl Freeing {
         // What an earlier process has left is as old as can be.
         let mut all_due = tokio::time::Instant::now();
         loop {
-            let is_wanted = tokio::select! {
-                () = tokio::time::sleep(wait) => false,
-                () = self.engine.reclaim_wanted() => true,
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.engine.reclaim_wanted() => {}
                 _ = &mut stopped => return,
             };
+            let is_wanted = self.engine.begin_pass();
             let begun = tokio::time::Instant::now();
-            if let Err(error) = self.free_windows(is_wanted).await {
-                tracing::error!(error, "the space of what is absent is not freed");
-            }
-            if let Err(error) = self.engine.overview().await {
-                tracing::error!(%error, "it is not known how much is absent");
-            }
-            wait = self.interval.max(begun.elapsed() * REST);
-            if let Err(error) = self.rewrite(is_wanted).await {
-                tracing::error!(error, "the space of what is absent beside others is not freed");
-            }
+            self.done(self.free_windows(is_wanted).await, "the space of what is absent is not freed");
+            self.look().await;
+            wait = self.interval.max(begun.elapsed() * LOOK_REST);
+            self.engine.change_pass(|pass| pass.step = Step::Rewrite);
+            let rewritten = self.rewrite(is_wanted).await;
+            self.done(rewritten, "the space of what is absent beside others is not freed");
             let is_due = is_wanted || all_due <= tokio::time::Instant::now();
-            if let Err(error) = self.sweep(is_due).await {
-                tracing::error!(error, "what is kept beside events that have gone stays");
-            }
+            self.done(self.sweep(is_due).await, "what is kept beside events that have gone stays");
             if is_due {
+                self.engine.change_pass(|pass| pass.step = Step::Log);
                 all_due = tokio::time::Instant::now() + self.erasure_max / SEGMENT_PARTS;
-                if let Err(error) = self.engine.free_log().await {
-                    tracing::error!(error, "the log is not freed of what is in the view");
-                }
+                self.done(self.engine.free_log().await, "the log is not freed of what is in the view");
             }
+            if is_wanted {
+                // Who has asked for it looks what has become of it.
+                self.look().await;
+            }
+            self.engine.end_pass();
             // However long a look takes, what was erased is to be gone in time.
-            wait = wait.min(self.erasure_max / LOOKS_MIN);
+            wait = wait.min(self.erasure_max / ERASURE_LOOKS_MIN);
+            if self.engine.is_short() {
+                wait = wait.min(LOOK_WHEN_FULL).max(begun.elapsed());
+            }
         }
+    }
+
+    /// Tells what could not be done.
+    fn done(&self, done: Result<(), String>, what: &'static str) {
+        if let Err(error) = done {
+            tracing::error!(error, "{what}");
+            self.engine.change_pass(|pass| pass.error = Some(format!("{what}: {error}")));
+        }
+    }
+
+    async fn look(&self) {
+        self.engine.change_pass(|pass| pass.step = Step::Look);
+        let looked = self.engine.look().await.map_err(|error| error.to_string());
+        self.done(looked, "it is not known how much is absent");
     }
 
     async fn free_windows(&self, is_wanted: bool) -> Result<(), String> {

@@ -260,6 +260,7 @@ pub(crate) fn store_options(config: &Config) -> Result<Options, String> {
     Ok(Options {
         segment_bytes: config.log_segment_bytes,
         cache_bytes: config.view_cache_bytes,
+        reserve_bytes: config.reserve_bytes,
         hold_from: outbox::hold_from(&config.hooks, &config.data_dir)?,
         ..Options::new(config.data_dir.join("store"))
     })

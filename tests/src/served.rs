@@ -110,6 +110,7 @@ impl Verify for UserNames {
 pub fn everything(user: &str, expires_ms: u64) -> Result<Identity, Code> {
     let user = UserId::new(user).map_err(|_| Code::TOKEN_REJECTED)?;
     let all = || vec![Pattern::new("*")];
-    let grant = Grant { user, read: Some(all()), write: Some(all()), publish_as: Vec::new() };
+    let grant =
+        Grant { user, read: Some(all()), write: Some(all()), publish_as: Vec::new(), names_freely: false };
     Ok(Identity { grant: Arc::new(grant), expires_ms, issued_ms: 0, token_id: None, device: None })
 }

@@ -86,7 +86,19 @@ async fn a_backup_of_a_server_under_load_has_everything_that_was_acked_before() 
     let objects: u64 = std::fs::read_dir(backups.join("objects"))?
         .map(|entry| entry.unwrap().metadata().unwrap().len())
         .sum();
-    println!("{objects} bytes of objects");
+    let mut of_both = 0;
+    for manifest in std::fs::read_dir(backups.join("backups"))? {
+        let text = std::fs::read_to_string(manifest?.path())?;
+        let manifest: Value = serde_json::from_str(text.lines().nth(1).expect("behind its checksum"))?;
+        of_both += manifest["files"]
+            .as_array()
+            .expect("files")
+            .iter()
+            .filter_map(|file| file["bytes"].as_u64())
+            .sum::<u64>();
+    }
+    println!("{objects} bytes of objects for {of_both} of both");
+    assert!(objects < of_both, "{objects} bytes of objects for {of_both}");
     Ok(())
 }
 
@@ -275,6 +287,13 @@ fn an_export_has_what_readers_get_and_a_file_of_its_own() -> anyhow::Result<()> 
     assert_eq!(seqs(&std::fs::read_to_string(&file)?), [399, 400]);
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file)?.permissions());
     assert_eq!(mode & 0o777, 0o600);
+    // One for which there is no room leaves nothing.
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 2048; exec \"$0\" \"$@\""]).arg(binary("quoth-server"));
+    limited.args(["export", "--data-dir"]).arg(&data).arg("--to").arg(path_in(&dir, "no room"));
+    let no_room = failed(&mut limited);
+    assert!(no_room.contains("cannot be written") && no_room.contains("is not all of it"), "{no_room}");
+    assert!(!path_in(&dir, "no room").exists(), "half an export");
     let again = failed(export(&[]).arg("--to").arg(&file));
     assert!(again.contains("is there already") && again.contains("delete it"), "{again}");
     let none = failed(
@@ -334,7 +353,19 @@ fn mistakes_are_told_and_change_nothing() -> anyhow::Result<()> {
     );
     assert!(none.contains("no folder of backups"), "{none}");
     let server = ServerProcess::start(&data)?;
-    ok(server_command(&["backup"]).arg("--data-dir").arg(&data).arg("--to").arg(&backups));
+    let verified =
+        ok(server_command(&["backup", "--verify"]).arg("--data-dir").arg(&data).arg("--to").arg(&backups));
+    assert!(verified.contains("the store of backup 1:") && verified.ends_with("sound\n"), "{verified}");
+    let tried = |to: &Path| {
+        let mut command = server_command(&["restore", "--dry-run"]);
+        command.arg("--data-dir").arg(to).arg("--from").arg(&backups);
+        command
+    };
+    let would = ok(&mut tried(&dir.path().join("new")));
+    assert!(would.starts_with("backup 1 would be restored in "), "{would}");
+    assert!(!dir.path().join("new").exists(), "nothing is written");
+    let over = failed(&mut tried(&data));
+    assert!(over.contains("is not empty"), "{over}");
     let over = failed(server_command(&["restore"]).arg("--data-dir").arg(&data).arg("--from").arg(&backups));
     assert!(over.contains("is not empty"), "{over}");
     let missing = failed(

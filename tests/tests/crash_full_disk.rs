@@ -18,7 +18,12 @@ const OWN_MOUNTS: &str = "OWN_MOUNTS";
 const HANG: Duration = Duration::from_secs(60);
 
 /// Small ones, so that they fill.
-const ARGUMENTS: &[&str] = &["--set", "store.log_segment_bytes=4194304"];
+const ARGUMENTS: &[&str] =
+    &["--set", "store.log_segment_bytes=4194304", "--set", "store.reserve_bytes=8388608"];
+
+/// The same without anything that is held back.
+const WITHOUT_RESERVE: &[&str] =
+    &["--set", "store.log_segment_bytes=4194304", "--set", "store.reserve_bytes=0"];
 
 const MIB: u64 = 1024 * 1024;
 
@@ -69,6 +74,22 @@ fn fill(api: &Api, mut number: u64) -> anyhow::Result<u64> {
         }
         number += 1;
         anyhow::ensure!(number < 5_000, "it is never full");
+    }
+}
+
+/// The same until messages have been refused for so long that nobody makes room any more by merging.
+fn fill_for_good(api: &Api, mut number: u64) -> anyhow::Result<u64> {
+    const FOR_GOOD: Duration = Duration::from_secs(5);
+    loop {
+        number = fill(api, number)?;
+        let began = Instant::now();
+        while publish(api, number + 1)? != Ok(number + 1) {
+            if began.elapsed() > FOR_GOOD {
+                return Ok(number);
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        number += 1;
     }
 }
 
@@ -140,7 +161,7 @@ fn a_full_disk_is_refused_and_left_when_there_is_room() -> anyhow::Result<()> {
         let data = dir.path().join("data");
         std::fs::create_dir(&data)?;
         mount(&data, 40 * MIB, "");
-        let server = ServerProcess::start_with(&data, "127.0.0.1:0", ARGUMENTS)?;
+        let server = ServerProcess::start_with(&data, "127.0.0.1:0", WITHOUT_RESERVE)?;
         let api = Api::told(&server.client_file()?)?;
         let mut stored = 0;
         // Twice: what was cleaned up once must be so again.
@@ -152,6 +173,69 @@ fn a_full_disk_is_refused_and_left_when_there_is_room() -> anyhow::Result<()> {
             stored = recovers(&api, stored)?;
         }
         nothing_is_lost(server, &data, stored)
+    })
+}
+
+/// The same with a reserve: operators' changes are stored, nobody else's are, and space is freed by them.
+#[test]
+fn on_a_full_disk_operators_free_space() -> anyhow::Result<()> {
+    with_own_mounts("on_a_full_disk_operators_free_space", || {
+        let dir = tempfile::tempdir()?;
+        let data = dir.path().join("data");
+        std::fs::create_dir(&data)?;
+        mount(&data, 60 * MIB, "");
+        let server = ServerProcess::start_with(&data, "127.0.0.1:0", ARGUMENTS)?;
+        let api = Api::told(&server.client_file()?)?;
+        let stored = fill_for_good(&api, 0)?;
+        println!("full with {stored} messages");
+        is_full_and_serves(&api, stored)?;
+        let storage_full = || anyhow::Ok(api.done("GET", "/v1/stats", None)?["storage_full"] == json!(true));
+        assert!(storage_full()?);
+        let metrics = String::from_utf8(api.send("GET", "/metrics", None)?.body)?;
+        assert!(metrics.contains("\nquoth_storage_full 1\n"), "{metrics}");
+        let change = |method, path: &str, body| api.done(method, &format!("/v1/conversations/{path}"), body);
+        // Of each kind that frees something, and a hold, for which somebody may have to hurry.
+        change("PUT", "general/hold", None)?;
+        change("DELETE", "general/hold", None)?;
+        change("DELETE", "general/messages/2", None)?;
+        api.done("POST", "/v1/users/nobody/erasure", None)?;
+        let group = json!({ "conversation": "team", "kind": "group", "owner": "ada" });
+        let refused = api.send("POST", "/v1/conversations", Some(&group))?;
+        assert_eq!((refused.status(), &refused.json()["code"]), (503, &json!("storage_full")));
+        assert_eq!(publish(&api, stored + 1)?, Err("storage_full".to_owned()));
+        // A restart finds the disk as it is, and is no way around it.
+        assert!(server.terminate()?.success());
+        let server = ServerProcess::start_with(&data, "127.0.0.1:0", ARGUMENTS)?;
+        let api = Api::told(&server.client_file()?)?;
+        assert_eq!(publish(&api, stored + 1)?, Err("storage_full".to_owned()));
+        let policy = json!({ "age_s": 0, "count": 10, "bytes": 0 });
+        let told = api.done("PUT", "/v1/conversations/general/retention", Some(&policy))?;
+        let head = told["seq"].as_u64().unwrap();
+        let page = api.done("GET", "/v1/conversations/general/history?after=0", None)?;
+        assert_eq!(page["floor"], json!(head - 9), "what it takes is absent at once");
+        // Its space follows, without anybody's doing and with nothing else deleted.
+        let began = Instant::now();
+        let next = loop {
+            match publish(&api, stored + 1)? {
+                Ok(seq) => break seq,
+                Err(code) => assert_eq!(code, "storage_full"),
+            }
+            anyhow::ensure!(began.elapsed() < HANG, "no space is freed");
+            std::thread::sleep(Duration::from_millis(50));
+        };
+        println!("stored again after {:?}", began.elapsed());
+        assert_eq!(next, head + 1, "no seq is lost");
+        let stats = api.done("GET", "/v1/stats", None)?;
+        assert_eq!(stats["storage_full"], json!(false));
+        let reserve = std::fs::metadata(data.join("store/reserve"))?;
+        assert_eq!(reserve.len(), 8 * MIB);
+        server.kill()?;
+        ok(server_command(&["verify"]).arg("--data-dir").arg(&data));
+        let server = ServerProcess::start_with(&data, "127.0.0.1:0", ARGUMENTS)?;
+        let api = Api::told(&server.client_file()?)?;
+        assert_eq!(last(&api)?, (next, body(stored + 1)));
+        assert!(server.terminate()?.success());
+        Ok(())
     })
 }
 

@@ -295,3 +295,28 @@ fn requests_at_once_have_a_bound_and_each_its_time() -> anyhow::Result<()> {
     assert_eq!(api.send("GET", "/v1/stats", None)?.status(), 200, "the place is free");
     server.stop()
 }
+
+/// Whoever has no key keeps nobody from the API who has one.
+#[test]
+fn connections_without_a_key_make_room_for_those_with_one() -> anyhow::Result<()> {
+    use std::io::Read as _;
+    let server = EmbeddedServer::start_configured(|config| config.api.limits.requests_max = 2)?;
+    let api = server.api()?;
+    let mut silent = Vec::new();
+    for _ in 0..3 {
+        for _ in 0..50 {
+            silent.push(std::net::TcpStream::connect(api.address)?);
+        }
+        assert_eq!(api.send("GET", "/v1/stats", None)?.status(), 200);
+    }
+    // They do not stay either.
+    for mut connection in silent {
+        connection.set_read_timeout(Some(std::time::Duration::from_secs(30)))?;
+        let end = connection.read(&mut [0]);
+        assert!(
+            matches!(end, Ok(0))
+                || end.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset)
+        );
+    }
+    server.stop()
+}

@@ -129,10 +129,10 @@ fn what_becomes_of_messages_is_done_and_shown() {
     assert_eq!(site.says("alice", &["send", "general", "helo"]), "stored in general as 1\n");
     site.says("bob", &["send", "general", "--reply-to", "1", "--mention", "alice", "hi", "alice"]);
     site.says("alice", &["send", "general", "oops"]);
-    let edited = "message 1 of general says that\n";
+    let edited = "message 1 of general is edited\n";
     assert_eq!(site.says("alice", &["edit", "general", "1", "hello", "all"]), edited);
     let again = site.says("alice", &["edit", "general", "1", "hello", "all"]);
-    assert_eq!(again, "message 1 of general says that, as before\n");
+    assert_eq!(again, "message 1 of general is edited, as before\n");
     site.says("alice", &["react", "general", "2", "+1"]);
     site.says("bob", &["react", "general", "2", "+1"]);
     site.says("bob", &["react", "general", "2", "heart"]);

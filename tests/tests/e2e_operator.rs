@@ -228,6 +228,28 @@ async fn what_is_said_is_edited_reacted_to_and_revoked_in_a_users_name_or_the_ke
     server.stop()
 }
 
+/// A token is good for 30 s behind its `exp`, and so its revocation holds for as long.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revoked_token_is_not_good_again_while_clocks_may_differ() -> anyhow::Result<()> {
+    let server = EmbeddedServer::start()?;
+    let api = server.api()?;
+    let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into())?;
+    let connect = async |id: &str| {
+        let token = server.token_with("alice", |what| {
+            (what.token_id, what.expires_s) = (Some(id.to_owned()), what.issued_s - 1);
+            what.issued_s -= 60;
+        })?;
+        Peer::connect(&endpoint, server.address(), &server.ca_file(), &token).await
+    };
+    let _live = connect("late").await?;
+    let late = json!({ "token_id": "late", "expires_ms": server.now_ms() - 1_000 });
+    assert_eq!(done(&api, "POST", "/v1/revocations", late).await?["closed"], json!(1));
+    let refused = connect("late").await.err().context("it is good again")?;
+    assert!(refused.to_string().contains("token_revoked"), "{refused:?}");
+    connect("another").await?;
+    server.stop()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_operator_sees_and_ends_sessions_and_revokes_tokens() -> anyhow::Result<()> {
     let server = EmbeddedServer::start()?;
@@ -286,7 +308,7 @@ async fn an_operator_sees_and_ends_sessions_and_revokes_tokens() -> anyhow::Resu
         json!({ "token_id": "" }),
         // Seconds.
         json!({ "token_id": "a", "expires_ms": 2_000_000_000 }),
-        json!({ "user": "alice", "expires_ms": server.now_ms() - 1 }),
+        json!({ "user": "alice", "expires_ms": server.now_ms() - 30_001 }),
     ] {
         assert_eq!(refused(&api, "POST", "/v1/revocations", body.clone()).await?.0, 400, "{body}");
     }

@@ -98,6 +98,15 @@ fn publish(api: &Api, room: &str, count: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What Prometheus is told of a metric; nothing of one that is not known.
+fn metric(api: &Api, name: &str) -> anyhow::Result<Option<String>> {
+    let answer = api.send("GET", "/metrics", None)?;
+    ensure!(answer.status() == 200 && answer.header("content-type").starts_with("text/plain; version=0.0.4"));
+    let text = String::from_utf8(answer.body)?;
+    let found = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    Ok(found.map(str::to_owned))
+}
+
 fn retain(api: &Api, room: &str, retention: Retention) -> anyhow::Result<Value> {
     api.done("PUT", &format!("/v1/conversations/{room}/retention"), Some(&json!(retention)))
 }
@@ -210,6 +219,21 @@ async fn only_who_manages_a_conversation_says_how_long_it_is_kept_and_a_hold_kee
     server.stop()
 }
 
+/// Has all space freed that can be, and waits until it is; gives what has become of it.
+fn freed(api: &Api) -> anyhow::Result<Value> {
+    const RUN: &str = "/v1/retention/run";
+    let run = api.done("POST", RUN, None)?["run"].as_u64().context("a number")?;
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let passes = api.done("GET", RUN, None)?;
+        if passes["last"]["run"].as_u64() >= Some(run) {
+            return Ok(passes["last"].clone());
+        }
+        ensure!(Instant::now() < until, "it does not end: {passes}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_space_of_a_class_is_freed_and_heads_stay() -> anyhow::Result<()> {
     let class: RetentionClass = "short:short-*:age_s=1".parse()?;
@@ -227,16 +251,27 @@ async fn the_space_of_a_class_is_freed_and_heads_stay() -> anyhow::Result<()> {
     let plan = api.done("GET", "/v1/retention", None)?;
     ensure!(plan["expired_bytes"].as_u64() >= Some(count * 90), "{plan}");
     ensure!(plan["live_bytes"].as_u64() <= Some(10_000), "{plan}");
+    for (told, field) in [("quoth_expired_bytes", "expired_bytes"), ("quoth_live_bytes", "live_bytes")] {
+        assert_eq!(metric(&api, told)?, Some(plan[field].to_string()), "{told}");
+    }
+    let oldest_ms = plan["oldest_expired_ms"].as_u64().context("the oldest one")?;
+    let oldest_s = metric(&api, "quoth_oldest_expired_timestamp_seconds")?;
+    assert_eq!(oldest_s, Some(format!("{}.{:03}", oldest_ms / 1_000, oldest_ms % 1_000)));
     // The window of the class is over after an eighth of a minute.
     let mut reclaimed = Value::Null;
     while reclaimed["windows"] != json!(1) {
         ensure!(Instant::now() < until, "it is not freed: {reclaimed}");
         tokio::time::sleep(Duration::from_millis(100)).await;
-        reclaimed = api.done("POST", "/v1/retention/run", None)?;
+        reclaimed = freed(&api)?;
     }
     ensure!(reclaimed["bytes"].as_u64() > Some(0), "{reclaimed}");
+    ensure!((&reclaimed["step"], &reclaimed["error"]) == (&json!("done"), &Value::Null), "{reclaimed}");
+    ensure!(reclaimed["ended_ms"].as_u64() >= reclaimed["begun_ms"].as_u64(), "{reclaimed}");
     let plan = api.done("GET", "/v1/retention", None)?;
     assert_eq!((&plan["expired_bytes"], &plan["oldest_expired_ms"]), (&json!(0), &Value::Null));
+    assert_eq!(metric(&api, "quoth_expired_bytes")?.as_deref(), Some("0"));
+    assert_eq!(metric(&api, "quoth_oldest_expired_timestamp_seconds")?, None, "there is none");
+    assert_eq!(metric(&api, "quoth_reclaimed_windows_total")?.as_deref(), Some("1"));
     let server = server.restart_configured(|config| config.retention.classes = vec![class])?;
     let api = server.api()?;
     assert_eq!(replay(&server, "ada", &room).await?, [Gap(1, count)]);
@@ -244,6 +279,58 @@ async fn the_space_of_a_class_is_freed_and_heads_stay() -> anyhow::Result<()> {
     let next =
         api.done("POST", "/v1/publish", Some(&json!({ "conversation": "short-room", "text": "next" })))?;
     assert_eq!(next["seq"], json!(count + 1), "a seq is given once");
+    server.stop()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_is_taken_back_for_that_of_the_class_and_what_is_not_there_has_none() -> anyhow::Result<()> {
+    let class: RetentionClass = "rooms:room*:count=5".parse()?;
+    let server = EmbeddedServer::start_configured(|config| config.retention.classes = vec![class.clone()])?;
+    let (api, path) = (server.api()?, "/v1/conversations/room/retention");
+    for (method, path) in [("GET", path), ("PUT", path), ("DELETE", path)] {
+        let body = (method == "PUT").then(|| json!({ "count": 3 }));
+        let answer = api.send(method, path, body.as_ref())?;
+        ensure!(answer.status() == 404, "{method}: {}", answer.json());
+        ensure!(answer.json()["detail"].as_str().is_some_and(|text| text.contains("nobody has made one")));
+    }
+    for hold in ["PUT", "DELETE"] {
+        ensure!(api.send(hold, "/v1/conversations/rom/hold", None)?.status() == 404);
+    }
+    publish(&api, "room", 20)?;
+    let room = name("room");
+    let empty = api.send("PUT", path, Some(&json!({})))?;
+    ensure!(
+        empty.status() == 400 && empty.json()["detail"].to_string().contains("DELETE"),
+        "{}",
+        empty.json()
+    );
+    // A bound that is not given is none.
+    api.done("PUT", path, Some(&json!({ "count": 9 })))?;
+    let kept = api.done("GET", path, None)?;
+    assert_eq!(
+        (&kept["retention"], &kept["own"]),
+        (&json!({ "age_s": 0, "count": 9, "bytes": 0 }), &json!(true))
+    );
+    // Those that the class has taken before stay away, so there are its five, and what says so.
+    assert_eq!(kept["floor"], json!(16));
+    let undone = api.done("DELETE", path, None)?;
+    assert_eq!(undone["seq"], json!(22));
+    let kept = api.done("GET", path, None)?;
+    assert_eq!(
+        (&kept["retention"]["count"], &kept["own"], &kept["floor"]),
+        (&json!(5), &json!(false), &json!(18))
+    );
+    assert_eq!(api.done("DELETE", path, None)?["seq"], json!(0), "it is so already");
+    // Who reads is told what holds from then on.
+    let page = api.done("GET", "/v1/conversations/room/history?limit=1", None)?;
+    assert_eq!(
+        page["events"][0]["kind"],
+        json!({ "retention_set": { "retention": { "age_s": 0, "count": 5, "bytes": 0 } } })
+    );
+    publish(&api, "room", 1)?;
+    let server = server.restart_configured(|config| config.retention.classes = vec![class])?;
+    assert_eq!(server.api()?.done("GET", path, None)?["floor"], json!(19));
+    assert_eq!(replay(&server, "ada", &room).await?.first(), Some(&Gap(1, 18)));
     server.stop()
 }
 

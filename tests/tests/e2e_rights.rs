@@ -8,11 +8,16 @@ use quinn::{Endpoint, ReadError};
 use quoth_core::authorize::Grant;
 use quoth_core::session::Identity;
 use quoth_protocol::frame::{ClientFrame, Fetch, FetchRange, ServerFrame, Start};
+use quoth_protocol::membership::ConversationKind;
+use quoth_protocol::request::Request;
 use quoth_protocol::{ALPN, Code, ConversationName};
 use quoth_server::session::{Verification, Verify};
 use quoth_store::testing::{commit, record};
 use quoth_store::{Content, Record, Store};
+use quoth_tests::device::Over;
+use quoth_tests::embedded::EmbeddedServer;
 use quoth_tests::served::{ServedEngine, everything};
+use quoth_tests::site::Site;
 use quoth_tests::wire::{Frames, Peer, client_config_with};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -32,7 +37,7 @@ impl Verify for AllOrNothing {
             return Ok(identity).into();
         }
         let user = identity.grant.user.clone();
-        let grant = Grant { user, read: None, write: None, publish_as: Vec::new() };
+        let grant = Grant { user, read: None, write: None, publish_as: Vec::new(), names_freely: false };
         Ok(Identity { grant: Arc::new(grant), ..identity }).into()
     }
 }
@@ -72,4 +77,32 @@ async fn a_token_with_fewer_rights_ends_readers_and_pages() -> anyhow::Result<()
     assert_eq!(reset(&mut page).await?, Code::FORBIDDEN);
     peer.close(&endpoint).await;
     server.stop().await
+}
+
+/// A token that says nothing makes conversations, and takes no name that others' tokens are for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_of_ones_own_needs_a_token_that_has_it() -> anyhow::Result<()> {
+    let server = EmbeddedServer::start_configured(|config| config.names_freely = false)?;
+    let site = Site::of(&server);
+    let create = |conversation: Option<&str>, kind| Request::Create {
+        conversation: conversation.map(|name| ConversationName::new(name).expect("a valid name")),
+        kind,
+        title: String::new(),
+        members: Vec::new(),
+        open: false,
+    };
+    for over in Over::ALL {
+        let mut eve = site.member(over, "eve").await?;
+        let named = |name: &str| create(Some(name), ConversationKind::Group);
+        assert_eq!(eve.refused(named("announcements")).await?, Code::FORBIDDEN);
+        eve.done(create(None, ConversationKind::Group)).await?;
+        eve.done(create(None, ConversationKind::Notes)).await?;
+        let mut editor = site.member_with(over, "editor", &["announce*"]).await?;
+        editor.done(named("announcements")).await?;
+        assert_eq!(eve.refused(named("announcements")).await?, Code::FORBIDDEN);
+        assert_eq!(editor.refused(named("other")).await?, Code::FORBIDDEN);
+        let mut other = site.member_with(over, "other", &["*"]).await?;
+        assert_eq!(other.refused(named("announcements")).await?, Code::ALREADY_EXISTS);
+    }
+    server.stop()
 }

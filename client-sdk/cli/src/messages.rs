@@ -19,7 +19,7 @@ pub(crate) async fn edit(connection: &Connection, args: EditArgs) -> anyhow::Res
         let done = done.map_err(|error| {
             hinted(error, "only who has written a message may edit it, and who may write there")
         })?;
-        told(format_args!("message {seq} of {} says that", name(&room)), &done);
+        told(format_args!("message {seq} of {} is edited", name(&room)), &done);
         Ok(())
     })
     .await

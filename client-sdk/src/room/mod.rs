@@ -11,7 +11,7 @@ mod stream;
 use std::sync::Arc;
 
 use quoth_protocol::frame::{ClientFrame, Event, Open, ServerFrame, Start};
-use quoth_protocol::{Code, ConversationName, ProducerId, Seq};
+use quoth_protocol::{Code, ConversationName, ProducerId};
 use rand::rngs::StdRng;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -23,6 +23,7 @@ use self::reader::{Change, Misplaced, Reader};
 use self::stream::{Opening, Slot, StreamInput};
 use crate::backoff::Backoff;
 use crate::events::{ClientEvent, EventsError};
+use crate::kept::ReadFrom;
 use crate::link::Link;
 use crate::marks::Marks;
 use crate::outbox::{Answer, Outbox, Reattached};
@@ -45,7 +46,7 @@ pub(crate) type Waiter = oneshot::Sender<Result<Ack, SendError>>;
 pub(crate) enum Command {
     Send { options: SendOptions, deadline: Instant, waiter: Waiter },
     Resend { n: u64, deadline: Instant, waiter: Waiter },
-    Read { start: Start, ready: Ready },
+    Read { from: ReadFrom, ready: Ready },
 }
 
 /// One conversation's task.
@@ -236,7 +237,7 @@ impl Room {
                     waiter.send(Err(SendError::UnknownMessage { id: self.id(n) })).ok();
                 }
             },
-            Command::Read { start, ready } => self.begin_reading(start, ready),
+            Command::Read { from, ready } => self.begin_reading(from, ready),
         }
     }
 
@@ -271,7 +272,7 @@ impl Room {
                 }
                 self.see_store(store);
                 if let Some(reader) = self.current_reader() {
-                    reader.opened(head, floor);
+                    reader.opened(head, floor, store);
                 }
                 Ok(())
             }
@@ -333,7 +334,7 @@ impl Room {
         !is_delivering || !self.reader.as_ref().is_some_and(Reader::is_paused)
     }
 
-    fn begin_reading(&mut self, start: Start, ready: Ready) {
+    fn begin_reading(&mut self, from: ReadFrom, ready: Ready) {
         if self.reader.as_ref().is_some_and(Reader::is_dropped) {
             self.give_reader_up();
         }
@@ -342,16 +343,22 @@ impl Room {
             ready.send(Err(EventsError::AlreadyReading { conversation })).ok();
             return;
         }
-        self.reader = Some(Reader::new(start, ready));
+        // Without another word it is of the store that the server has had.
+        let store = from.store.or(self.store);
+        self.reader = Some(Reader::new(ReadFrom { store, ..from }, ready));
         self.marks.begin();
+        // Otherwise what is on its way may be taken for what it goes on with.
+        let is_known = matches!(&self.stream, Slot::Open(stream) if stream.opened_at.is_some());
+        if let Some(store) = self.store.filter(|_| is_known) {
+            self.see_store(store);
+        }
     }
 
     /// The server has this store. What was read of another one goes on nowhere here: the same seqs are other
     /// events.
     fn see_store(&mut self, store: u64) {
-        let is_another = self.store.replace(store).is_some_and(|before| before != store);
-        let has_read = |reader: &Reader| matches!(reader.start(), Start::After(Seq(1..)));
-        if is_another && self.reader.as_ref().is_some_and(has_read) {
+        self.store = Some(store);
+        if self.reader.as_mut().is_some_and(|reader| reader.is_of_another(store)) {
             let code = Code::CURSOR_AHEAD;
             self.end_reading(|conversation| EventsError::Refused { conversation, code });
         }

@@ -7,8 +7,9 @@ use quoth_protocol::{Code, Seq};
 use tokio::sync::oneshot;
 
 use crate::backoff::FAILURES_BEFORE_TOLD;
-use crate::cursor::{Cursor, Verdict};
 use crate::events::{ClientEvent, EventsError, IncomingEvents};
+use crate::kept::{Cursor, ReadFrom};
+use crate::progress::{Progress, Verdict};
 use crate::queue::{self, queue};
 use crate::transport::quic::STREAM_WINDOW_BYTES;
 
@@ -31,7 +32,9 @@ pub(crate) type Ready = oneshot::Sender<Result<IncomingEvents, EventsError>>;
 /// One reader of a conversation.
 #[derive(Debug)]
 pub(super) struct Reader {
-    cursor: Cursor,
+    progress: Progress,
+    /// The store that what it has handed out is of, and where it was to begin.
+    store: Option<u64>,
     queue: queue::Sender,
     end: Arc<OnceLock<EventsError>>,
     waiting: Option<(Ready, IncomingEvents)>,
@@ -61,17 +64,18 @@ pub(super) enum Change {
 }
 
 impl Reader {
-    pub(super) fn new(start: Start, ready: Ready) -> Self {
+    pub(super) fn new(ReadFrom { start, store }: ReadFrom, ready: Ready) -> Self {
         let (queue, receiver) = queue(BUFFER_LOW_WATER_BYTES);
         let end = Arc::new(OnceLock::new());
-        let incoming = IncomingEvents { queue: receiver, end: Arc::clone(&end) };
-        let (cursor, waiting) = (Cursor::new(start), Some((ready, incoming)));
-        Self { cursor, queue, end, waiting, paused: false, has_dropped: false, failures: 0 }
+        let nowhere = Cursor { store: 0, seq: Seq::ZERO };
+        let incoming = IncomingEvents { queue: receiver, end: Arc::clone(&end), cursor: nowhere };
+        let (progress, waiting) = (Progress::new(start), Some((ready, incoming)));
+        Self { progress, store, queue, end, waiting, paused: false, has_dropped: false, failures: 0 }
     }
 
     /// Where to read on from.
     pub(super) fn start(&self) -> Start {
-        self.cursor.start()
+        self.progress.start()
     }
 
     /// Whether the application has as much as it may have.
@@ -109,11 +113,20 @@ impl Reader {
         }
     }
 
-    /// The server reads from [`Reader::start`] on.
-    pub(super) fn opened(&mut self, head: Seq, floor: Seq) {
-        self.cursor.opened(head, floor);
+    /// The server has this store. Whether it has handed out anything of another one, or was to begin there.
+    pub(super) fn is_of_another(&mut self, store: u64) -> bool {
+        let is_another = self.store.replace(store).is_some_and(|before| before != store);
+        is_another && matches!(self.start(), Start::After(Seq(1..)))
+    }
+
+    /// The server reads from [`Reader::start`] on, in this store.
+    pub(super) fn opened(&mut self, head: Seq, floor: Seq, store: u64) {
+        self.progress.opened(head, floor);
         self.has_dropped = false;
-        if let Some((ready, incoming)) = self.waiting.take() {
+        if let Some((ready, mut incoming)) = self.waiting.take() {
+            if let Start::After(seq) = self.start() {
+                incoming.cursor = Cursor { store, seq };
+            }
             // An application that has gone has dropped the events with it, which `changed` tells.
             ready.send(Ok(incoming)).ok();
         }
@@ -127,18 +140,18 @@ impl Reader {
 
     /// Whether it can judge events that were asked for before a pause.
     pub(super) fn is_exact(&self) -> bool {
-        self.cursor.is_exact()
+        self.progress.is_exact()
     }
 
     /// Hands out an event with this seq.
     pub(super) fn event(&mut self, seq: Seq, event: ClientEvent) -> Result<(), Misplaced> {
-        let verdict = self.cursor.check_event(seq);
+        let verdict = self.progress.check_event(seq);
         self.deliver(verdict, seq, event)
     }
 
     /// Hands out that events are missing.
     pub(super) fn gap(&mut self, from: Seq, to: Seq) -> Result<(), Misplaced> {
-        let verdict = self.cursor.check_gap(from, to);
+        let verdict = self.progress.check_gap(from, to);
         self.deliver(verdict, to, ClientEvent::Gap { from, to })
     }
 
@@ -176,7 +189,7 @@ impl Reader {
             }
             Verdict::Deliver => {
                 self.queue.send(event);
-                self.cursor.advance(to);
+                self.progress.advance(to);
                 self.failures = 0;
                 self.tell_caught_up();
                 self.paused |= self.queue.bytes() >= BUFFER_BYTES_MAX;
@@ -186,9 +199,9 @@ impl Reader {
     }
 
     fn tell_caught_up(&mut self) {
-        if let Some(head) = self.cursor.caught_up() {
+        if let Some(head) = self.progress.caught_up() {
             self.queue.send(ClientEvent::CaughtUp { head });
-            self.cursor.told_caught_up();
+            self.progress.told_caught_up();
         }
     }
 }

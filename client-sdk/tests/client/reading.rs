@@ -1,17 +1,24 @@
 //! Readers, pages and typing notices.
 
 use std::future::poll_fn;
+use std::path::Path;
 use std::task::Poll;
 use std::time::Duration;
 
 use quoth_client::{
-    ClientEvent, Code, Conversation, EventsError, FetchRange, HistoryError, Reason, Seq, Start, State,
-    Transport,
+    ClientEvent, Code, Conversation, Cursor, EventsError, FetchRange, HistoryError, Reason, Seq, Start,
+    State, Transport,
 };
 use tokio::time::timeout;
 
+use self::follow::follow;
 use super::support::{FakeServer, STREAMS_MAX};
 use super::{PATIENCE, seqs};
+
+/// The example of how an application keeps its place.
+#[path = "../../examples/follow.rs"]
+#[allow(dead_code, reason = "its main function is for people")]
+mod follow;
 
 over_both! {
     an_application_that_does_not_read_its_events_still_gets_its_acks
@@ -20,6 +27,7 @@ over_both! {
     a_live_reader_misses_nothing_that_was_said_before_its_first_event
     a_reader_on_a_stream_that_is_open_for_sending_is_placed_exactly
     what_was_read_of_another_store_is_told_and_nothing_goes_on_there
+    a_cursor_that_an_application_keeps_goes_on_in_its_store_alone
     there_is_one_reader_at_a_time
     a_reader_that_is_given_up_makes_room_for_the_next_one_at_once
     a_reader_given_up_before_its_stream_was_open_does_not_place_the_next_one
@@ -124,6 +132,8 @@ async fn what_was_read_of_another_store_is_told_and_nothing_goes_on_there(over: 
     let room = client.conversation("general").unwrap();
     let mut events = room.events(Start::After(Seq(0))).await.unwrap();
     assert_eq!(seqs(&mut events, 10).await, (1..=10).collect::<Vec<_>>());
+    let unread = client.conversation("unread").unwrap();
+    let mut fresh = unread.events(Start::After(Seq(0))).await.unwrap();
     // A backup of before the last events, which has others in their places by now.
     server.world.lock().faults.store = 7;
     server.world.fill("general", 5);
@@ -137,6 +147,56 @@ async fn what_was_read_of_another_store_is_told_and_nothing_goes_on_there(over: 
     assert!(matches!(end, Some(Err(EventsError::Refused { code: Code::CURSOR_AHEAD, .. }))), "{end:?}");
     let mut events = room.events(Start::After(Seq(0))).await.unwrap();
     assert_eq!(seqs(&mut events, 15).await, (1..=15).collect::<Vec<_>>());
+    server.world.fill("unread", 1);
+    assert_eq!(seqs(&mut fresh, 1).await, [1], "who has read nothing goes on");
+    client.close().await;
+}
+
+async fn a_cursor_that_an_application_keeps_goes_on_in_its_store_alone(over: Transport) {
+    let file =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cursor-{over:?}-{}.json", std::process::id()));
+    let server = FakeServer::over(over);
+    server.world.fill("general", 10);
+    // What one start of an application gets, up to and including `last`.
+    let run = async |last: u64| {
+        let client = server.client().await;
+        let room = client.conversation("general").unwrap();
+        let mut got = Vec::new();
+        let handle = |event| {
+            if let ClientEvent::Event(event) = event {
+                got.push(event.seq.0);
+            }
+            got.last() != Some(&last)
+        };
+        timeout(PATIENCE, follow(&room, &file, handle)).await.unwrap().unwrap();
+        client.close().await;
+        got
+    };
+    assert_eq!(run(4).await, [1, 2, 3, 4]);
+    assert_eq!(run(10).await, [5, 6, 7, 8, 9, 10]);
+    let kept = std::fs::read_to_string(&file).unwrap();
+    let cursor: Cursor = serde_json::from_str(&kept).unwrap();
+    assert_eq!((cursor.seq, kept), (Seq(10), format!("{{\"store\":{},\"seq\":10}}", cursor.store)));
+    // A backup of before the last events, which has others in their places by now, and further ones.
+    server.world.lock().faults.store = 7;
+    server.world.fill("general", 5);
+    assert_eq!(run(15).await, (1..=15).collect::<Vec<_>>());
+    server.world.fill("general", 1);
+    assert_eq!(run(16).await, [16]);
+    std::fs::remove_file(&file).unwrap();
+
+    let client = server.client().await;
+    let room = client.conversation("general").unwrap();
+    let other = room.events(Cursor { store: 8, seq: Seq(3) }).await.unwrap_err();
+    assert!(other.is_reset(), "{other:?}");
+    // Who has read nothing has nothing to drop.
+    let mut events = room.events(Cursor { store: 8, seq: Seq(0) }).await.unwrap();
+    assert_eq!(events.cursor(), Cursor { store: 7, seq: Seq(0) });
+    assert_eq!(seqs(&mut events, 2).await, [1, 2]);
+    assert_eq!(events.cursor(), Cursor { store: 7, seq: Seq(2) });
+    drop(events);
+    let events = room.events(Start::Last(3)).await.unwrap();
+    assert_eq!(events.cursor(), Cursor { store: 7, seq: Seq(13) });
     client.close().await;
 }
 

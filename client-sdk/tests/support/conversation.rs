@@ -174,8 +174,9 @@ async fn page(mut frames: Frames, world: &World, fetch: &Fetch) {
             FetchRange::Latest => (head.saturating_sub(limit).max(log.floor - 1) + 1, head),
             _ => return frames.reset(Code::INVALID_REQUEST),
         };
-        if from < log.floor {
-            frames.push(&ServerFrame::Gap { from: Seq(from), to: Seq(log.floor - 1) });
+        // Piece by piece, as a server may judge what it reads: for the client it is one.
+        for absent in from..log.floor {
+            frames.push(&ServerFrame::Gap { from: Seq(absent), to: Seq(absent) });
         }
         for event in log.events.iter().filter(|e| (from.max(log.floor)..=to).contains(&e.seq.0)) {
             frames.push(&ServerFrame::Event(event.clone()));

@@ -121,6 +121,23 @@ export interface Client {
 /** Where reading begins: behind a seq, with the last events that there are (at most 10,000), or with what comes from now on. */
 export type Start = { readonly after: number } | { readonly last: number } | "live";
 
+/**
+ * A place in a conversation that an application keeps, as JSON, to go on from it after a reload: `Events.cursor`. It
+ * names the store that its seq is of, since a server that was restored from a backup gives the same seqs to other
+ * events. A seq alone would go on in another history without a word.
+ */
+export interface Cursor {
+  readonly store: number;
+  /** Everything up to this one is behind the reader. */
+  readonly seq: number;
+}
+
+/** The events of a conversation. */
+export interface Events extends AsyncIterableIterator<RoomEvent> {
+  /** The place behind what was taken by now; `undefined` until the server has said where the reader stands. */
+  readonly cursor: Cursor | undefined;
+}
+
 /** One conversation of a client. */
 export interface Conversation {
   readonly name: string;
@@ -133,10 +150,11 @@ export interface Conversation {
    * conversation: they share what comes from the server, so the slowest sets the pace.
    *
    * Throws a `QuothError` when the server refuses (`FORBIDDEN`, or `CURSOR_AHEAD` when it was restored from a
-   * backup, so that what was read is to be dropped), when it keeps failing to begin, or when the client was
+   * backup, or does not have what a `Cursor` of another store was kept of, so that what was read is to be
+   * dropped), when it keeps failing to begin, or when the client was
    * closed for a reason that is not the application's own.
    */
-  events(options?: { from?: Start; signal?: AbortSignal }): AsyncIterableIterator<RoomEvent>;
+  events(options?: { from?: Start | Cursor; signal?: AbortSignal }): Events;
 
   /**
    * Sends a message of at most 65,536 bytes; resolves when it is stored. Over a lost connection it is sent

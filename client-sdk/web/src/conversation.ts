@@ -2,11 +2,12 @@
 import type {
   Ack,
   Conversation,
+  Cursor,
+  Events,
   HistoryOptions,
   MessageId,
   Page,
   Roster,
-  RoomEvent,
   SendOptions,
   Start,
   Unsubscribe,
@@ -44,9 +45,10 @@ export class ConversationHandle implements Conversation {
     return this.room.name;
   }
 
-  events({ from = "live", signal }: { from?: Start; signal?: AbortSignal } = {}): AsyncIterableIterator<RoomEvent> {
-    checkStart(from);
-    const reader = this.room.reading.read(from, signal);
+  events({ from = "live", signal }: { from?: Start | Cursor; signal?: AbortSignal } = {}): Events {
+    const [start, store] = startOf(from);
+    checkStart(start);
+    const reader = this.room.reading.read(start, signal, store);
     if (this.owner.closedBy) this.room.endReading(this.owner.closedBy);
     return reader;
   }
@@ -126,6 +128,10 @@ export class ConversationHandle implements Conversation {
   onRoster(listener: (roster: Roster | undefined) => void): Unsubscribe {
     return this.room.onRoster.add(listener);
   }
+}
+
+function startOf(from: Start | Cursor): [Start, store?: number] {
+  return from !== "live" && "seq" in from ? [{ after: from.seq }, from.store] : [from];
 }
 
 function checkStart(from: Start): void {

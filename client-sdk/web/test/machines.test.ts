@@ -6,7 +6,7 @@ import { Lane, type LaneUser } from "../src/link/lane.js";
 import { Liveness } from "../src/link/liveness.js";
 import { Mux } from "../src/link/mux.js";
 import { Listeners } from "../src/listeners.js";
-import { Cursor } from "../src/room/cursor.js";
+import { Progress } from "../src/room/progress.js";
 import { Outbox, OUTBOX_MAX } from "../src/room/outbox.js";
 import { Reading } from "../src/room/reading.js";
 import { webSocketUrl } from "../src/url.js";
@@ -162,7 +162,7 @@ test("a lane that is not sent yet is dropped without a word", () => {
 });
 
 test("a cursor delivers what is next, skips what it has, and sees holes", () => {
-  const cursor = new Cursor({ after: 5 });
+  const cursor = new Progress({ after: 5 });
   assert.deepEqual([cursor.start, cursor.check(6, 6, true)], [{ after: 5 }, "deliver"]);
   assert.ok(cursor.opened(9, 1));
   assert.deepEqual([5, 6, 7].map((seq) => cursor.check(seq, seq, true)), ["skip", "deliver", "hole"]);
@@ -172,11 +172,11 @@ test("a cursor delivers what is next, skips what it has, and sees holes", () => 
   assert.equal(cursor.takeCaughtUp(), undefined);
   cursor.advance(9);
   assert.deepEqual([cursor.takeCaughtUp(), cursor.takeCaughtUp()], [9, undefined]);
-  assert.equal(new Cursor({ after: 10 }).opened(9, 1), false);
+  assert.equal(new Progress({ after: 10 }).opened(9, 1), false);
 });
 
 test("a cursor on the last events knows its place when the server has told the bounds", () => {
-  const cursor = new Cursor({ last: 3 });
+  const cursor = new Progress({ last: 3 });
   assert.equal(cursor.check(1, 1, true), "not_judged");
   assert.ok(cursor.opened(9, 8));
   assert.deepEqual(cursor.start, { after: 7 });
@@ -185,7 +185,7 @@ test("a cursor on the last events knows its place when the server has told the b
   assert.deepEqual([cursor.check(9, 9, false), cursor.check(9, 9, true)], ["not_judged", "deliver"]);
   cursor.advance(9);
   assert.equal(cursor.check(11, 11, true), "hole");
-  const live = new Cursor("live");
+  const live = new Progress("live");
   assert.ok(live.opened(4, 1));
   assert.deepEqual([live.takeCaughtUp(), live.check(5, 5, true), live.check(6, 6, true)], [4, "deliver", "hole"]);
 });

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { QuothError } from "../src/index.js";
+import { follow } from "./support/follow.js";
 import { brief, briefs, reached, scene, sleep, take, until } from "./support/setup.js";
 
 scene("history leads into live without a seam", async ({ server, connect }) => {
@@ -169,6 +171,43 @@ scene("what was read of another store is told, and nothing goes on there", async
   // Who has read nothing misses nothing.
   server.say("other", "x");
   assert.deepEqual(await briefs(live, 1), ["1 x"]);
+});
+
+scene("a cursor that an application keeps goes on in its store alone", async ({ server, connect }) => {
+  assert.ok(readFileSync("README.md", "utf8").includes(String(readFileSync("test/support/follow.ts")).split("\n").slice(2).join("\n")));
+  for (const text of ["a", "b", "c"]) server.say("general", text);
+  const kept = new Map<string, string>();
+  const storage = { getItem: (key: string) => kept.get(key) ?? null, setItem: (key: string, value: string) => void kept.set(key, value) };
+  const run = async (last: string) => {
+    const shown: string[] = [];
+    await follow(connect().conversation("general"), storage, (event) => {
+      if (event.type === "message") shown.push(brief(event));
+      return shown.at(-1) !== last;
+    });
+    return shown;
+  };
+  assert.deepEqual(await run("2 b"), ["1 a", "2 b"]);
+  assert.deepEqual(await run("3 c"), ["3 c"]);
+  assert.deepEqual(JSON.parse([...kept.values()].join()), { store: server.store, seq: 3 });
+  server.store += 1;
+  server.say("general", "d");
+  assert.deepEqual(await run("4 d"), ["1 a", "2 b", "3 c", "4 d"]);
+  server.say("general", "e");
+  assert.deepEqual(await run("5 e"), ["5 e"]);
+
+  // Beside one that reads already, whose next event must not be taken for what it goes on with.
+  const room = connect().conversation("general");
+  const live = room.events({ from: { after: 4 } });
+  assert.equal(live.cursor, undefined, "it is not known yet of which store");
+  assert.deepEqual(await briefs(live, 2), ["5 e", "caught up 5"]);
+  assert.deepEqual(live.cursor, { store: server.store, seq: 5 });
+  const other = room.events({ from: { store: server.store - 1, seq: 5 } });
+  server.say("general", "f");
+  await assert.rejects(other.next(), { code: "CURSOR_AHEAD" });
+  assert.deepEqual(await briefs(live, 1), ["6 f"]);
+  const last = room.events({ from: { last: 2 } });
+  assert.deepEqual(await briefs(last, 1), ["5 e"]);
+  assert.deepEqual(last.cursor, { store: server.store, seq: 5 });
 });
 
 scene("a server that keeps failing to begin is told to the reader, which may try again", async ({ server, connect }) => {

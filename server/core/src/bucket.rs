@@ -10,23 +10,36 @@ pub const WAIT_MAX_MS: u64 = 60_000;
 
 const NS_PER_S: u64 = 1_000_000_000;
 const NS_PER_MS: u64 = 1_000_000;
+const NS_PER_HOUR: u64 = 3_600 * NS_PER_S;
 
-/// Units per second in the long run, with [`BURST_S`] seconds' worth at once.
+/// Units in a time in the long run, with a burst at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
-    per_second: u64,
+    units: u64,
+    in_ns: u64,
+    burst_ns: u64,
 }
 
 impl Pace {
-    /// So many units per second; `None` for 0, which is no limit.
+    /// So many units per second, with [`BURST_S`] seconds' worth at once; `None` for 0, which is no limit.
     #[must_use]
     pub const fn new(per_second: u64) -> Option<Self> {
-        if per_second == 0 { None } else { Some(Self { per_second }) }
+        Self::of(per_second, NS_PER_S, BURST_S * NS_PER_S)
+    }
+
+    /// So many units per hour, which may all come at once; `None` for 0, which is no limit.
+    #[must_use]
+    pub const fn per_hour(units: u64) -> Option<Self> {
+        Self::of(units, NS_PER_HOUR, NS_PER_HOUR)
+    }
+
+    const fn of(units: u64, in_ns: u64, burst_ns: u64) -> Option<Self> {
+        if units == 0 { None } else { Some(Self { units, in_ns, burst_ns }) }
     }
 
     /// How long so many units last, in nanoseconds.
     const fn lasts_ns(self, units: u64) -> u64 {
-        units.saturating_mul(NS_PER_S) / self.per_second
+        units.saturating_mul(self.in_ns) / self.units
     }
 }
 
@@ -66,21 +79,27 @@ impl Bucket {
     #[must_use]
     pub fn reserve(&mut self, pace: Pace, units: u64, now_ms: u64) -> u64 {
         let now_ns = now_ms.saturating_mul(NS_PER_MS);
-        let at_most_ns = now_ns.saturating_add(BURST_S * NS_PER_S + WAIT_MAX_MS * NS_PER_MS);
+        let at_most_ns = now_ns.saturating_add(pace.burst_ns + WAIT_MAX_MS * NS_PER_MS);
         let begins_ns = self.full_at_ns.max(now_ns);
         self.full_at_ns = begins_ns.saturating_add(pace.lasts_ns(units)).min(at_most_ns);
-        self.full_at_ns.saturating_sub(now_ns.saturating_add(BURST_S * NS_PER_S)).div_ceil(NS_PER_MS)
+        self.full_at_ns.saturating_sub(now_ns.saturating_add(pace.burst_ns)).div_ceil(NS_PER_MS)
     }
 
-    /// Takes a unit at `now_ms`, in milliseconds since 1970, if there is one; says whether it did.
-    #[must_use]
-    pub fn take(&mut self, pace: Pace, now_ms: u64) -> bool {
-        let mut after = *self;
-        let is_there = after.reserve(pace, 1, now_ms) == 0;
-        if is_there {
-            *self = after;
+    /// Takes units at `now_ms`, in milliseconds since 1970, if they are there. What is more than a full
+    /// bucket holds is there when it is full.
+    ///
+    /// # Errors
+    /// In how many milliseconds they will be, rounded up, if nobody takes others before. Nothing was taken.
+    pub fn take(&mut self, pace: Pace, units: u64, now_ms: u64) -> Result<(), u64> {
+        let until_ns = now_ms.saturating_mul(NS_PER_MS).saturating_add(pace.burst_ns);
+        // Beyond what it holds it is by the clock, which was put back.
+        let begins_ns = self.full_at_ns.clamp(until_ns - pace.burst_ns, until_ns);
+        let full_at_ns = begins_ns.saturating_add(pace.lasts_ns(units).min(pace.burst_ns));
+        if full_at_ns > until_ns {
+            return Err((full_at_ns - until_ns).div_ceil(NS_PER_MS));
         }
-        is_there
+        self.full_at_ns = full_at_ns;
+        Ok(())
     }
 }
 
@@ -129,9 +148,25 @@ mod tests {
     #[test]
     fn what_is_not_there_is_not_taken() {
         let mut bucket = Bucket::FULL;
-        let taken = (0..1_000).filter(|_| bucket.take(pace(5), NOW_MS)).count();
+        let taken = (0..1_000).filter(|_| bucket.take(pace(5), 1, NOW_MS).is_ok()).count();
         assert_eq!(taken, 15);
-        assert!(!bucket.take(pace(5), NOW_MS + 199) && bucket.take(pace(5), NOW_MS + 200));
+        assert_eq!(bucket.take(pace(5), 1, NOW_MS + 199), Err(1));
+        assert_eq!(bucket.take(pace(5), 1, NOW_MS + 200), Ok(()));
+    }
+
+    #[test]
+    fn an_hours_worth_may_come_at_once_and_then_it_is_the_rate() {
+        let (mut bucket, pace) = (Bucket::FULL, Pace::per_hour(100).unwrap());
+        assert_eq!(
+            [60, 30, 20].map(|units| bucket.take(pace, units, NOW_MS)),
+            [Ok(()), Ok(()), Err(360_000)]
+        );
+        assert_eq!(bucket.take(pace, 10, NOW_MS), Ok(()), "what was not taken is there");
+        assert_eq!(bucket.take(pace, 1, NOW_MS + 36_000), Ok(()));
+        let full_ms = NOW_MS + 36_000 + 3_600_000;
+        assert!(bucket.take(pace, 1_000, full_ms - 1).is_err());
+        assert_eq!(bucket.take(pace, 1_000, full_ms), Ok(()), "all that it holds");
+        assert_eq!(bucket.take(pace, 1, NOW_MS), Err(36_000), "a clock may go back");
     }
 
     #[test]

@@ -220,7 +220,7 @@ mod tests {
         let patterns = |text: &str| vec![Pattern::new(text)];
         let user = UserId::new("alice").unwrap();
         let (read, write) = (Some(patterns(read)), Some(patterns(write)));
-        let grant = Grant { user, read, write, publish_as: patterns(publish_as) };
+        let grant = Grant { user, read, write, publish_as: patterns(publish_as), names_freely: false };
         let place = Place { name: &ConversationName::new("room").unwrap(), state: None, is_blocked: false };
         let standing = Standing::new(Actor::User(&grant), place);
         User(grant, standing)

@@ -24,6 +24,7 @@
 //! | [`retention`] | which events of a conversation are absent |
 //! | [`rate`] | how often something may happen in a window of time |
 //! | [`bucket`] | how fast something may go on, with a burst |
+//! | [`places`] | who gives up a place when all are taken |
 
 pub mod authorize;
 pub mod breaker;
@@ -34,6 +35,7 @@ pub mod inbox;
 pub mod login;
 pub mod membership;
 pub mod messages;
+pub mod places;
 pub mod presence;
 pub mod rate;
 pub mod receipts;

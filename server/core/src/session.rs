@@ -290,7 +290,8 @@ mod tests {
 
     fn identity(user: &str, expires_ms: u64) -> Identity {
         let user = UserId::new(user).unwrap();
-        let grant = Arc::new(Grant { user, read: None, write: None, publish_as: vec![] });
+        let grant =
+            Arc::new(Grant { user, read: None, write: None, publish_as: vec![], names_freely: false });
         Identity { grant, expires_ms, issued_ms: 0, token_id: None, device: None }
     }
 

@@ -3,30 +3,26 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use quoth_core::membership::Refusal;
 use quoth_protocol::{Code, ConversationName, UserId};
-use quoth_store::Register;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::sync::Notify;
 
+use super::erasing::{Erasure, PREFIX, Work, decode, key_of};
 use super::keys::Scope;
 use super::operation::{Answer, Call, Operation, Operations};
 use super::problem::Problem;
-use crate::engine::{Engine, Listed, Taken};
+use crate::engine::Engine;
 use crate::session::Service;
 
-/// What the keys of erasures begin with, in the server's own log.
-const PREFIX: &[u8] = b"erasure/";
-
-/// Conversations that are looked at before it is noted how far it is.
-const CONVERSATIONS_PAGE: usize = 100;
-
-/// Conversations that are named as those whose last owner the user is.
-const OWNER_OF_MAX: usize = 100;
+/// How long an erasure waits that cannot go on for now, before it is tried again: at first, and at most.
+const RETRY_MIN: Duration = Duration::from_secs(60);
+const RETRY_MAX: Duration = Duration::from_secs(3_600);
 
 /// What no erasure takes, for whoever has to account for it.
 const STAYS: [&str; 7] = [
@@ -39,60 +35,19 @@ const STAYS: [&str; 7] = [
     "what backends were told by hooks and events, and what clients keep themselves",
 ];
 
-/// How far the erasure of a user is.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Erasure {
-    /// When it was asked for, in milliseconds since 1970.
-    asked_ms: u64,
-    /// Which key has asked for it.
-    by: UserId,
-    /// Conversations that were looked at.
-    conversations: u64,
-    /// Messages that were revoked by it.
-    messages: u64,
-    /// Reactions that were taken back by it.
-    reactions: u64,
-    /// Memberships that were ended by it.
-    memberships: u64,
-    /// Conversations, the first of them, whose last owner the user is, and so stays a member.
-    owner_of: Vec<ConversationName>,
-    /// When all of them were absent, in milliseconds since 1970; 0: it goes on.
-    done_ms: u64,
-    /// The last conversation that was looked at.
-    after: Option<ConversationName>,
-}
-
-impl Erasure {
-    fn begun(asked_ms: u64, by: UserId) -> Self {
-        let (conversations, messages, reactions, memberships) = (0, 0, 0, 0);
-        let (owner_of, done_ms, after) = (Vec::new(), 0, None);
-        Self { asked_ms, by, conversations, messages, reactions, memberships, owner_of, done_ms, after }
-    }
-
-    /// A conversation was looked at.
-    fn take(&mut self, taken: Taken, name: ConversationName) {
-        self.conversations += 1;
-        self.messages += taken.messages;
-        self.reactions += taken.reactions;
-        self.memberships += u64::from(taken.has_left);
-        if taken.is_last_owner && self.owner_of.len() < OWNER_OF_MAX && !self.owner_of.contains(&name) {
-            self.owner_of.push(name.clone());
-        }
-        self.after = Some(name);
-    }
-}
-
 /// The erasures of a server. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Erasures {
     service: Service,
     under_way: Arc<Mutex<HashMap<UserId, Erasure>>>,
+    /// Rings when somebody asks for one: none waits any longer.
+    asked: Arc<Notify>,
 }
 
 impl Erasures {
     /// Goes on with those that a stop of the server has interrupted.
     pub(super) fn resume(service: Service) -> Self {
-        let erasures = Self { service, under_way: Arc::default() };
+        let erasures = Self { service, under_way: Arc::default(), asked: Arc::default() };
         let resumed = erasures.clone();
         tokio::spawn(async move {
             let stored =
@@ -120,50 +75,72 @@ impl Erasures {
         }
         let (erasures, phase) = (self.clone(), self.service.phase.clone());
         tokio::spawn(async move {
-            let erased = tokio::select! {
-                erased = erasures.run(&user, erasure) => erased,
+            tokio::select! {
+                () = erasures.finish(&user, erasure) => {}
                 _ = phase.next(false) => return,
-            };
-            erasures.under_way.lock().remove(&user);
-            if let Err(refusal) = erased {
-                let Refusal { code, reason, .. } = refusal;
-                tracing::error!(%user, %code, reason, "an erasure has stopped: ask for it again");
             }
+            erasures.under_way.lock().remove(&user);
         });
     }
 
-    async fn run(&self, user: &UserId, mut erasure: Erasure) -> Result<(), Refusal> {
-        let engine = &self.service.engine;
+    /// Tries until all of it is absent.
+    async fn finish(&self, user: &UserId, mut erasure: Erasure) {
+        let mut pause = RETRY_MIN;
         loop {
-            let page = engine.list(erasure.after.as_ref(), CONVERSATIONS_PAGE).await;
-            let (page, more) = page.map_err(|error| {
-                tracing::error!(%error, "the conversations cannot be read");
-                Refusal::new(Code::STORE_FAILED, "the conversations cannot be read")
+            let why = match self.run(user, &mut erasure).await {
+                Ok(()) if erasure.done_ms > 0 => return,
+                Ok(()) => "what some conversations have of the user cannot be read (`skipped`)",
+                Err(Refusal { reason, .. }) => reason,
+            };
+            tracing::error!(%user, why, pause_s = pause.as_secs(), "an erasure waits, and is tried again");
+            erasure.waits_for = Some(why.to_owned());
+            self.under_way.lock().insert(user.clone(), erasure.clone());
+            tokio::select! {
+                () = tokio::time::sleep(pause) => pause = RETRY_MAX.min(pause * 2),
+                () = self.asked.notified() => pause = RETRY_MIN,
+            }
+            erasure.waits_for = None;
+        }
+    }
+
+    async fn run(&self, user: &UserId, erasure: &mut Erasure) -> Result<(), Refusal> {
+        let engine = &self.service.engine;
+        let tell = |erasure: &Erasure| {
+            self.under_way.lock().insert(user.clone(), erasure.clone());
+        };
+        let work = Work { engine, user, tell: &tell };
+        if !erasure.is_looked_through {
+            work.look_through(erasure).await?;
+            // Before its devices are forgotten, which it has too.
+            erasure.found |= engine.has_own_log(user).await.map_err(|error| {
+                tracing::error!(%error, "what there is of a user cannot be read");
+                Refusal::new(Code::STORE_FAILED, "what there is of the user cannot be read")
             })?;
-            for Listed { name, .. } in page {
-                let taken = engine.erase(&erasure.by, &name, user).await?;
-                erasure.take(taken, name);
-                self.under_way.lock().insert(user.clone(), erasure.clone());
-                if taken != Taken::default() {
-                    // Behind a crash the numbers are those of what was taken, but for one conversation.
-                    note(engine, ConversationName::server(), vec![register(user, &erasure)]).await?;
-                }
-            }
-            let is_last = !more;
-            if is_last {
-                self.service.sessions.forget(user).await.map_err(|error| {
-                    tracing::error!(error, "a user's devices are not forgotten");
-                    Refusal::new(Code::STORE_FAILED, "the user's devices are not forgotten")
-                })?;
-                engine.erase_own_log(user).await?;
-                erasure.done_ms = engine.judged_ms();
-            }
-            note(engine, ConversationName::server(), vec![register(user, &erasure)]).await?;
-            if is_last {
-                tracing::info!(%user, messages = erasure.messages, "a user is erased");
+            self.take_own(user).await?;
+            erasure.is_looked_through = true;
+            work.note(erasure).await?;
+        }
+        if !erasure.skipped.is_empty() {
+            work.look_again(erasure).await?;
+            if !erasure.skipped.is_empty() {
                 return Ok(());
             }
+            // What has become of the user there is told in the user's own log.
+            self.take_own(user).await?;
         }
+        erasure.done_ms = engine.judged_ms();
+        work.note(erasure).await?;
+        tracing::info!(%user, messages = erasure.messages, "a user is erased");
+        Ok(())
+    }
+
+    /// What there is of the user beside conversations.
+    async fn take_own(&self, user: &UserId) -> Result<(), Refusal> {
+        self.service.sessions.forget(user).await.map_err(|error| {
+            tracing::error!(error, "a user's devices are not forgotten");
+            Refusal::new(Code::STORE_FAILED, "the user's devices are not forgotten")
+        })?;
+        self.service.engine.erase_own_log(user).await
     }
 
     /// How far it is.
@@ -179,25 +156,6 @@ impl Erasures {
         })?;
         Ok(stored.and_then(|value| decode(&key, &value)).map(|(_, erasure)| erasure))
     }
-}
-
-async fn note(engine: &Engine, log: ConversationName, registers: Vec<Register>) -> Result<(), Refusal> {
-    let failed = |_| Refusal::new(Code::STORE_FAILED, "the store failed");
-    engine.note(log, registers).await.map_err(failed)
-}
-
-fn key_of(user: &UserId) -> Vec<u8> {
-    [PREFIX, user.as_str().as_bytes()].concat()
-}
-
-fn register(user: &UserId, erasure: &Erasure) -> Register {
-    let value = serde_json::to_vec(erasure).expect("memory takes it");
-    Register { key: key_of(user).into(), value: Some(value.into()) }
-}
-
-fn decode(key: &[u8], value: &[u8]) -> Option<(UserId, Erasure)> {
-    let user = UserId::new(std::str::from_utf8(key.strip_prefix(PREFIX)?).ok()?).ok()?;
-    Some((user, serde_json::from_slice(value).ok()?))
 }
 
 pub(super) fn operations(operations: Operations) -> Operations {
@@ -236,10 +194,12 @@ async fn erase(call: &Call) -> Result<Answer, Problem> {
         Some(_) | None => Erasure::begun(engine.judged_ms(), call.caller()?.name.clone()),
     };
     // Stored before it is said to have begun.
-    note(engine, ConversationName::server(), vec![register(&user, &erasure)])
+    Work { engine, user: &user, tell: &|_| {} }
+        .note(&erasure)
         .await
-        .map_err(|refusal| Problem::of(refusal.code, 0, refusal.reason))?;
+        .map_err(|refusal| Problem::of(refusal.code, refusal.retry_after_ms, refusal.reason))?;
     erasures.begin(user.clone(), erasure.clone());
+    erasures.asked.notify_waiters();
     Answer::of(&told(engine, &user, &erasure))
 }
 
@@ -263,12 +223,17 @@ fn told(engine: &Engine, user: &UserId, erasure: &Erasure) -> serde_json::Value 
         messages,
         reactions,
         memberships,
+        found,
         owner_of,
+        skipped,
+        waits_for,
         done_ms,
         after: _,
+        is_looked_through: _,
     } = erasure;
     let (gone_by_ms, is_gone) = engine.gone_since(*done_ms);
     let (state, gone_by_ms) = match done_ms {
+        0 if waits_for.is_some() => ("waiting", 0),
         0 => ("under_way", 0),
         _ if is_gone => ("gone", gone_by_ms),
         _ => ("absent", gone_by_ms),
@@ -284,7 +249,10 @@ fn told(engine: &Engine, user: &UserId, erasure: &Erasure) -> serde_json::Value 
         "messages": messages,
         "reactions": reactions,
         "memberships": memberships,
+        "found": found,
         "owner_of": owner_of,
+        "skipped": skipped,
+        "waits_for": waits_for,
         "stays": STAYS,
     })
 }

@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::requests::Requests;
+use super::visitors::{Visitor, Visitors};
 use super::{ApiConfig, ApiLimits, Keys, router};
 use crate::http::Stream;
 use crate::outbox::Progress;
@@ -31,9 +32,6 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Time for a handshake of TLS.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Connections at once for each request at once: some wait between two requests.
-const CONNECTIONS_PER_REQUEST: usize = 4;
 
 /// Bytes of a request's head: paths with names in percent-encoding are long.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -129,15 +127,14 @@ impl Bound {
         let service = service.for_another_worker();
         let router = router(service.clone(), keys, limits, store_dir, outbox);
         drop(within);
-        let connections_max = limits.requests_max.saturating_mul(CONNECTIONS_PER_REQUEST);
+        let visitors = Visitors::new(limits.requests_max);
         let shared = Arc::new(Shared {
             requests: Requests::new(router, limits),
             tls: TlsAcceptor::from(Arc::new(tls)),
             takes_plain: self.takes_plain,
         });
         let thread = std::thread::Builder::new().name("api".to_owned());
-        let thread =
-            thread.spawn(move || runtime.block_on(accept(self.tcp, shared, service, connections_max)))?;
+        let thread = thread.spawn(move || runtime.block_on(accept(self.tcp, shared, service, visitors)))?;
         Ok(Running { address, thread })
     }
 }
@@ -148,7 +145,7 @@ struct Shared {
     takes_plain: bool,
 }
 
-async fn accept(tcp: TcpListener, shared: Arc<Shared>, service: Service, connections_max: usize) {
+async fn accept(tcp: TcpListener, shared: Arc<Shared>, service: Service, visitors: Arc<Visitors>) {
     let tcp = match tokio::net::TcpListener::from_std(tcp) {
         Ok(tcp) => tcp,
         Err(error) => return tracing::error!(%error, "the runtime does not take a listener"),
@@ -159,13 +156,19 @@ async fn accept(tcp: TcpListener, shared: Arc<Shared>, service: Service, connect
             biased;
             _ = service.phase.next(false) => break,
             Some(ended) = connections.join_next() => log_panic(&ended),
-            accepted = tcp.accept(), if connections.len() < connections_max => match accepted {
+            accepted = tcp.accept() => match accepted {
                 Ok((tcp, peer)) => {
-                    let phase = service.phase.clone();
-                    let shared = Arc::clone(&shared);
+                    let Some((visitor, stay)) = visitors.come(peer.ip()) else { continue };
+                    let (phase, shared) = (service.phase.clone(), Arc::clone(&shared));
                     connections.spawn(async move {
-                        if let Err(error) = connection(&shared, tcp, peer, phase).await {
-                            tracing::debug!(%peer, %error, "a connection of the server API ended");
+                        tokio::select! {
+                            biased;
+                            ended = connection(&shared, tcp, peer, visitor, phase) => if let Err(error) = ended {
+                                tracing::debug!(%peer, %error, "a connection of the server API ended");
+                            },
+                            () = stay.ends() => {
+                                tracing::debug!(%peer, "a connection of the server API has shown no key");
+                            }
                         }
                     });
                 }
@@ -187,15 +190,17 @@ async fn connection(
     shared: &Shared,
     tcp: TcpStream,
     peer: SocketAddr,
+    visitor: Visitor,
     phase: crate::session::PhaseReceiver,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let Some(stream) = tokio::time::timeout(HANDSHAKE_TIMEOUT, open(shared, tcp)).await?? else {
         return Ok(());
     };
-    let answers = service_fn(|mut request: Request<Incoming>| async move {
-        // For the log.
+    let answers = service_fn(|mut request: Request<Incoming>| {
+        // For the log, and for whoever looks at the request's key.
         request.extensions_mut().insert(peer);
-        Ok::<_, Infallible>(shared.requests.answer(request.map(Body::new)).await)
+        request.extensions_mut().insert(visitor.clone());
+        async move { Ok::<_, Infallible>(shared.requests.answer(request.map(Body::new)).await) }
     });
     let serves = http1::Builder::new()
         .timer(TokioTimer::new())

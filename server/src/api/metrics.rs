@@ -63,6 +63,14 @@ pub(super) fn text(stats: &Value, outbox_fails: bool) -> String {
             add(name, only_grows, help, &value);
         }
     }
+    if let Some(is_full) = stats["storage_full"].as_bool() {
+        add(
+            "quoth_storage_full",
+            false,
+            "1 while messages are refused until the disk has room for store.reserve_bytes again.",
+            &u8::from(is_full),
+        );
+    }
     if stats["outbox"].is_object() {
         add(
             "quoth_outbox_failing",
@@ -101,6 +109,7 @@ mod tests {
     fn each_known_number_is_three_lines_with_a_name_of_its_own() {
         let stats = json!({
             "uptime_ms": 61_005, "publishes": 7, "live_bytes": null, "expired_bytes": 12,
+            "storage_full": true,
             "outbox": { "backlog_bytes": 3, "failing": "down" },
             "hooks": { "connect": { "allowed": 1, "changed": 0, "denied": 2, "unanswered": 3 }, "join": null },
         });
@@ -112,6 +121,8 @@ mod tests {
                         # TYPE quoth_expired_bytes gauge\nquoth_expired_bytes 12\n\
                         # HELP quoth_outbox_backlog_bytes What hooks.events_url has not taken yet.\n\
                         # TYPE quoth_outbox_backlog_bytes gauge\nquoth_outbox_backlog_bytes 3\n\
+                        # HELP quoth_storage_full 1 while messages are refused until the disk has room for \
+                        store.reserve_bytes again.\n# TYPE quoth_storage_full gauge\nquoth_storage_full 1\n\
                         # HELP quoth_outbox_failing 1 while hooks.events_url does not take events.\n\
                         # TYPE quoth_outbox_failing gauge\nquoth_outbox_failing 1\n\
                         # HELP quoth_hook_questions_total Questions of hooks.connect, hooks.join and hooks.publish.\n\

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `settings` | what is configured |
 //! | `keys` | who may ask what |
-//! | `listener`, `requests` | connections, and bounds of requests |
+//! | `listener`, `visitors`, `requests` | connections, and bounds of requests |
 //! | `operation`, `openapi`, `schemas` | the table of operations, from which routes and document are made |
 //! | `problem` | refusals |
 //! | `audit` | which key has changed what, in the log |
@@ -15,13 +15,14 @@
 //! | `moderation` | bans and invitations of these |
 //! | `end` | until when what is asked for holds |
 //! | `sessions` | who is signed in, and whose tokens are revoked |
-//! | `history`, `stats` | what is read |
+//! | `history`, `page`, `stats` | what is read |
 //! | `retention` | how conversations are kept, and what of it is freed |
-//! | `erasure` | users whose messages go |
+//! | `erasure`, `erasing` | users whose messages go |
 
 mod audit;
 mod conversations;
 mod end;
+mod erasing;
 mod erasure;
 mod history;
 mod idempotency;
@@ -33,6 +34,7 @@ mod metrics;
 mod moderation;
 mod openapi;
 mod operation;
+mod page;
 mod poster;
 mod problem;
 mod publish;
@@ -42,6 +44,7 @@ mod schemas;
 mod sessions;
 mod settings;
 mod stats;
+mod visitors;
 
 use std::path::PathBuf;
 use std::sync::Arc;

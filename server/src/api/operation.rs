@@ -21,6 +21,7 @@ use serde_json::{Map, Value, json};
 
 use super::keys::{Caller, Scope};
 use super::problem::Problem;
+use super::visitors::Visitor;
 use super::{App, audit, openapi};
 
 /// What is served at one method and path.
@@ -247,6 +248,9 @@ fn authorized(app: &App, request: &Request, operation: &Operation, scope: Scope)
         let peer = request.extensions().get::<SocketAddr>().copied();
         app.strangers.count(peer, request.uri(), Instant::now());
     })?;
+    if let Some(visitor) = request.extensions().get::<Visitor>() {
+        visitor.has_key();
+    }
     if caller.may(scope) {
         return Ok(caller.clone());
     }

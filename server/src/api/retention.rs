@@ -1,40 +1,32 @@
 //! `/v1/retention` and how each conversation is kept.
 
 use axum::http::Method;
+use quoth_core::membership::Refusal;
+use quoth_protocol::name::Reserved;
 use quoth_protocol::retention::Retention;
-use quoth_protocol::{Code, ConversationName};
+use quoth_protocol::{Code, ConversationName, Seq};
+use serde::Deserialize;
 use serde_json::json;
 
 use super::conversations::refused;
 use super::keys::Scope;
-use super::operation::{Answer, Call, Operation, Operations};
+use super::operation::{Answer, Call, Operation, Operations, given};
 use super::problem::Problem;
-use crate::engine::{Caller, Done, Retain};
+use crate::engine::{Caller, Done, Looked, Retain};
 
 const OF_CONVERSATION: &str = "/v1/conversations/{conversation}/retention";
+const RUN: &str = "/v1/retention/run";
 const HOLD: &str = "/v1/conversations/{conversation}/hold";
 
 pub(super) fn operations(operations: Operations) -> Operations {
-    let operation = |id, method, path, scope, summary, request, response| Operation {
-        id,
-        method,
-        path,
-        scope: Some(scope),
-        summary,
-        parameters: Vec::new(),
-        request,
-        response,
-        refusals: &[404],
-    };
     let (get, put, of_conversations) = (Method::GET, Method::PUT, Scope::Conversations);
     let set = "Set how long events are kept; what is absent by then stays so";
     let hold = "Keep what is not absent, whatever its retention says";
-    let run = "Free the space of what is absent now";
-    operations
+    let operations = operations
         .add(
             operation(
                 "retention",
-                get.clone(),
+                get,
                 OF_CONVERSATION,
                 of_conversations,
                 "How events are kept",
@@ -50,13 +42,25 @@ pub(super) fn operations(operations: Operations) -> Operations {
                 OF_CONVERSATION,
                 of_conversations,
                 set,
-                Some("Retention"),
+                Some("Bounds"),
                 "Changed",
             ),
             |call| async move {
-                let retention: Retention = call.json()?;
-                retain(&call, Retain::Policy(retention)).await
+                let policy = Retain::Policy(call.json::<Bounds>()?.retention()?);
+                retain(&call, policy).await
             },
+        )
+        .add(
+            operation(
+                "unsetRetention",
+                Method::DELETE,
+                OF_CONVERSATION,
+                of_conversations,
+                "Keep events as its class says again; what is absent by then stays so",
+                None,
+                "Changed",
+            ),
+            |call| async move { retain(&call, Retain::Class).await },
         )
         .add(operation("hold", put, HOLD, of_conversations, hold, None, "Changed"), |call| async move {
             retain(&call, Retain::Hold(true)).await
@@ -64,23 +68,71 @@ pub(super) fn operations(operations: Operations) -> Operations {
         .add(
             operation("release", Method::DELETE, HOLD, of_conversations, "End a hold", None, "Changed"),
             |call| async move { retain(&call, Retain::Hold(false)).await },
-        )
+        );
+    of_the_store(operations)
+}
+
+/// Of all conversations together.
+fn of_the_store(operations: Operations) -> Operations {
+    let get =
+        |id, path, summary, response| operation(id, Method::GET, path, Scope::Stats, summary, None, response);
+    let run = "Have the space of what is absent freed now, all that can be";
+    operations
         .add(
-            operation(
+            get(
                 "retentionPlan",
-                get,
                 "/v1/retention",
-                Scope::Stats,
                 "What is absent, and when its space is freed",
-                None,
                 "RetentionPlan",
             ),
             plan,
         )
-        .add(
-            operation("reclaim", Method::POST, "/v1/retention/run", Scope::Admin, run, None, "Reclaimed"),
-            reclaim,
-        )
+        .add(operation("reclaim", Method::POST, RUN, Scope::Admin, run, None, "Run"), |call| async move {
+            Answer::of(&json!({ "run": call.app.service.engine.reclaim_soon() }))
+        })
+        .add(get("reclaims", RUN, "How far that is", "Runs"), |call| async move {
+            let (running, last) = call.app.service.engine.passes();
+            Answer::of(&json!({ "running": running, "last": last }))
+        })
+}
+
+fn operation(
+    id: &'static str,
+    method: Method,
+    path: &'static str,
+    scope: Scope,
+    summary: &'static str,
+    request: Option<&'static str>,
+    response: &'static str,
+) -> Operation {
+    let (scope, parameters) = (Some(scope), Vec::new());
+    Operation { id, method, path, scope, summary, parameters, request, response, refusals: &[404] }
+}
+
+/// How a conversation is to be kept, by the bounds that are given.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Bounds {
+    #[serde(default, deserialize_with = "given")]
+    age_s: Option<u64>,
+    #[serde(default, deserialize_with = "given")]
+    count: Option<u64>,
+    #[serde(default, deserialize_with = "given")]
+    bytes: Option<u64>,
+}
+
+impl Bounds {
+    fn retention(&self) -> Result<Retention, Problem> {
+        let Self { age_s, count, bytes } = *self;
+        if age_s.or(count).or(bytes).is_none() {
+            return Err(Problem::invalid(
+                "the body: give age_s, count or bytes, the others are no bound then; all of them 0 keep everything, and DELETE \
+                 lets its class say it",
+            ));
+        }
+        let [age_s, count, bytes] = [age_s, count, bytes].map(Option::unwrap_or_default);
+        Ok(Retention { age_s, count, bytes })
+    }
 }
 
 fn unreadable(error: &quoth_store::ViewError) -> Problem {
@@ -94,10 +146,24 @@ async fn kept(call: Call) -> Result<Answer, Problem> {
     let (kept, of_class) = engine.kept(&conversation).await.map_err(|error| unreadable(&error))?;
     let keeping = engine.keeping(&conversation).await.map_err(|error| unreadable(&error))?;
     let bounds = engine.applied_bounds(&conversation, keeping).await.map_err(|error| unreadable(&error))?;
+    if bounds.head == Seq::ZERO && !is_managed(&call, &conversation).await? {
+        return Err(nothing_there());
+    }
     Answer::of(&json!({
         "retention": kept.policy.unwrap_or(of_class), "own": kept.policy.is_some(), "hold_ms": kept.hold_ms,
         "head": bounds.head, "floor": bounds.floor,
     }))
+}
+
+async fn is_managed(call: &Call, conversation: &ConversationName) -> Result<bool, Problem> {
+    let is_managed = call.app.service.engine.with_state(conversation, |state| state.is_some()).await;
+    is_managed.map_err(|error| unreadable(&error))
+}
+
+fn nothing_there() -> Problem {
+    Problem::not_found(
+        "nothing was ever said in a conversation of this name, and nobody has made one: GET /v1/conversations has all there are",
+    )
 }
 
 async fn retain(call: &Call, retain: Retain) -> Result<Answer, Problem> {
@@ -107,30 +173,23 @@ async fn retain(call: &Call, retain: Retain) -> Result<Answer, Problem> {
         Ok(Done { conversation, seq, time_ms }) => {
             Answer::of(&json!({ "conversation": conversation, "seq": seq, "time_ms": time_ms }))
         }
+        // There is no rule by which an operator might not, but for what is the server's own.
+        Err(Refusal { code: Code::FORBIDDEN, .. })
+            if !conversation.is_me() && conversation.reserved() != Some(Reserved::Server) =>
+        {
+            Err(nothing_there())
+        }
         Err(refusal) => Err(refused(call, refusal, Some(conversation)).await),
     }
 }
 
 async fn plan(call: Call) -> Result<Answer, Problem> {
     let engine = &call.app.service.engine;
-    let overview = engine.overview().await.map_err(|error| unreadable(&error))?;
+    let Looked { overview, at_ms, .. } = engine.looked().await.map_err(|error| unreadable(&error))?;
     let (stats, outstanding) = (engine.stats(), engine.outstanding());
     let mut told = overview.to_json(&outstanding);
+    told["looked_ms"] = at_ms.into();
     told["reclaimed_bytes"] = stats.reclaimed_bytes.into();
     told["view_bytes"] = stats.view_bytes.into();
     Answer::of(&told)
-}
-
-async fn reclaim(call: Call) -> Result<Answer, Problem> {
-    let engine = &call.app.service.engine;
-    let reclaimed = engine.reclaim().await;
-    // What takes longer than anybody waits.
-    engine.reclaim_soon();
-    match reclaimed {
-        Ok(reclaimed) => Answer::of(&json!({ "windows": reclaimed.windows, "bytes": reclaimed.bytes })),
-        Err(error) => {
-            tracing::error!(error, "the space of what is absent is not freed");
-            Err(Problem::of(Code::STORE_FAILED, 0, "space was not freed: see the server's log"))
-        }
-    }
 }

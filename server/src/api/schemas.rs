@@ -240,8 +240,8 @@ fn erasure() -> Value {
         "user": of("UserId"),
         "by": { "description": "the key that has asked for it", "$ref": "#/components/schemas/UserId" },
         "state": {
-            "enum": ["under_way", "absent", "gone"],
-            "description": "absent: nobody gets any of it any more; gone: it is not on the disk either",
+            "enum": ["under_way", "waiting", "absent", "gone"],
+            "description": "waiting: it does not go on for now (waits_for), and is tried again by itself; absent: nobody gets any of it any more; gone: it is not on the disk either",
         },
         "asked_ms": of("TimeMs"),
         "absent_ms": time("when all of it was absent; 0: it is not"),
@@ -250,10 +250,16 @@ fn erasure() -> Value {
         "messages": count("messages that it has made absent"),
         "reactions": count("reactions to others' messages that it has taken back"),
         "memberships": count("memberships that it has ended"),
+        "found": { "type": "boolean", "description": "whether there was anything of the user, as far as was looked" },
         "owner_of": {
             "type": "array", "items": of("ConversationName"),
             "description": "where the user stays a member, as the last owner of others; at most 100",
         },
+        "skipped": {
+            "type": "array", "items": of("ConversationName"),
+            "description": "conversations whose rows are damaged: they are tried again, and it is not done before",
+        },
+        "waits_for": { "type": ["string", "null"], "description": "why it does not go on for now; null: it does" },
         "stays": { "type": "array", "items": of("Text"), "description": "what no erasure takes, for people" },
     });
     let names: Vec<String> =
@@ -309,7 +315,7 @@ fn sessions() -> Value {
             "device": of("DeviceId"),
             "token_id": token_id(),
             "issued_before_ms": number("tokens of the user that were issued before, in milliseconds since 1970; without it: before 30 s from now, by which clocks may differ"),
-            "expires_ms": number("when no token is left that this concerns, in milliseconds since 1970, and not passed; without it: never"),
+            "expires_ms": number("the latest `exp` of the tokens that this concerns, in milliseconds since 1970: it is kept 30 s longer, as a token is good for so long, which must not have passed; without it: for ever"),
             "reason": reason(),
         })),
         "Revocations": object(&["revocations", "next"], json!({
@@ -355,8 +361,35 @@ fn history() -> Value {
         })),
         "Erasure": erasure(),
         "Gap": object(&["from", "to"], json!({ "from": of("Seq"), "to": of("Seq") })),
-        "History": object(&["events", "gaps", "from", "to", "more_before", "more_after", "head", "floor"], json!({
+        "Edited": object(&["seq", "time_ms", "body", "mentions"], json!({
+            "seq": { "description": "the event of the edit", "$ref": "#/components/schemas/Seq" },
+            "time_ms": of("TimeMs"),
+            "body": {
+                "type": ["string", "object"],
+                "description": "all that the message says now: as text, or {\"base64\": \"…\"} where it is none",
+            },
+            "mentions": { "type": "array", "items": of("UserId"), "description": "all whom it mentions now" },
+        })),
+        "MessageState": object(&["seq", "version", "edited", "reactions"], json!({
+            "seq": { "description": "of the message", "$ref": "#/components/schemas/Seq" },
+            "version": { "description": "the last event about it: all up to that one are in the state", "$ref": "#/components/schemas/Seq" },
+            "edited": { "oneOf": [of("Edited"), { "type": "null" }], "description": "the latest edit; null: it says what its event does" },
+            "reactions": {
+                "type": "array", "items": of("Reaction"),
+                "description": "how many users have reacted with what",
+            },
+        })),
+        "Reaction": object(&["reaction", "count", "mine"], json!({
+            "reaction": of("Text"),
+            "count": of("Count"),
+            "mine": { "type": "boolean", "description": "whether the user of the key's name is among them" },
+        })),
+        "History": object(&["events", "states", "gaps", "from", "to", "more_before", "more_after", "head", "floor"], json!({
             "events": { "type": "array", "items": of("Event") },
+            "states": {
+                "type": "array", "items": of("MessageState"),
+                "description": "what has become of the page's messages by now, ascending; what has no state was neither edited nor reacted to",
+            },
             "gaps": {
                 "type": "array", "items": of("Gap"),
                 "description": "seqs of the page whose events are absent: expired, revoked or erased; also before the floor, as far as the page was asked for them",
@@ -381,6 +414,17 @@ fn retention() -> Value {
             "count": number(u64_max, "so many of the last events; 0: any number"),
             "bytes": number(u64_max, "the last events, of up to so many bytes together; 0: of any number of bytes"),
         })),
+        "Bounds": {
+            "type": "object",
+            "description": "each that is given; one that is not is no bound",
+            "minProperties": 1,
+            "additionalProperties": false,
+            "properties": {
+                "age_s": number(u64_max, "events that are younger than this, in seconds; 0: of any age"),
+                "count": number(u64_max, "so many of the last events, of whichever kind; 0: any number"),
+                "bytes": number(u64_max, "the last events, of up to so many bytes of contents together; 0: of any number of bytes"),
+            },
+        },
         "Kept": object(&["retention", "own", "hold_ms", "head", "floor"], json!({
             "retention": of("Retention"),
             "own": { "type": "boolean", "description": "whether it was set for this conversation, and is not that of its class" },
@@ -398,8 +442,10 @@ fn retention() -> Value {
                 "view_bytes",
                 "windows",
                 "erased",
+                "looked_ms",
             ],
             json!({
+                "looked_ms": { "$ref": "#/components/schemas/TimeMs", "description": "when all was looked at, in milliseconds since 1970: a large store not anew for each request" },
                 "live_bytes": bytes(),
                 "expired_bytes": number(u64_max, "of contents that are absent and take space still, in bytes"),
                 "oldest_expired_ms": time("when the oldest of these was stored, in milliseconds since 1970"),
@@ -429,11 +475,34 @@ fn retention() -> Value {
                 "goes_ms": time("when all of it is absent by age, in milliseconds since 1970; null: that is not to be foreseen"),
             }),
         ),
-        "Reclaimed": object(&["windows", "bytes"], json!({
-            "windows": number(u64_max, "that were freed"),
-            "bytes": number(u64_max, "of the disk that they took"),
+        "Run": object(&["run"], json!({
+            "run": number(u64_max, "the number of the pass that frees it, since the start: GET says how far it is"),
+        })),
+        "Runs": object(&["running", "last"], json!({
+            "running": pass("the pass that is under way; null: there is none"),
+            "last": pass("the last one that somebody has asked for and that has ended; null: there is none"),
         })),
     })
+}
+
+fn pass(text: &str) -> Value {
+    let (count, time) = (|| of("Count"), || of("TimeMs"));
+    let mut pass = object(
+        &["run", "step", "begun_ms", "ended_ms", "windows", "bytes", "moved_bytes", "error"],
+        json!({
+            "run": count(),
+            "step": { "enum": ["windows", "look", "rewrite", "log", "done"] },
+            "begun_ms": time(),
+            "ended_ms": { "type": ["integer", "null"], "minimum": 0, "description": "null: it is under way" },
+            "windows": count(),
+            "bytes": { "$ref": "#/components/schemas/Count", "description": "of the disk that it has freed" },
+            "moved_bytes": { "$ref": "#/components/schemas/Count", "description": "of rows that were read and written to copy what stays" },
+            "error": { "type": ["string", "null"], "description": "what it could not do" },
+        }),
+    );
+    pass["type"] = json!(["object", "null"]);
+    pass["description"] = json!(text);
+    pass
 }
 
 fn stats() -> Value {
@@ -485,11 +554,16 @@ fn stats() -> Value {
         "live_bytes": seen("of contents that are kept, by the last look for what is absent; null before the first one"),
         "expired_bytes": seen("of contents that are absent and take space still, by that look"),
         "oldest_expired_ms": seen("when the oldest of these was stored, in milliseconds since 1970; null: there is none"),
+        "storage_full": {
+            "type": "boolean",
+            "description": "whether messages are refused until the disk has room for store.reserve_bytes again",
+        },
     });
     for count in counts {
         properties[count] = of("Count");
     }
-    let others = ["version", "outbox", "hooks", "live_bytes", "expired_bytes", "oldest_expired_ms"];
+    let others =
+        ["version", "outbox", "hooks", "live_bytes", "expired_bytes", "oldest_expired_ms", "storage_full"];
     json!({
         "Stats": object(&[&others[..], &counts].concat(), properties),
         "Metrics": { "type": "string", "description": "the numbers of Stats in Prometheus' text format" },

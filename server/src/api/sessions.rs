@@ -190,7 +190,9 @@ async fn revoke(call: Call) -> Result<Answer, Problem> {
     // new token after that may come back.
     let by_now_ms = now_ms.saturating_add(LEEWAY_S * 1_000);
     let issued_before_ms = issued_before_ms.unwrap_or(if is_token { u64::MAX } else { by_now_ms });
-    let extent = Extent { issued_before_ms, over_ms: end_of(expires_ms, now_ms)? };
+    // As long as they are good: that is longer than their `exp` says.
+    let over_ms = expires_ms.map(|expires_ms| expires_ms.saturating_add(LEEWAY_S * 1_000));
+    let extent = Extent { issued_before_ms, over_ms: end_of(over_ms, now_ms)? };
     let closed = call.app.service.sessions.revoke(&revoked, extent, &reason, now_ms).await.map_err(failed)?;
     Answer::of(&json!({ "closed": closed }))
 }

@@ -93,6 +93,7 @@ async fn numbers(app: &App) -> Value {
         "expired_bytes": seen.map(|seen| seen.expired_bytes),
         "oldest_expired_ms": seen.and_then(|seen| seen.oldest_expired_ms),
         "store_bytes": store_bytes,
+        "storage_full": engine.is_short,
         "outbox": outbox,
         "hooks": hooks,
     })

@@ -5,6 +5,7 @@ mod issue;
 mod jwks;
 mod key;
 mod rejection;
+mod told;
 mod verify;
 
 use std::fmt;

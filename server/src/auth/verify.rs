@@ -8,12 +8,13 @@ use jsonwebtoken::{Header, Validation, decode, decode_header};
 use parking_lot::RwLock;
 use quoth_core::authorize::{Grant, Pattern};
 use quoth_core::session::Identity;
-use quoth_protocol::{DeviceId, UserId};
+use quoth_protocol::{Code, DeviceId, UserId};
 use tokio::time::Instant;
 
 use super::jwks::{Ask, Jwks, JwksConfig};
 use super::key::Key;
 use super::rejection::Rejection;
+use super::told::Rejections;
 use super::{Claims, KeySpec, LEEWAY_S, TOKEN_ID_BYTES_MAX, claims};
 use crate::session::{Verification, Verify};
 
@@ -27,6 +28,8 @@ pub struct Demands {
     pub audience: String,
     /// How long they may live from `iat` to `exp`; `None` for no limit, and then `iat` may be missing.
     pub lifetime_max: Option<Duration>,
+    /// Whether users whose tokens have no `write` may make conversations under any name that is free.
+    pub names_freely: bool,
 }
 
 /// Verifies tokens against a list of keys and a key set. Cheap to clone.
@@ -40,6 +43,7 @@ struct Inner {
     /// Of `specs`, as their files were when they were read last.
     keys: RwLock<Arc<[Key]>>,
     jwks: Option<Jwks>,
+    rejections: Rejections,
 }
 
 impl Verifier {
@@ -54,7 +58,13 @@ impl Verifier {
         }
         let keys = RwLock::new(keys_of(specs)?);
         let jwks = jwks.map(Jwks::new).transpose()?;
-        Ok(Self(Arc::new(Inner { demands, specs: specs.to_vec(), keys, jwks })))
+        Ok(Self(Arc::new(Inner {
+            demands,
+            specs: specs.to_vec(),
+            keys,
+            jwks,
+            rejections: Rejections::default(),
+        })))
     }
 
     /// Reads the files of the keys again; what is verified from now on is by these. Gives how many keys there
@@ -108,7 +118,8 @@ impl Inner {
             if claims.iat.is_none() {
                 return Err(Rejection::NoIssueTime);
             }
-            let lives_s = ends_ms.saturating_sub(issued_ms) / 1_000 - LEEWAY_S.min(ends_ms / 1_000);
+            // One that ends before it was issued does not live at all.
+            let lives_s = ends_ms.saturating_sub(issued_ms.saturating_add(LEEWAY_S * 1_000)) / 1_000;
             if lives_s > max.as_secs() {
                 return Err(Rejection::LivesTooLong { user, lives_s, max_s: max.as_secs() });
             }
@@ -120,7 +131,8 @@ impl Inner {
         }
         let patterns = |texts: Vec<String>| texts.into_iter().map(Pattern::new).collect();
         let (read, write) = (claims.read.map(patterns), claims.write.map(patterns));
-        let grant = Grant { user, read, write, publish_as: patterns(claims.publish_as) };
+        let (publish_as, names_freely) = (patterns(claims.publish_as), self.demands.names_freely);
+        let grant = Grant { user, read, write, publish_as, names_freely };
         Ok(Identity { grant: Arc::new(grant), expires_ms: ends_ms, issued_ms, token_id: claims.jti, device })
     }
 
@@ -186,6 +198,21 @@ impl Inner {
         validation
     }
 
+    /// Tells the operator. The client hears the code only, and the token itself is a secret. Whose it is
+    /// said to be helps to find who has sent it; nobody vouches for that.
+    fn told(&self, verified: Result<Identity, Rejection>, token: &str) -> Result<Identity, Code> {
+        verified.map_err(|reason| {
+            let claimed_user = || claims::user(token).unwrap_or_default();
+            match self.rejections.due(&reason, std::time::Instant::now()) {
+                Some(count) => {
+                    tracing::info!(%reason, claimed_user = claimed_user(), count, "token rejected");
+                }
+                None => tracing::debug!(%reason, claimed_user = claimed_user(), "token rejected"),
+            }
+            reason.code()
+        })
+    }
+
     /// The key set, if a look at it may make this rejection good, and the key's id there, if there is one.
     fn jwks_for<'a>(&self, rejection: &'a Rejection) -> Option<(&Jwks, &'a str)> {
         let jwks = self.jwks.as_ref()?;
@@ -197,16 +224,6 @@ impl Inner {
             _ => None,
         }
     }
-}
-
-/// Tells the operator. The client hears the code only, and the token itself is a secret. Whose it is said to
-/// be helps to find who has sent it; nobody vouches for that.
-fn told(verified: Result<Identity, Rejection>, token: &str) -> Result<Identity, quoth_protocol::Code> {
-    verified.map_err(|rejection| {
-        let claimed_user = claims::user(token).unwrap_or_default();
-        tracing::info!(reason = %rejection, claimed_user, "token rejected");
-        rejection.code()
-    })
 }
 
 impl Verify for Verifier {
@@ -222,9 +239,11 @@ impl Verify for Verifier {
             Ok(_) => None,
         };
         match asked {
-            None | Some(Ask::Missed) => Verification::Ready(told(verified, token)),
-            Some(Ask::TooSoon) => Verification::Ready(told(verified.map_err(Rejection::too_soon), token)),
-            Some(Ask::Unreadable) => Verification::Ready(told(Err(Rejection::NoKeySet), token)),
+            None | Some(Ask::Missed) => Verification::Ready(self.0.told(verified, token)),
+            Some(Ask::TooSoon) => {
+                Verification::Ready(self.0.told(verified.map_err(Rejection::too_soon), token))
+            }
+            Some(Ask::Unreadable) => Verification::Ready(self.0.told(Err(Rejection::NoKeySet), token)),
             Some(Ask::Wait(looked)) => {
                 let (inner, token, asked) = (Arc::clone(&self.0), token.to_owned(), Instant::now());
                 Verification::Waits(Box::pin(async move {
@@ -235,7 +254,7 @@ impl Verify for Verifier {
                         Some((jwks, _)) if !jwks.is_readable() => Rejection::NoKeySet,
                         _ => rejection,
                     });
-                    told(verified, &token)
+                    inner.told(verified, &token)
                 }))
             }
         }

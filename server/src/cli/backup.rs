@@ -7,7 +7,7 @@ use quoth_store::backup::{Added, BackupError, BackupFolder, ExtraFile, Frozen, P
 
 use super::print;
 use super::progress::Bar;
-use super::verify::what_it_has;
+use super::verify::{verify_backups, what_it_has};
 use crate::config::Config;
 use crate::control::{self, Pinned};
 use crate::data_folder::OUTBOX_FILE;
@@ -30,6 +30,9 @@ pub(super) struct BackupArgs {
     /// server
     #[arg(long)]
     full_speed: bool,
+    /// Check every file of every backup in the folder afterwards, as `verify --backups` does
+    #[arg(long)]
+    verify: bool,
 }
 
 #[derive(Debug, Args)]
@@ -40,6 +43,10 @@ pub(super) struct RestoreArgs {
     /// Number of the backup. Default: the latest one
     #[arg(long, value_name = "NUMBER")]
     backup: Option<u64>,
+    /// Say what would be restored, and whether it could be as far as that is seen without reading it; write
+    /// nothing. `verify --backups` reads it
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// A store that stays as it is while it is read, wherever its server is.
@@ -90,7 +97,9 @@ pub(super) fn backup(config: &Config, args: &BackupArgs) -> Result<(), String> {
             print(&format!("{deleted} older backups deleted\n"))?;
         }
     }
-    Ok(())
+    // For whoever checks it.
+    drop(folder);
+    if args.verify { verify_backups(config, &args.to) } else { Ok(()) }
 }
 
 /// What is in a data folder besides the store.
@@ -115,6 +124,12 @@ fn extra_files(data_dir: &Path, outbox: PathBuf, with_keys: bool) -> Result<Vec<
 
 pub(super) fn restore(config: &Config, args: &RestoreArgs) -> Result<(), String> {
     let folder = BackupFolder::take_existing(&args.from).map_err(|error| error.to_string())?;
+    if args.dry_run {
+        let restorable = folder.restorable(args.backup, &config.data_dir);
+        let (number, backup) = restorable.map_err(|error| error.to_string())?;
+        let (dir, what) = (config.data_dir.display(), what_it_has(&backup));
+        return print(&format!("backup {number} would be restored in {dir}: {what}\n"));
+    }
     let bar = Bar::new("restoring");
     let restored = folder.restore(args.backup, &config.data_dir, &mut |bytes| bar.show(bytes));
     bar.end();

@@ -11,8 +11,8 @@ use quoth_store::{Class, OpenError, Record, Rewrite, Store, View};
 use super::print;
 use crate::config::Config;
 use crate::engine::retention::{keep_in, marks_in};
-use crate::engine::{Outstanding, Overview, WindowPlan, outstanding, overview};
-use crate::retention::{adopt, commit, former_classes, newly_absent_bytes, notice, now_ms};
+use crate::engine::{Outstanding, Overview, WindowPlan, notice, outstanding, overview};
+use crate::retention::{adopt, commit, former_classes, newly_absent_bytes, now_ms};
 use crate::server::store_options;
 
 /// Conversations between two looks at the terminal.
@@ -63,7 +63,7 @@ pub(super) fn run(config: &Config, command: RetentionCommand) -> Result<(), Stri
     let (classes, now_ms) = (Classes::new(config.retention.classes.clone()), now_ms(&store));
     let erasure_max_ms = config.retention.erasure_max_s.saturating_mul(1_000);
     // Only who runs by changed classes takes them over: what is absent by them never comes back.
-    let former = former_classes(&store)?;
+    let former = former_classes(&*store.view)?;
     let seen =
         |view: &dyn View| overview(view, &[&former, &classes], now_ms).map_err(|error| error.to_string());
     match command {
@@ -177,13 +177,29 @@ fn plan(overview: &Overview, classes: &Classes, now_ms: u64) -> String {
         let WindowPlan { class, window: number, conversations, bytes, expired_bytes, .. } = window;
         let _infallible = writeln!(
             text,
-            "window {class}/{number}  {conversations} conversations  {}  {} absent  {}",
+            "window {number} of what is kept {}  {conversations} conversations  {}  {} absent  {}",
+            kept_for(*class),
             size(*bytes),
             size(*expired_bytes),
             when(window, now_ms)
         );
     }
     text
+}
+
+/// For how long, at most, what lies in the windows of a class is kept.
+fn kept_for(class: u8) -> &'static str {
+    match class {
+        0 => "without an age",
+        1 => "for a minute",
+        2 => "for an hour",
+        3 => "for a day",
+        4 => "for a week",
+        5 => "for 30 days",
+        6 => "for 90 days",
+        7 => "for a year",
+        _ => "beside others that went",
+    }
 }
 
 /// When a window goes.
@@ -241,7 +257,8 @@ fn size(bytes: u64) -> String {
     }
 }
 
-fn span(ms: u64) -> String {
+/// A length of time for people.
+pub(super) fn span(ms: u64) -> String {
     let s = ms / 1_000;
     match s {
         0..60 => format!("{s} s"),

@@ -4,12 +4,16 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use quoth_core::retention::Classes;
 use quoth_store::backup::{Backup, BackupFolder, CheckedBackups};
-use quoth_store::{Progress, Report};
+use quoth_store::{Progress, Record, Report, View, ViewError};
 
 use super::print;
 use super::progress::Bar;
+use super::retention::span;
 use crate::config::Config;
+use crate::engine::{Clock as _, Reading, SystemClock};
+use crate::retention::former_classes;
 
 #[derive(Debug, Args)]
 pub(super) struct VerifyArgs {
@@ -21,12 +25,12 @@ pub(super) struct VerifyArgs {
 
 pub(super) fn verify(config: &Config, args: &VerifyArgs) -> Result<(), String> {
     match &args.backups {
-        Some(dir) => verify_backups(dir),
-        None => verify_store(&config.data_dir.join("store"), true),
+        Some(dir) => verify_backups(config, dir),
+        None => verify_store(config, &config.data_dir.join("store"), true),
     }
 }
 
-fn verify_backups(dir: &Path) -> Result<(), String> {
+pub(super) fn verify_backups(config: &Config, dir: &Path) -> Result<(), String> {
     let folder = BackupFolder::take_existing(dir).map_err(|error| error.to_string())?;
     let bar = Bar::new("checking");
     let checked = folder.check(&mut |bytes| bar.show(bytes)).map_err(|error| error.to_string())?;
@@ -41,9 +45,9 @@ fn verify_backups(dir: &Path) -> Result<(), String> {
     print(&text)?;
     if !findings.is_empty() {
         return Err(format!(
-            "{} findings in {}: the next backup there copies anew what the store still has of it, and older backups that need the same are whole \
+            "{} in {}: the next backup there copies anew what the store still has of it, and older backups that need the same are whole \
              again; to be safe, make one in another folder as well",
-            findings.len(),
+            count(findings.len()),
             dir.display()
         ));
     }
@@ -52,21 +56,44 @@ fn verify_backups(dir: &Path) -> Result<(), String> {
     };
     print(&format!("the store of backup {number}:\n"))?;
     let (_links, store) = folder.linked(Some(*number)).map_err(|error| error.to_string())?;
-    verify_store(&store, false)
+    verify_store(config, &store, false)
 }
 
 /// What a backup has, for people.
 pub(super) fn what_it_has(backup: &Backup) -> String {
     format!(
-        "{} bytes, the log up to position {}, begun at {} (ms since 1970)",
+        "{} bytes, the log up to position {}, begun {} ago ({} ms since 1970)",
         backup.bytes(),
         backup.position,
+        span(SystemClock.unix_ms().saturating_sub(backup.time_ms)),
         backup.time_ms
     )
 }
 
+/// Says of an event whether it may be absent: by the configured classes, or by those of the store's last
+/// start, when space was freed.
+fn may_be_absent(config: &Config) -> impl FnMut(&dyn View, &Record) -> bool + use<> {
+    let (configured, now_ms) = (Classes::new(config.retention.classes.clone()), SystemClock.unix_ms());
+    let mut former = None;
+    move |view, record| {
+        let former = former.get_or_insert_with(|| former_classes(view).unwrap_or_default());
+        let name = &record.conversation;
+        let mut by = [&configured, &*former].into_iter().map(|classes| {
+            let reading = Reading::in_view(view, name, classes, now_ms)?;
+            Ok::<_, ViewError>(reading.judged(view, name)?.is_absent(record))
+        });
+        // What is damaged is told by the walk over the rows.
+        by.any(|is_absent| is_absent.unwrap_or(true))
+    }
+}
+
+/// How many findings there are, for people.
+fn count(findings: usize) -> String {
+    format!("{findings} finding{}", if findings == 1 { "" } else { "s" })
+}
+
 /// `is_in_place` says that the folder is the one that a server would start with.
-fn verify_store(dir: &Path, is_in_place: bool) -> Result<(), String> {
+fn verify_store(config: &Config, dir: &Path, is_in_place: bool) -> Result<(), String> {
     let is_terminal = std::io::stderr().is_terminal();
     let mut show = |progress| {
         if is_terminal {
@@ -78,7 +105,8 @@ fn verify_store(dir: &Path, is_in_place: bool) -> Result<(), String> {
             eprint!("\r{text}\x1b[K");
         }
     };
-    let report = quoth_store::verify(dir, &mut show).map_err(|error| error.to_string())?;
+    let report = quoth_store::verify_kept(dir, &mut may_be_absent(config), &mut show)
+        .map_err(|error| error.to_string())?;
     if is_terminal {
         eprint!("\r\x1b[K");
     }
@@ -100,8 +128,9 @@ fn verify_store(dir: &Path, is_in_place: bool) -> Result<(), String> {
     print(&text)?;
     match findings.len() {
         0 => print("sound\n"),
-        count => Err(format!(
-            "{count} findings in {}: keep a copy of the folder before anything else{advice}",
+        findings => Err(format!(
+            "{} in {}: keep a copy of the folder before anything else{advice}",
+            count(findings),
             dir.display()
         )),
     }

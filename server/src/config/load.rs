@@ -5,11 +5,10 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use quoth_core::retention::{Retention, RetentionClass};
 use toml::de::{DeTable, DeValue};
 
-use super::environment;
-use super::{Config, Kind, SETTINGS, Setting};
+use super::{Config, Kind, RESERVE_BYTES, SETTINGS, Setting};
+use super::{classes, environment};
 use crate::api::ApiKeySpec;
 use crate::auth::KeySpec;
 use crate::session::Limits;
@@ -140,12 +139,14 @@ struct Loading {
 }
 
 impl Loading {
-    /// Gives the limits that nobody has set the values that they have outside of development.
+    /// Gives what nobody has set the values that they have outside of development.
     fn deployed(&mut self) {
         let Loaded { config, origins } = &mut self.loaded;
-        let deployed = Config { limits: Limits::default().deployed(), ..Config::default() };
+        let limits = Limits::default().deployed();
+        let deployed = Config { limits, reserve_bytes: RESERVE_BYTES, ..Config::default() };
         for setting in SETTINGS.iter().filter(|setting| setting.range().is_some()) {
-            if setting.section_and_name().0 == "limits" && !origins.contains_key(setting.key) {
+            let depends = setting.section_and_name().0 == "limits" || setting.key == "store.reserve_bytes";
+            if depends && !origins.contains_key(setting.key) {
                 self.mistakes.extend(setting.set(config, &setting.get(&deployed)).err());
             }
         }
@@ -226,6 +227,10 @@ fn entries(root: &DeTable<'_>, folder: &Path) -> Vec<Entry> {
 
 fn entry(key: &str, value: &DeValue<'_>, folder: &Path) -> Result<(&'static Setting, String), String> {
     let setting = Setting::find(key).ok_or_else(|| unknown(key))?;
+    if let (Kind::Classes, DeValue::Array(items)) = (&setting.kind, value) {
+        let classes = classes::texts(items).map_err(|mistake| format!("{mistake} for {key}"))?;
+        return Ok((setting, classes));
+    }
     let value = as_text(&setting.kind, value, folder)
         .ok_or_else(|| format!("expected {} for {key}", setting.kind.expected()))?;
     Ok((setting, value))
@@ -247,10 +252,6 @@ fn as_text(kind: &Kind, value: &DeValue<'_>, folder: &Path) -> Option<String> {
             let texts = items.iter().map(|item| item.get_ref().as_str());
             texts.collect::<Option<Vec<_>>>().map(|texts| texts.join(","))
         }
-        (Kind::Classes, DeValue::Array(items)) => {
-            let texts = items.iter().map(|item| class(item.get_ref()));
-            texts.collect::<Option<Vec<_>>>().map(|texts| texts.join(","))
-        }
         (Kind::ApiKeys, DeValue::Array(items)) => {
             let texts = items.iter().map(|item| item.get_ref().as_str().map(|text| api_key_in(folder, text)));
             texts.collect::<Option<Vec<_>>>().map(|texts| texts.join(","))
@@ -261,28 +262,6 @@ fn as_text(kind: &Kind, value: &DeValue<'_>, folder: &Path) -> Option<String> {
         }
         _ => None,
     }
-}
-
-/// A retention class: a table, or the text that it comes to.
-fn class(item: &DeValue<'_>) -> Option<String> {
-    let DeValue::Table(table) = item else { return item.as_str().map(str::to_owned) };
-    let mut class =
-        RetentionClass { name: String::new(), conversations: Vec::new(), retention: Retention::FOR_EVER };
-    for (key, value) in table {
-        let number = || as_text(&Kind::Number(0..=u64::MAX), value.get_ref(), Path::new(""))?.parse().ok();
-        match (key.get_ref().as_ref(), value.get_ref()) {
-            ("name", DeValue::String(name)) => class.name = name.to_string(),
-            ("conversations", DeValue::Array(patterns)) => {
-                let patterns = patterns.iter().map(|pattern| pattern.get_ref().as_str().map(str::to_owned));
-                class.conversations = patterns.collect::<Option<_>>()?;
-            }
-            ("age_s", _) => class.retention.age_s = number()?,
-            ("count", _) => class.retention.count = number()?,
-            ("bytes", _) => class.retention.bytes = number()?,
-            _ => return None,
-        }
-    }
-    Some(class.to_string())
 }
 
 /// A key whose path is relative to `folder`. A mistake is left as it is, to be told when it is set.

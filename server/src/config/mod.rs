@@ -2,6 +2,7 @@
 //! [`SETTINGS`], which also makes the environment names, the documentation and the report of where a value
 //! came from.
 
+mod classes;
 mod environment;
 mod load;
 mod ranges;
@@ -31,6 +32,19 @@ use crate::sockets::CAN_STEER;
 
 /// Workers that a server chooses to have at most: behind them stands one committer.
 const WORKERS_CHOSEN_MAX: u32 = 16;
+
+/// What is held back of the disk: a segment of the log as they are on a full disk (4 MiB) and the next one,
+/// what the view writes at once (some 20 MiB), and what stays of a window beside others (64 MiB at most).
+const RESERVE_BYTES: u64 = 128 * 1024 * 1024;
+
+/// In development disks may be small, and windows seldom are full.
+const RESERVE_BYTES_DEVELOPMENT: u64 = 32 * 1024 * 1024;
+
+/// Nothing could be freed with less: a segment of the log, and one flush of the view.
+const RESERVE_BYTES_MIN: u64 = 8 * 1024 * 1024;
+
+/// So often is looked at least, within the time in which it is to be gone, for what was erased.
+pub(crate) const ERASURE_LOOKS_MIN: u32 = 10;
 
 /// What the server is to do.
 #[derive(Debug, Clone)]
@@ -67,6 +81,8 @@ pub struct Config {
     pub jwks: Jwks,
     /// How long a token may live from `iat` to `exp`, in seconds; 0 for no limit.
     pub token_lifetime_max_s: u64,
+    /// Whether users whose tokens have no `write` may make conversations under any name that is free.
+    pub names_freely: bool,
     /// Revocations in force at once.
     pub revocations_max: usize,
     /// Which devices of one user may be signed in together.
@@ -79,6 +95,8 @@ pub struct Config {
     pub log_segment_bytes: u64,
     /// Memory for the view's block cache, in bytes.
     pub view_cache_bytes: u64,
+    /// Bytes of the disk that are held back for what frees space when it is full; 0 for none.
+    pub reserve_bytes: u64,
     /// Connection limits.
     pub limits: Limits,
     /// The server API.
@@ -180,12 +198,14 @@ impl Default for Config {
             token_keys: Vec::new(),
             jwks: Jwks::default(),
             token_lifetime_max_s: 0,
+            names_freely: false,
             revocations_max: 100_000,
             login_policy: LoginPolicy::All,
             login_devices_max: 5,
             presence_leave_ms: 5_000,
             log_segment_bytes: 64 * 1024 * 1024,
             view_cache_bytes: 64 * 1024 * 1024,
+            reserve_bytes: RESERVE_BYTES_DEVELOPMENT,
             limits: Limits::default(),
             api: ApiConfig::default(),
             hooks: HooksConfig::default(),
@@ -218,7 +238,8 @@ impl Config {
     pub(crate) fn verifier(&self, token_keys: &[KeySpec]) -> Result<Verifier, String> {
         let lifetime_max =
             (self.token_lifetime_max_s > 0).then(|| Duration::from_secs(self.token_lifetime_max_s));
-        let demands = Demands { audience: self.audience.clone(), lifetime_max };
+        let demands =
+            Demands { audience: self.audience.clone(), lifetime_max, names_freely: self.names_freely };
         let jwks = self.jwks.url.clone().map(|url| JwksConfig {
             url,
             ca_file: self.jwks.ca_file.clone(),
@@ -264,6 +285,30 @@ impl Config {
         !self.token_keys.is_empty() || self.jwks.url.is_some()
     }
 
+    /// What of it concerns the space that is held back and freed.
+    fn space_problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.reserve_bytes > 0 && self.reserve_bytes < RESERVE_BYTES_MIN {
+            problems.push(format!(
+                "store.reserve_bytes is {}, with which nothing could be freed on a full disk: set it to {RESERVE_BYTES_MIN} at least, \
+                 or to 0 for none",
+                self.reserve_bytes
+            ));
+        }
+        let RetentionConfig { interval_s, erasure_max_s, .. } = self.retention;
+        let looks = u64::from(ERASURE_LOOKS_MIN);
+        if interval_s.saturating_mul(looks) > erasure_max_s {
+            problems.push(format!(
+                "retention.interval_s is {interval_s}, and retention.erasure_max_s is {erasure_max_s}: for what was erased to be gone in \
+                 that time it is to be looked for {looks} times meanwhile; set retention.interval_s to {} at most, or \
+                 retention.erasure_max_s to {} at least",
+                (erasure_max_s / looks).max(1),
+                interval_s.saturating_mul(looks)
+            ));
+        }
+        problems
+    }
+
     /// Checks what no single setting can: that the settings fit together. Each problem names its mend.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
@@ -288,6 +333,7 @@ impl Config {
                     .to_owned(),
             );
         }
+        problems.extend(self.space_problems());
         problems.extend(self.api.problems(self.development));
         problems.extend(self.hooks.problems(self.development, self.log_segment_bytes));
         if self.jwks.refresh_min_s > self.jwks.refresh_s {
@@ -357,6 +403,22 @@ mod tests {
         let workers = |workers| Config { workers, ..Config::default() }.workers();
         assert_eq!([1, 2, 32].map(workers), [1, 2, 32]);
         assert!((1..=WORKERS_CHOSEN_MAX).contains(&workers(0)));
+    }
+
+    #[test]
+    fn what_does_not_fit_together_is_a_problem_that_names_its_mend() {
+        let with = |change: fn(&mut Config)| {
+            let mut config = Config { development: true, ..Config::default() };
+            change(&mut config);
+            config.problems().join("; ")
+        };
+        let told = with(|config| config.retention.erasure_max_s = 100);
+        assert!(told.contains("set retention.interval_s to 10 at most"), "{told}");
+        assert!(told.contains("retention.erasure_max_s to 600 at least"), "{told}");
+        assert_eq!(with(|config| config.retention.erasure_max_s = 600), "");
+        let told = with(|config| config.reserve_bytes = 4_096);
+        assert!(told.contains("set it to 8388608 at least, or to 0"), "{told}");
+        assert_eq!(with(|config| config.reserve_bytes = 0), "");
     }
 
     #[test]

@@ -41,6 +41,9 @@ pub(super) const LOG_SEGMENT_BYTES: RangeInclusive<u64> = 4 * MIB..=GIB;
 /// made for.
 pub(super) const VIEW_CACHE_BYTES: RangeInclusive<u64> = MIB..=64 * GIB;
 
+/// 0 holds nothing back. At most what frees anything: all that is rewritten at once, and more than that.
+pub(super) const RESERVE_BYTES: RangeInclusive<u64> = 0..=64 * GIB;
+
 /// A connection costs tens of kilobytes, so a million is tens of gigabytes. Below what a semaphore counts
 /// (2^61).
 pub(super) const CONNECTIONS_MAX: RangeInclusive<u64> = 1..=1_000_000;

@@ -1,6 +1,8 @@
 //! The table of settings.
 
 mod retention;
+mod store;
+mod users;
 
 use super::settings::{
     Kind, Setting, array, list, listen, number, optional, optional_value, parse, path, quoted, texts,
@@ -172,6 +174,7 @@ pub const SETTINGS: &[Setting] = &[
         set: |c, t| number(&mut c.revocations_max, t),
         get: |c| c.revocations_max.to_string(),
     },
+    users::NAMES_FREELY,
     Setting {
         key: "login.policy",
         doc: "which devices of one user may be signed in together: all, one_per_class (one mobile, desktop, web and other each, by what \
@@ -210,20 +213,9 @@ pub const SETTINGS: &[Setting] = &[
         set: |c, t| number(&mut c.presence_leave_ms, t),
         get: |c| c.presence_leave_ms.to_string(),
     },
-    Setting {
-        key: "store.log_segment_bytes",
-        doc: "size of a log segment, in bytes; the log keeps two or three",
-        kind: Kind::Number(ranges::LOG_SEGMENT_BYTES),
-        set: |c, t| number(&mut c.log_segment_bytes, t),
-        get: |c| c.log_segment_bytes.to_string(),
-    },
-    Setting {
-        key: "store.view_cache_bytes",
-        doc: "memory for the view's block cache, in bytes",
-        kind: Kind::Number(ranges::VIEW_CACHE_BYTES),
-        set: |c, t| number(&mut c.view_cache_bytes, t),
-        get: |c| c.view_cache_bytes.to_string(),
-    },
+    store::LOG_SEGMENT_BYTES,
+    store::VIEW_CACHE_BYTES,
+    store::RESERVE_BYTES,
     Setting {
         key: "limits.connections_max",
         doc: "connections at once; more are refused",
@@ -233,7 +225,7 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "limits.handshakes_max",
-        doc: "handshakes at once, and as many TCP connections that are no WebSocket yet; more are refused",
+        doc: "handshakes at once, and as many TCP connections that are no WebSocket yet; for one more the network that has most loses its oldest",
         kind: Kind::Number(ranges::HANDSHAKES_MAX),
         set: |c, t| number(&mut c.limits.handshakes_max, t),
         get: |c| c.limits.handshakes_max.to_string(),
@@ -343,13 +335,8 @@ pub const SETTINGS: &[Setting] = &[
         set: |c, t| number(&mut c.limits.conversation_publishes_per_second_max, t),
         get: |c| c.limits.conversation_publishes_per_second_max.to_string(),
     },
-    Setting {
-        key: "limits.user_requests_per_second_max",
-        doc: "the same for requests of one user, over all connections. Unless set: 50, in development 0",
-        kind: Kind::Number(ranges::PER_SECOND_MAX),
-        set: |c, t| number(&mut c.limits.user_requests_per_second_max, t),
-        get: |c| c.limits.user_requests_per_second_max.to_string(),
-    },
+    users::USER_REQUESTS_PER_SECOND_MAX,
+    users::USER_ADDS_PER_HOUR_MAX,
     Setting {
         key: "limits.request_timeout_ms",
         doc: "time for a request of a client, in milliseconds; then it is answered with TIMED_OUT",

@@ -75,6 +75,28 @@ impl ChangeRequest {
     pub(super) fn bytes(&self) -> usize {
         self.queued.num_permits()
     }
+
+    /// Whether it is stored on a full disk too, with the reserve: of what operators ask for, that by which
+    /// something goes, or less is written.
+    pub(super) const fn is_urgent(&self) -> bool {
+        let is_operators = matches!(self.caller, Caller::Operator(_));
+        is_operators
+            && match &self.what {
+                What::Retain { .. } | What::Block { blocked: false, .. } => true,
+                What::Message { alteration, .. } => {
+                    matches!(alteration, Alteration::Revoke | Alteration::React { on: false, .. })
+                }
+                What::Conversation { change, .. } => !matches!(
+                    change,
+                    Change::Create { .. }
+                        | Change::SetMember { .. }
+                        | Change::Rename { .. }
+                        | Change::Invite { .. }
+                ),
+                What::Own { kind, .. } => matches!(kind, EventKind::Revoked { .. }),
+                What::Block { .. } | What::Hide { .. } => false,
+            }
+    }
 }
 
 /// What is to change. The states are loaded.

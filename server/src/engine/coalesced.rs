@@ -34,6 +34,12 @@ impl<K: Clone + Eq + Hash, V> Coalesced<K, V> {
     fn len(&self) -> usize {
         self.0.lock().len()
     }
+
+    /// How many wait for anything.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.0.lock().values().map(Weak::strong_count).sum()
+    }
 }
 
 /// Somebody who waits. The last one takes the entry away.

@@ -21,7 +21,7 @@ use quoth_core::sequencer::{RECENT_MAX, Sequencer};
 use quoth_core::tail::Frame;
 use quoth_protocol::ConversationName;
 use quoth_protocol::codec::Run;
-use quoth_store::{Applier, Log, LogError, Position, Record, StoreError, View, ViewError, group};
+use quoth_store::{Applier, Log, LogError, Position, Record, Reserve, StoreError, View, ViewError, group};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::change::Changed;
@@ -30,6 +30,7 @@ use super::drafts::Drafts;
 use super::frame::encode_events;
 use super::inbox::{Inbox, Own, Written};
 use super::mailbox::{Mailbox, Outcome};
+use super::passes::Passes;
 use super::publisher::Publisher;
 use super::reads::Reads;
 use super::repeats::Repeats;
@@ -75,6 +76,9 @@ pub(super) struct Parts {
     pub(super) counts: Arc<Counts>,
     pub(super) rules: Rules,
     pub(super) inbox: Arc<Inbox>,
+    pub(super) reserve: Arc<Reserve>,
+    /// Where space is freed.
+    pub(super) passes: Arc<Passes>,
     pub(super) rosters: Arc<Rosters>,
 }
 
@@ -84,6 +88,8 @@ pub(super) struct Committer {
     sequencer: Sequencer,
     drafts: Drafts,
     slow_modes: SlowModes,
+    /// Of edits, which have an interval of their own.
+    slow_edits: SlowModes,
     /// The last group, the last one when the sequencer began its generation, and when it began the one
     /// before. What the sequencer does not hold was not published to since then.
     position: Position,
@@ -92,6 +98,8 @@ pub(super) struct Committer {
     encoded: Vec<u8>,
     /// The log had no room for the last group.
     log_is_full: bool,
+    /// The reserve was not held at the last group.
+    is_short: bool,
     /// Everything was forgotten: the view is to have the groups up to here before it is asked.
     remembers_from: Position,
     /// Look-ups of old message ids run here.
@@ -107,11 +115,13 @@ impl Committer {
             sequencer: Sequencer::default(),
             drafts: Drafts::default(),
             slow_modes,
+            slow_edits: SlowModes::default(),
             position,
             generation_position: position,
             horizon: position,
             encoded: Vec::new(),
             log_is_full: false,
+            is_short: false,
             remembers_from: Position::ZERO,
             runtime: tokio::runtime::Handle::current(),
         }
@@ -179,6 +189,7 @@ impl Committer {
         if self.is_full()? {
             return self.refuse(requests, now_ms);
         }
+        let is_short = self.is_short();
         let mut group = Group { records: Vec::with_capacity(requests.len()), ..Group::default() };
         self.encoded.clear();
         group::encode(&[], &mut self.encoded);
@@ -190,6 +201,9 @@ impl Committer {
             let before = group.records.len();
             before_last = (group.outcomes.len(), group.answers.len());
             match request {
+                request if is_short && !request.is_urgent() => {
+                    self.refuse_one(request, now_ms, &mut group)?;
+                }
                 Request::Publish(publish) => self.publish(publish, now_ms, &mut group)?,
                 Request::Change(change) => self.change(*change, now_ms, &mut group)?,
                 Request::Note(note) => {

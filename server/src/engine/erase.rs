@@ -127,7 +127,7 @@ impl Engine {
                 }
             }
             if !absent.is_empty() {
-                self.take_events(name.clone(), absent).await.map_err(|_| FAILED)?;
+                self.take_events(name.clone(), absent).await.map_err(|_| self.not_noted())?;
             }
             self.inner.space.pace(bytes).await;
             if reached == cursor {
@@ -204,8 +204,18 @@ impl Engine {
             }
             cursor = read.to;
             let seqs = read.iter().map(|record| record.seq).collect();
-            self.take_events(log.clone(), seqs).await.map_err(|_| FAILED)?;
+            self.take_events(log.clone(), seqs).await.map_err(|_| self.not_noted())?;
         }
+    }
+
+    /// Whether a user's own log has anything: the user was signed in, or something was done to the user.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub(crate) async fn has_own_log(&self, user: &UserId) -> Result<bool, ViewError> {
+        let log = ConversationName::of_user(user);
+        let head = self.applied_bounds(&log, Keeping::default()).await?.head;
+        Ok(head > Seq::ZERO || !self.registers(log, &[], 1).await?.is_empty())
     }
 
     async fn remove(
@@ -214,11 +224,9 @@ impl Engine {
         keys: impl IntoIterator<Item = Bytes>,
     ) -> Result<(), Refusal> {
         let removed = keys.into_iter().map(|key| Register { key, value: None }).collect();
-        self.note(name.clone(), removed).await.map_err(|_| FAILED)
+        self.note(name.clone(), removed).await.map_err(|_| self.not_noted())
     }
 }
-
-const FAILED: Refusal = Refusal::new(Code::STORE_FAILED, "the store failed");
 
 /// What a user has said among some events.
 struct Texts {

@@ -18,6 +18,7 @@ use quoth_store::{View, ViewError};
 use super::Engine;
 use super::access::Access;
 use super::changes::{Caller, Done, What, unreadable};
+use super::readable::Reading;
 use super::states::MessageKey;
 
 /// Summaries that are read at once.
@@ -149,7 +150,7 @@ impl Engine {
                     Some(_) if seq <= last => Some(state_up_to(view, &log, seq, &me, last)?),
                     Some(_) | None => None,
                 };
-                bytes += state.as_ref().map_or(0, size);
+                bytes += state.as_ref().map_or(0, state_bytes);
                 if bytes > BODY_BYTES_MAX && !states.is_empty() {
                     return Ok((states, true));
                 }
@@ -169,24 +170,25 @@ impl Engine {
     }
 
     /// What those of `seqs`, ascending, that lie behind `after` have come to, as far as anything has become
-    /// of them: some of it, and behind which seq it goes on; `None`: there is no more. Each state is by all
-    /// events about its message that the view has at some moment from now on. One that has an event in it
-    /// behind `last` is left out.
+    /// of them and `at` has them: some of it, and behind which seq it goes on; `None`: there is no more. Each
+    /// state is by all events about its message that the view has at some moment from now on. One that has an
+    /// event in it behind `last` is left out.
     ///
     /// # Errors
     /// When the view cannot be read.
     pub async fn states_of_page(
         &self,
-        access: &Access,
+        name: &ConversationName,
+        at: &Reading,
         me: &UserId,
         seqs: &Arc<[Seq]>,
         after: Seq,
         last: Seq,
     ) -> Result<(Vec<MessageState>, Option<Seq>), ViewError> {
-        let (name, me, seqs) = (access.name().clone(), me.clone(), Arc::clone(seqs));
+        let (name, me, seqs) = (name.clone(), me.clone(), Arc::clone(seqs));
         let read = move |view: &dyn View| states_behind(view, &name, &seqs, after, &me, last);
         let (mut states, more) = self.inner.reads.run(read).await?;
-        states.retain(|state| !is_absent(access, state.seq));
+        states.retain(|state| !at.is_revoked(state.seq));
         Ok((states, more))
     }
 }
@@ -196,7 +198,7 @@ fn is_absent(access: &Access, seq: Seq) -> bool {
 }
 
 /// Bytes of a state's frame, rounded up.
-fn size(state: &MessageState) -> usize {
+pub(crate) fn state_bytes(state: &MessageState) -> usize {
     const FIXED_BYTES: usize = 64;
     let edit = state.edited.as_ref().map_or(0, |edit| {
         edit.body.len() + edit.mentions.iter().map(|user| user.as_str().len() + 1).sum::<usize>()
@@ -310,7 +312,7 @@ fn states_behind(
             }
             let state = state_of(view, name, seq, me, decode(name, seq, row)?)?;
             let Some(state) = up_to(state, last) else { continue };
-            bytes += size(&state);
+            bytes += state_bytes(&state);
             states.push(state);
             if bytes >= STATES_BYTES_MAX {
                 return Ok((states, Some(seq)));

@@ -17,6 +17,7 @@ mod messages;
 mod names;
 mod notes;
 mod outgoing;
+mod passes;
 mod publisher;
 mod readable;
 mod reads;
@@ -30,6 +31,7 @@ mod subscribers;
 mod tails;
 #[cfg(test)]
 mod tests;
+mod threads;
 mod typing;
 mod workers;
 
@@ -60,10 +62,13 @@ use inbox::Inbox;
 pub(crate) use inbox::is_small;
 pub use inbox::{Batch, Greeting, InboxPage, InboxWatch, Receipts, Since};
 pub use mailbox::{Mailbox, NotStored, Outcome, Stored};
-pub(crate) use messages::States as MessageStates;
+pub(crate) use messages::{States as MessageStates, state_bytes};
 pub(crate) use names::name_once;
 pub use names::{new_invitation, new_name};
 use notes::NoteRequest;
+pub(crate) use notes::notice;
+pub use passes::Pass;
+pub(crate) use passes::Step;
 pub use publisher::{Publisher, Role};
 pub use readable::Reading;
 pub use reads::{Events, Page, Reads};
@@ -71,8 +76,9 @@ use retention::Latest;
 pub use retention::{Overview, Retain, WindowPlan, overview};
 use rosters::Rosters;
 pub use rosters::{RosterWatch, Statuses};
+pub(crate) use space::LOOK_REST;
 use space::Space;
-pub use space::{Outstanding, outstanding};
+pub use space::{Looked, Outstanding, outstanding};
 use states::States;
 use stats::Counts;
 pub use stats::Stats;
@@ -257,13 +263,7 @@ impl Engine {
         let rosters = Arc::new(Rosters::new(Arc::clone(&clock)));
         let (log, view): (Arc<dyn Log>, Arc<dyn View>) = (Arc::clone(&store.log), Arc::clone(&store.view));
         let applier = match execution {
-            Execution::Threads => {
-                let failed = Arc::clone(&failed);
-                let on_failure = Box::new(move |error: quoth_store::StoreError| {
-                    failed.send_replace(Some(format!("the view cannot be written: {error}")));
-                });
-                Some(Arc::new(Applier::start(Arc::clone(&log), Arc::clone(&view), on_failure)))
-            }
+            Execution::Threads => Some(Arc::new(threads::applier(&log, &view, Arc::clone(&failed)))),
             Execution::Tasks { .. } => None,
         };
         let hurry = applier.as_ref().map(|applier| applier.hurry());
@@ -273,7 +273,7 @@ impl Engine {
         let classes = Arc::new(classes);
         let inbox = Arc::new(Inbox::new(Arc::clone(&classes)));
         let latest = Arc::new(Latest::behind(view.stored_ms(), clock.unix_ms()));
-        let space = Space::new(Arc::clone(&log), latest.read(clock.unix_ms()));
+        let space = Space::new(Arc::clone(&log), Arc::clone(&store.reserve), latest.read(clock.unix_ms()));
         let parts = Parts {
             log,
             view,
@@ -287,11 +287,13 @@ impl Engine {
             counts: Arc::clone(&counts),
             rules,
             inbox: Arc::clone(&inbox),
+            reserve: Arc::clone(&store.reserve),
+            passes: space.passes(),
             rosters: Arc::clone(&rosters),
         };
         let committer = Committer::new(parts);
         let thread = match execution {
-            Execution::Threads => Some(on_a_thread(committer.run(requests, failed, None))),
+            Execution::Threads => Some(threads::committer(committer.run(requests, failed, None))),
             Execution::Tasks { flush, .. } => {
                 tokio::spawn(committer.run(requests, failed, Some(flush)));
                 None
@@ -517,6 +519,7 @@ impl Engine {
             view_bytes: self.inner.reads.view().disk_bytes(),
             damaged_conversations: self.inner.counts.damaged_conversations(),
             seen: self.inner.space.seen(),
+            is_short: self.is_short(),
         }
     }
 
@@ -586,11 +589,4 @@ impl Engine {
     pub fn failure(&self) -> watch::Receiver<Option<String>> {
         self.inner.failure.clone()
     }
-}
-
-/// Runs the committer on a thread of its own, so that a flush holds up nothing else.
-fn on_a_thread(commits: impl Future<Output = ()> + Send + 'static) -> std::thread::JoinHandle<()> {
-    let runtime = tokio::runtime::Handle::current();
-    let thread = std::thread::Builder::new().name("committer".to_owned());
-    thread.spawn(move || runtime.block_on(commits)).expect("a thread can be started at start-up")
 }

@@ -20,12 +20,20 @@ struct Note {
     erases: Vec<Seq>,
     /// The class whose open window it ends.
     ends: Option<Class>,
+    /// Whether it is stored on a full disk too, with the reserve.
+    is_urgent: bool,
 }
 
 impl Note {
     /// One that sets registers.
     fn of(conversation: ConversationName, registers: Vec<Register>) -> Self {
-        Self { conversation, content: Bytes::new(), registers, erases: Vec::new(), ends: None }
+        let (content, erases) = (Bytes::new(), Vec::new());
+        Self { conversation, content, registers, erases, ends: None, is_urgent: false }
+    }
+
+    /// The same that frees space, or that an operator waits for.
+    fn urgent(self) -> Self {
+        Self { is_urgent: true, ..self }
     }
 }
 
@@ -44,39 +52,44 @@ impl NoteRequest {
         self.queued.num_permits()
     }
 
+    /// Whether it is stored on a full disk too, with the reserve.
+    pub(super) const fn is_urgent(&self) -> bool {
+        self.note.is_urgent
+    }
+
     /// What the log gets, and who is to be told when it is durable.
     pub(super) fn into_record(self, time_ms: u64) -> (Record, oneshot::Sender<()>) {
-        let Self { note: Note { conversation, content, registers, erases, ends }, noted, queued: _ } = self;
+        let Self { note, noted, queued: _ } = self;
+        let Note { conversation, content, registers, erases, ends, is_urgent: _ } = note;
         let record = Record {
-            conversation,
-            seq: Seq::ZERO,
-            time_ms,
-            origin_time_ms: None,
-            sender: UserId::new("$server").expect("an id"),
-            id: None,
             content: Content::Notice(content),
-            expires_ms: 0,
-            offset: 0,
             class: ends.unwrap_or_default(),
             erases,
             ends_window: ends.is_some(),
-            registers,
+            ..notice(conversation, time_ms, registers)
         };
         (record, noted)
     }
 }
 
+/// What the server itself says of a conversation.
+pub(crate) fn notice(conversation: ConversationName, time_ms: u64, registers: Vec<Register>) -> Record {
+    Record::notice(conversation, time_ms, UserId::new("$server").expect("an id"), registers)
+}
+
 fn failed() -> String {
-    "the store failed".to_owned()
+    "it was not stored: the disk is full, or the store has failed, which the server's log says".to_owned()
 }
 
 impl Engine {
-    /// Sets registers of a conversation, all of them or none. They are durable when this is ready.
+    /// Sets registers of a conversation, all of them or none. They are durable when this is ready. On a full
+    /// disk too, as far as the reserve goes: what somebody has asked for, and nothing that gathers by itself.
     ///
     /// # Errors
-    /// When the store has failed: it is then not known whether they are stored.
+    /// When the disk is full, or the store has failed: it is then not known whether they are stored.
     pub async fn note(&self, conversation: ConversationName, registers: Vec<Register>) -> Result<(), String> {
-        self.notice(conversation, Bytes::new(), registers).await
+        let is_noted = self.enqueue(Note::of(conversation, registers).urgent()).await?;
+        is_noted.await.map_err(|_| failed())
     }
 
     /// Ends the open window of a class.
@@ -85,14 +98,15 @@ impl Engine {
     /// As of [`Engine::note`].
     pub(super) async fn close_window(&self, class: Class) -> Result<(), String> {
         let server = ConversationName::new("$server").expect("a name");
-        self.enqueue(Note { ends: Some(class), ..Note::of(server, Vec::new()) })
+        self.enqueue(Note { ends: Some(class), ..Note::of(server, Vec::new()).urgent() })
             .await?
             .await
             .map_err(|_| failed())
     }
 
-    /// The same with something that those are told who follow the log, where it stands among events in the
-    /// order in which all of it happened. Dropping the future once it was polled changes nothing.
+    /// Sets registers with something that those are told who follow the log, where it stands among events in
+    /// the order in which all of it happened; not on a full disk. Dropping the future once it was polled
+    /// changes nothing.
     ///
     /// # Errors
     /// As of [`Engine::note`].
@@ -117,11 +131,12 @@ impl Engine {
         conversation: ConversationName,
         erases: Vec<Seq>,
     ) -> Result<(), String> {
-        let is_noted = self.enqueue(Note { erases, ..Note::of(conversation, Vec::new()) }).await?;
+        let is_noted = self.enqueue(Note { erases, ..Note::of(conversation, Vec::new()).urgent() }).await?;
         is_noted.await.map_err(|_| failed())
     }
 
-    /// The same of many conversations, in this order. All of it is durable when this is ready.
+    /// Sets registers of many conversations, in this order; not on a full disk. All of it is durable when
+    /// this is ready.
     ///
     /// # Errors
     /// As of [`Engine::note`].

@@ -9,7 +9,7 @@ use quoth_protocol::{ConversationName, Seq};
 use quoth_store::{Bounds, Content, PageLimit, Record, Stretch, View, ViewError};
 
 use super::frame::event;
-use super::retention::{kept_in, marks};
+use super::retention::kept_in;
 use super::states::KnownAbsent;
 use super::tails::Ahead;
 
@@ -39,18 +39,31 @@ impl Reading {
 
     /// A judge of what the view has.
     pub(crate) fn judged(&self, view: &dyn View, name: &ConversationName) -> Result<Judged<'_>, ViewError> {
-        let judge = self.judge(view, name)?;
-        let floor = if judge.marks.is_nothing() {
-            Seq(1)
-        } else {
-            view.floor(name, marks(judge.marks), Seq::ZERO)?.seq
-        };
-        Ok(Judged { reading: self, judge, floor })
+        Ok(self.by(self.rule(view, name)?))
     }
 
-    /// A judge of a conversation that no marks take anything of.
-    pub(super) fn without_marks(&self) -> Judged<'_> {
-        Judged { reading: self, judge: self.keeping.judge(self.ahead.end), floor: Seq(1) }
+    /// By what a judge says so.
+    pub(super) fn rule(&self, view: &dyn View, name: &ConversationName) -> Result<Rule, ViewError> {
+        let judge = self.judge(view, name)?;
+        let floor =
+            if judge.marks.is_nothing() { Seq(1) } else { view.floor(name, judge.marks, Seq::ZERO)?.seq };
+        Ok(Rule { judge, floor })
+    }
+
+    /// A judge by what was found before.
+    pub(super) const fn by(&self, rule: Rule) -> Judged<'_> {
+        Judged { reading: self, rule }
+    }
+
+    /// By what a conversation is judged that no marks take anything of.
+    pub(super) fn rule_without_marks(&self) -> Rule {
+        Rule { judge: self.keeping.judge(self.ahead.end), floor: Seq(1) }
+    }
+
+    /// Whether an event was revoked, by now.
+    pub(super) fn is_revoked(&self, seq: Seq) -> bool {
+        self.ahead.erased.contains(&seq)
+            || self.absent.as_ref().is_some_and(|absent| absent.read().contains(seq))
     }
 
     /// What never changes of a message; `None` when there is none at this place, or nobody is to have it any
@@ -82,7 +95,7 @@ impl Reading {
         if judge.marks.is_nothing() {
             return Ok(bounds);
         }
-        Ok(Bounds { floor: view.floor(name, marks(judge.marks), bounds.floor)?.seq, ..bounds })
+        Ok(Bounds { floor: view.floor(name, judge.marks, bounds.floor)?.seq, ..bounds })
     }
 
     /// The first events behind a seq that are not absent, up to `to`. Where all of a page are absent it reads
@@ -97,7 +110,7 @@ impl Reading {
     ) -> Result<Stretch, ViewError> {
         let judged = self.judged(view, name)?;
         // What lies before the floor need not be read.
-        let mut reached = after.max(Seq(judged.floor.0.saturating_sub(1)).min(to));
+        let mut reached = after.max(Seq(judged.rule.floor.0.saturating_sub(1)).min(to));
         for _ in 0..PAGES_MAX {
             let records = usize::try_from(to.0.saturating_sub(reached.0)).unwrap_or(usize::MAX);
             if records == 0 {
@@ -124,7 +137,7 @@ impl Reading {
         limit: PageLimit,
     ) -> Result<Stretch, ViewError> {
         let judged = self.judged(view, name)?;
-        let (mut reached, floor) = (before, judged.floor.max(after.next()));
+        let (mut reached, floor) = (before, judged.rule.floor.max(after.next()));
         let mut to = None;
         for _ in 0..PAGES_MAX {
             let Stretch { from, to: last, mut records } = view.before(name, Some(reached), limit)?;
@@ -153,7 +166,7 @@ impl Reading {
                 return Ok(found.seq);
             }
             at = at.min(stretch.from);
-            if at <= judged.floor {
+            if at <= judged.rule.floor {
                 break;
             }
         }
@@ -191,25 +204,26 @@ const LOOKS_MAX: usize = 256;
 /// stopped; one of many parts ends with whoever waits for it.
 const PAGES_MAX: usize = 8;
 
+/// What of a conversation is absent, but for what was revoked.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rule {
+    judge: Judge,
+    /// What lies before it is absent by the marks.
+    pub(super) floor: Seq,
+}
+
 /// Says of each event of a conversation whether it is absent.
 pub(crate) struct Judged<'a> {
     reading: &'a Reading,
-    judge: Judge,
-    /// What lies before it is absent by the marks.
-    floor: Seq,
+    rule: Rule,
 }
 
 impl Judged<'_> {
     pub(crate) fn is_absent(&self, record: &Record) -> bool {
         let place = Place { seq: record.seq, time_ms: record.time_ms, offset: record.offset };
-        self.judge.is_absent(place, record.expires_ms)
-            || self.is_revoked(record.seq)
-            || about(record).is_some_and(|message| message < self.floor)
-    }
-
-    fn is_revoked(&self, seq: Seq) -> bool {
-        self.reading.ahead.erased.contains(&seq)
-            || self.reading.absent.as_ref().is_some_and(|absent| absent.read().contains(seq))
+        self.rule.judge.is_absent(place, record.expires_ms)
+            || self.reading.is_revoked(record.seq)
+            || about(record).is_some_and(|message| message < self.rule.floor)
     }
 
     /// As [`Reading::target`].

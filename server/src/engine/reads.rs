@@ -1,7 +1,6 @@
 //! Reads from the view, off the runtime's threads.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use quoth_core::history::{Anchor, Span};
@@ -11,17 +10,13 @@ use quoth_protocol::frame::{Event, FetchRange, ServerFrame};
 use quoth_protocol::{ConversationName, Seq};
 use quoth_store::{Bounds, Found, Hurry, PageLimit, Position, ProducerKey, Stretch, View, ViewError};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::Execution;
 use super::coalesced::Coalesced;
 use super::frame::{encode_events, event};
 use super::publisher::{Prior, Publisher};
 use super::readable::{Judged, Reading, read_behind};
-
-/// How long a read of what may be fresh waits between two looks at how far the applier is; it is usually done
-/// with a group within a millisecond.
-const APPLIED_POLL: Duration = Duration::from_millis(1);
 
 /// Streams whose old message ids are looked up at once; the others wait, so that many repeats leave threads
 /// to other reads.
@@ -211,7 +206,8 @@ impl Reads {
     ) -> Result<Page, ViewError> {
         let read = self.judged_after(conversation, cursor, to, limit, at).await?;
         // It is judged already.
-        Ok(read.page(&Reading::default().without_marks(), cursor, to))
+        let nothing_more = Reading::default();
+        Ok(read.page(&nothing_more.by(nothing_more.rule_without_marks()), cursor, to))
     }
 
     /// The first events behind a cursor that are not absent, up to and including `to`.
@@ -251,20 +247,24 @@ impl Reads {
         limit: PageLimit,
         at: Reading,
     ) -> Result<Page, ViewError> {
-        if at.keeping.may_take() {
-            // What is kept of it is the reader's own business.
-            return self.after(conversation, cursor, to, limit, at).await;
-        }
+        let rule = if at.keeping.may_take() {
+            let (at, name) = (at.clone(), conversation.clone());
+            self.run(move |view| at.rule(view, &name)).await?
+        } else {
+            at.rule_without_marks()
+        };
+        let judged = at.by(rule);
         let PageLimit { records: records_max, bytes: bytes_max } = limit;
         let read = |Wanted { conversation, after, to, .. }: Wanted| {
             self.run(move |view| read_after(view, &conversation, after, to, limit))
         };
-        let mut from = cursor;
+        // What is before the floor need not be read, and whoever asks for it wants the same.
+        let mut from = cursor.max(Seq(rule.floor.0.saturating_sub(1)).min(to));
         let read = loop {
             let conversation = conversation.clone();
             let wanted = Wanted { conversation, after: from, to, records_max, bytes_max };
             let read = self.pages.get(wanted, read).await?;
-            let (judged, last) = (at.without_marks(), read.stretch.to.min(to));
+            let last = read.stretch.to.min(to);
             // All of it is absent, and what follows may be too: it is told as one gap.
             if last <= from || last == to || read.stretch.records.iter().any(|one| !judged.is_absent(one)) {
                 break read;
@@ -272,7 +272,7 @@ impl Reads {
             from = last;
         };
         // What has become absent since the read began is left out, whoever began it.
-        Ok(read.page(&at.without_marks(), cursor, to))
+        Ok(read.page(&judged, cursor, to))
     }
 
     /// The first events behind `after` up to and including `last`, which are readable ones, or the last of
@@ -413,12 +413,27 @@ impl Reads {
         self.view.applied()
     }
 
-    /// Waits until the view has what the log holds up to `position`.
+    /// Waits until the view has what the log holds up to `position`: for ever where it has failed.
     pub(super) async fn applied(&self, position: Position) {
-        while self.view.applied() < position {
-            self.hurry.iter().for_each(Hurry::now);
-            tokio::time::sleep(APPLIED_POLL).await;
+        if self.view.applied() >= position {
+            return;
         }
+        let Some(hurry) = &self.hurry else { return };
+        let (tell, told) = oneshot::channel();
+        let tell = move || {
+            // Who has waited may have gone.
+            let _gone = tell.send(());
+        };
+        hurry.until(position, Box::new(tell));
+        if told.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// How many wait for pages that are being read.
+    #[cfg(test)]
+    pub(super) fn page_readers(&self) -> usize {
+        self.pages.waiting()
     }
 
     /// A conversation's floor and head, with everything that the log holds up to `position`.

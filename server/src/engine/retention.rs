@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use quoth_core::membership::Refusal;
-use quoth_core::retention::{Classes, End, Keeping, Kept, Retention, judged_ms};
+use quoth_core::retention::{Classes, End, Keeping, Kept, Marks, Place, Retention, judged_ms};
 use quoth_protocol::name::Reserved;
 use quoth_protocol::{ConversationName, Seq};
-use quoth_store::{Bounds, Class, Dead, Keep, Marks, Place, View, ViewError};
+use quoth_store::{Bounds, Class, Dead, Keep, View, ViewError};
 use serde_json::{Value, json};
 
 use super::Engine;
@@ -88,14 +88,10 @@ impl Keeps {
 pub enum Retain {
     /// How long its events are kept.
     Policy(Retention),
+    /// They are kept as its class says.
+    Class,
     /// Whether all that is not absent stays, whatever its policy says.
     Hold(bool),
-}
-
-/// Marks, as the store has them.
-pub(super) fn marks(marks: quoth_core::retention::Marks) -> Marks {
-    let quoth_core::retention::Marks { seq, time_ms, offset } = marks;
-    Marks { seq, time_ms, offset }
 }
 
 impl Engine {
@@ -208,7 +204,7 @@ fn marks_by(view: &dyn View, name: &ConversationName, keeping: Keeping) -> Resul
         Some(last) => End { seq: last.seq, bytes: last.end },
         None => End { seq: Seq::ZERO, bytes: 0 },
     };
-    Ok(marks(keeping.judge(end).marks))
+    Ok(keeping.judge(end).marks)
 }
 
 /// What was set for a conversation, by what the view has.
@@ -352,18 +348,4 @@ pub fn overview(view: &dyn View, classes: &[&Classes], now_ms: u64) -> Result<Ov
         overview.expired_bytes += expired_bytes;
     }
     Ok(overview)
-}
-
-impl Engine {
-    /// How much is absent, and when windows go. It reads all spans of the view.
-    ///
-    /// # Errors
-    /// When the view cannot be read.
-    pub async fn overview(&self) -> Result<Overview, ViewError> {
-        self.inner.reads.applied(self.released()).await;
-        let (classes, now_ms) = (Arc::clone(&self.inner.classes), self.judged_ms());
-        let overview = self.inner.reads.run(move |view| overview(view, &[&*classes], now_ms)).await?;
-        self.inner.space.set_seen(&overview);
-        Ok(overview)
-    }
 }

@@ -6,29 +6,64 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use quoth_store::{Erased, Log, Position, Reclaimed, Rewrite, Rewritten, Swept, View};
-use tokio::sync::Notify;
+use quoth_core::membership::Refusal;
+use quoth_protocol::Code;
+use quoth_store::{Erased, Log, Position, Reclaimed, Reserve, Rewrite, Rewritten, Swept, View, ViewError};
 
 use super::Engine;
-use super::retention::{Overview, keep_in, marks_in};
+use super::passes::{Pass, Passes};
+use super::retention::{Overview, keep_in, marks_in, overview};
+
+/// For so many times as long as a look took, it is not looked again: that takes a twentieth of a processor at
+/// most.
+pub(crate) const LOOK_REST: u32 = 19;
 
 /// What frees space besides the view.
 #[derive(Debug)]
 pub(super) struct Space {
     log: Arc<dyn Log>,
+    reserve: Arc<Reserve>,
     /// The positions from which on segments of the log were begun, and when, in milliseconds since 1970. What
     /// was in the log at the start is as old as can be.
     begins: Mutex<VecDeque<(Position, u64)>>,
     /// How long what was erased may be on the disk, in milliseconds.
     erasure_max_ms: AtomicU64,
+    /// Where the freeing is.
+    passes: Arc<Passes>,
     /// How fast is read what is to be erased, in bytes a second; 0: as fast as it goes.
     bytes_per_s: AtomicU64,
     /// Users are erased one after the other, conversation by conversation: each reads all of it.
     erasing: tokio::sync::Mutex<()>,
-    /// Somebody wants it to be freed now.
-    now: Notify,
     /// What was seen when all was looked at last.
-    seen: Mutex<Option<Seen>>,
+    looked: Mutex<Option<Looked>>,
+    /// Held by whoever looks.
+    looking: tokio::sync::Mutex<()>,
+}
+
+/// A look at all that there is.
+#[derive(Debug, Clone)]
+pub struct Looked {
+    /// What was seen.
+    pub overview: Arc<Overview>,
+    /// When, in milliseconds since 1970.
+    pub at_ms: u64,
+    at: Instant,
+    /// How long it took.
+    took: Duration,
+}
+
+/// A look that takes no longer is had whenever somebody asks.
+const SHORT_LOOK: Duration = Duration::from_millis(10);
+
+/// One that takes so long is left to the task that frees space: whoever asks would wait for too long.
+const LONG_LOOK: Duration = Duration::from_secs(1);
+
+impl Looked {
+    /// Whether it will do for whoever asks: all of them together, and the task that frees space, are to take
+    /// a part of a processor only.
+    fn will_do(&self) -> bool {
+        self.took >= LONG_LOOK || (self.took > SHORT_LOOK && self.at.elapsed() < self.took * LOOK_REST)
+    }
 }
 
 /// How much of what there was is absent.
@@ -43,11 +78,12 @@ pub struct Seen {
 }
 
 impl Space {
-    pub(super) fn new(log: Arc<dyn Log>, started_ms: u64) -> Self {
+    pub(super) fn new(log: Arc<dyn Log>, reserve: Arc<Reserve>, started_ms: u64) -> Self {
         let begins = Mutex::new(VecDeque::from([(log.next(), started_ms)]));
         let (erasure_max_ms, bytes_per_s) = (AtomicU64::new(0), AtomicU64::new(0));
-        let (erasing, now, seen) = (tokio::sync::Mutex::default(), Notify::new(), Mutex::default());
-        Self { log, begins, erasure_max_ms, bytes_per_s, erasing, now, seen }
+        let (erasing, looking) = (tokio::sync::Mutex::default(), tokio::sync::Mutex::default());
+        let (passes, looked) = (Arc::default(), Mutex::default());
+        Self { log, reserve, begins, erasure_max_ms, passes, bytes_per_s, erasing, looked, looking }
     }
 
     /// Waits for its turn to erase, which lasts until what it gives is dropped.
@@ -63,13 +99,22 @@ impl Space {
         }
     }
 
-    pub(super) fn set_seen(&self, overview: &Overview) {
-        let Overview { live_bytes, expired_bytes, oldest_expired_ms, .. } = *overview;
-        *self.seen.lock() = Some(Seen { live_bytes, expired_bytes, oldest_expired_ms });
+    /// Where the freeing is, and who asks for it.
+    pub(super) fn passes(&self) -> Arc<Passes> {
+        Arc::clone(&self.passes)
     }
 
+    /// Whether the disk is so full that nothing is stored but what frees space.
+    pub(super) fn is_short(&self) -> bool {
+        !self.reserve.is_held()
+    }
+
+    /// How much is absent, as was seen last.
     pub(super) fn seen(&self) -> Option<Seen> {
-        *self.seen.lock()
+        self.looked.lock().as_ref().map(|looked| {
+            let Overview { live_bytes, expired_bytes, oldest_expired_ms, .. } = *looked.overview;
+            Seen { live_bytes, expired_bytes, oldest_expired_ms }
+        })
     }
 
     /// Since when there may be contents in the log, in milliseconds since 1970; 0: since before the start.
@@ -112,11 +157,13 @@ struct Pace {
     begun: Instant,
     bytes: u64,
     stop: Arc<AtomicBool>,
+    passes: Arc<Passes>,
 }
 
 impl Pace {
     fn take(&mut self, bytes: u64) -> bool {
         self.bytes = self.bytes.saturating_add(bytes);
+        self.passes.change(|pass| pass.moved_bytes += bytes);
         let due = Duration::from_nanos(self.bytes.saturating_mul(1_000_000_000) / self.bytes_per_s.max(1));
         if let Some(early) = due.checked_sub(self.begun.elapsed()) {
             std::thread::sleep(early);
@@ -148,6 +195,7 @@ impl Engine {
         };
         let reclaimed = self.inner.reads.run(reclaim).await.map_err(|error| error.to_string())?;
         self.inner.counts.add_reclaimed(reclaimed);
+        self.freed(reclaimed.windows, reclaimed.bytes);
         self.shorten_absent().await;
         Ok(reclaimed)
     }
@@ -181,7 +229,8 @@ impl Engine {
         let now_ms = self.judged_ms();
         let classes = Arc::clone(&self.inner.classes);
         let (begun, stop) = (Instant::now(), Arc::clone(stop));
-        let mut pace = Pace { bytes_per_s, begun, bytes: 0, stop };
+        let passes = self.inner.space.passes();
+        let mut pace = Pace { bytes_per_s, begun, bytes: 0, stop, passes };
         let rewrite = move |view: &dyn View| {
             let _one_at_a_time = one_at_a_time;
             let mut rewrite = Rewrite { now_ms, erased_by_ms, pace: &mut |bytes| pace.take(bytes) };
@@ -189,6 +238,7 @@ impl Engine {
         };
         let rewritten = self.inner.reads.run(rewrite).await.map_err(|error| error.to_string())?;
         self.inner.counts.add_rewritten(&rewritten);
+        self.freed(rewritten.windows, rewritten.bytes.saturating_sub(rewritten.written_bytes));
         for class in &rewritten.held_up {
             self.close_window(*class).await?;
         }
@@ -208,7 +258,8 @@ impl Engine {
     ) -> Result<Swept, String> {
         let one_at_a_time = Arc::clone(&self.inner.reclaims).lock_owned().await;
         let (begun, stop) = (Instant::now(), Arc::clone(stop));
-        let mut pace = Pace { bytes_per_s, begun, bytes: 0, stop };
+        let passes = self.inner.space.passes();
+        let mut pace = Pace { bytes_per_s, begun, bytes: 0, stop, passes };
         let sweep = move |view: &dyn View| {
             let _one_at_a_time = one_at_a_time;
             view.sweep(everything, &mut |bytes| pace.take(bytes))
@@ -264,13 +315,97 @@ impl Engine {
         (by_ms, erased.since_ms.is_none_or(|since_ms| since_ms > taken_ms) && log_since_ms > taken_ms)
     }
 
-    /// Has space freed now, all that can be, also of what was erased a moment ago.
-    pub(crate) fn reclaim_soon(&self) {
-        self.inner.space.now.notify_one();
+    /// Whether the disk is so full that nothing is stored but what frees space.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        self.inner.space.is_short()
+    }
+
+    /// Why a notice is not stored.
+    pub(crate) fn not_noted(&self) -> Refusal {
+        if self.is_short() {
+            Refusal {
+                code: Code::STORAGE_FULL,
+                retry_after_ms: 1_000,
+                reason: "the disk is full, and the reserve (store.reserve_bytes) is used up: free space beside the data folder",
+            }
+        } else {
+            Refusal::new(Code::STORE_FAILED, "it was not stored: the server's log says why")
+        }
+    }
+
+    /// The pass that is under way has freed something.
+    fn freed(&self, windows: u64, bytes: u64) {
+        self.inner.space.passes.change(|pass| {
+            pass.windows += windows;
+            pass.bytes += bytes;
+        });
+    }
+
+    /// Has space freed now, all that can be, also of what was erased a moment ago; gives the number of the
+    /// pass that does it.
+    pub(crate) fn reclaim_soon(&self) -> u64 {
+        self.inner.space.passes.want()
     }
 
     /// Waits until somebody wants that.
     pub(crate) async fn reclaim_wanted(&self) {
-        self.inner.space.now.notified().await;
+        self.inner.space.passes.wanted().await;
+    }
+
+    /// A pass begins; says whether somebody has asked for it.
+    pub(crate) fn begin_pass(&self) -> bool {
+        self.inner.space.passes.begin(self.now_ms())
+    }
+
+    /// Something has become of the pass that is under way.
+    pub(crate) fn change_pass(&self, change: impl FnOnce(&mut Pass)) {
+        self.inner.space.passes.change(change);
+    }
+
+    /// The pass has ended.
+    pub(crate) fn end_pass(&self) {
+        self.inner.space.passes.end(self.now_ms());
+    }
+
+    /// The pass that is under way, and the last one that somebody has asked for.
+    #[must_use]
+    pub fn passes(&self) -> (Option<Pass>, Option<Pass>) {
+        self.inner.space.passes.told()
+    }
+
+    /// How much is absent, and when windows go. It reads all spans of the view.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub(crate) async fn look(&self) -> Result<(), ViewError> {
+        let looking = self.inner.space.looking.lock().await;
+        self.look_alone().await?;
+        drop(looking);
+        Ok(())
+    }
+
+    async fn look_alone(&self) -> Result<Looked, ViewError> {
+        self.inner.reads.applied(self.released()).await;
+        let (classes, at_ms) = (Arc::clone(&self.inner.classes), self.inner.latest.read(self.now_ms()));
+        let begun = Instant::now();
+        let overview = self.inner.reads.run(move |view| overview(view, &[&*classes], at_ms)).await?;
+        let (at, overview) = (Instant::now(), Arc::new(overview));
+        let looked = Looked { overview, at_ms, at, took: at - begun };
+        *self.inner.space.looked.lock() = Some(looked.clone());
+        Ok(looked)
+    }
+
+    /// The same of late: anew where that takes no time, else as it was seen last.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub async fn looked(&self) -> Result<Looked, ViewError> {
+        let _one_looks_for_all = self.inner.space.looking.lock().await;
+        let looked = self.inner.space.looked.lock().clone();
+        match looked.filter(Looked::will_do) {
+            Some(looked) => Ok(looked),
+            None => self.look_alone().await,
+        }
     }
 }

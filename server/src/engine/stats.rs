@@ -33,6 +33,8 @@ pub struct Stats {
     pub damaged_conversations: u64,
     /// What is absent by the last look; `None` before the first one.
     pub seen: Option<Seen>,
+    /// The disk is so full that nothing is stored but what frees space.
+    pub is_short: bool,
 }
 
 /// What is counted where it happens.

@@ -7,12 +7,16 @@
 //! | `backend` | what all requests are made with |
 //! | `question` | one question and its answer |
 //! | `counts` | what has become of questions |
+//! | `places` | who may ask at once |
 
 mod backend;
 mod counts;
+mod places;
 mod question;
 mod settings;
 mod signature;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +24,7 @@ use std::time::Duration;
 use axum::http::Uri;
 use parking_lot::Mutex;
 use quoth_core::breaker::Breaker;
+use quoth_protocol::UserId;
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -28,6 +33,7 @@ use crate::outbound::{Client, Failure, Limits, Url};
 pub(crate) use backend::Backend;
 use counts::Counters;
 pub(crate) use counts::Counts;
+use places::Places;
 use question::{BODY_BYTES_MAX, Question};
 pub(crate) use question::{Judgement, signed};
 pub use settings::{HookConfig, HooksConfig, OnFailure};
@@ -39,6 +45,14 @@ const ASKED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// What a message that waits takes besides its body, in bytes; rounded up.
 const ASKED_OVERHEAD_BYTES: usize = 1_024;
+
+/// How long a question waits for a place, as long as most requests may take by default, and when whoever got
+/// none may try again, in milliseconds.
+const PLACE_TIMEOUT: Duration = Duration::from_secs(10);
+const PLACE_RETRY_AFTER_MS: u32 = 1_000;
+
+/// What a question about a message is called.
+const PUBLISH: &str = "publish";
 
 /// The hooks of a server.
 #[derive(Debug, Default)]
@@ -60,7 +74,7 @@ struct Inner {
     signer: Signer,
     limits: Limits,
     on_failure: OnFailure,
-    places: Semaphore,
+    places: Places,
     /// For what is asked about and waits.
     asked_bytes: Arc<Semaphore>,
     breaker: Mutex<Breaker>,
@@ -85,7 +99,7 @@ impl Hooks {
                 signer: signer.clone(),
                 limits,
                 on_failure: *on_failure,
-                places: Semaphore::new(config.requests_max),
+                places: Places::new(config.requests_max),
                 asked_bytes: Arc::new(Semaphore::new(ASKED_BYTES_MAX)),
                 breaker: Mutex::default(),
                 counters: Counters::default(),
@@ -94,7 +108,7 @@ impl Hooks {
         Self {
             connect: hook("connect", &config.connect),
             join: hook("join", &config.join),
-            publish: hook("publish", &config.publish),
+            publish: hook(PUBLISH, &config.publish),
         }
     }
 
@@ -117,10 +131,13 @@ impl Hook {
         Arc::clone(&self.0.asked_bytes).acquire_many_owned(weight(body_bytes)).await.ok()
     }
 
-    /// Asks whether this may happen. Without an answer in time, or while there was none for a while, what is
-    /// configured holds. What is asked is made of `data` when there is a place for a request, and not before:
-    /// in JSON a message is several times as long.
-    pub(crate) async fn ask(&self, data: impl FnOnce() -> Value + Send) -> Judgement {
+    /// Asks whether a user may do this. Without an answer in time, or while there was none for a while,
+    /// what is configured holds. What is asked is made of `data` when there is a place for a request, and
+    /// not before: in JSON a message is several times as long.
+    ///
+    /// The time to answer begins when there is a place. That there is none is no failure of the backend's, so
+    /// whoever waits for one in vain is to come back, and nothing is let through for that.
+    pub(crate) async fn ask(&self, user: &UserId, data: impl FnOnce() -> Value + Send) -> Judgement {
         let inner = &*self.0;
         let now_ms = SystemClock.unix_ms();
         let tries = {
@@ -128,32 +145,35 @@ impl Hook {
             breaker.asks(now_ms).then(|| !breaker.is_closed())
         };
         let Some(tries) = tries else { return self.without_answer() };
+        let Ok(Some(_place)) = tokio::time::timeout(PLACE_TIMEOUT, inner.places.take(user)).await else {
+            inner.counters.unanswered();
+            return Judgement::Unavailable { retry_after_ms: PLACE_RETRY_AFTER_MS };
+        };
+        // It may have become clear meanwhile that nobody answers.
+        if !tries && !inner.breaker.lock().is_closed() {
+            return self.without_answer();
+        }
+        let now_ms = SystemClock.unix_ms();
         let answered = tokio::time::timeout(inner.limits.timeout, async {
-            let _place = inner.places.acquire().await;
-            // It may have become clear meanwhile that nobody answers.
-            if !tries && !inner.breaker.lock().is_closed() {
-                return Ok(None);
-            }
             let question = Question::new(inner.kind, data(), now_ms);
             let request = signed(&inner.uri, &inner.signer, &question.id, question.time_ms, question.body())?;
             match inner.client.send(request, inner.limits).await {
-                Ok(answer) => question::judgement(&answer).map(Some),
+                Ok(answer) => question::judgement(&answer, inner.kind == PUBLISH),
                 // No other answer has a reason to be so large.
-                Err(Failure::TooLarge(_)) => Ok(Some(question::too_large())),
+                Err(Failure::TooLarge(_)) => Ok(question::too_large()),
                 Err(error) => Err(error.to_string()),
             }
         });
         let answered =
             answered.await.unwrap_or_else(|_| Err(format!("no answer within {:?}", inner.limits.timeout)));
         match answered {
-            Ok(Some(judgement)) => {
+            Ok(judgement) => {
                 if inner.breaker.lock().answered() {
                     tracing::info!(hook = inner.kind, "the hook answers again");
                 }
                 inner.counters.answered(&judgement);
                 judgement
             }
-            Ok(None) => self.without_answer(),
             Err(error) => {
                 let (hook, on_failure) = (inner.kind, inner.on_failure);
                 if inner.breaker.lock().failed(SystemClock.unix_ms()) {

@@ -92,11 +92,11 @@ enum Body {
     Binary { base64: String },
 }
 
-/// What an answer means.
+/// What an answer means to a question about a message, which may be changed, or about something else.
 ///
 /// # Errors
 /// Why it is none.
-pub(super) fn judgement(answer: &Answer) -> Result<Judgement, String> {
+pub(super) fn judgement(answer: &Answer, is_message: bool) -> Result<Judgement, String> {
     match answer.status {
         StatusCode::OK => {}
         StatusCode::NO_CONTENT => return Ok(Judgement::Allow),
@@ -108,6 +108,11 @@ pub(super) fn judgement(answer: &Answer) -> Result<Judgement, String> {
     Ok(match said {
         Said::Allow {} => Judgement::Allow,
         Said::Deny { reason } => Judgement::Deny(shown(&reason.unwrap_or_default())),
+        Said::Change { .. } if !is_message => {
+            return Err(
+                "its answer is a `change`, and there is no message to change: allow or deny it".to_owned()
+            );
+        }
         Said::Change { body } => {
             let body = match body {
                 Body::Text(text) => Bytes::from(text),
@@ -151,7 +156,7 @@ mod tests {
     use crate::outbound::Answer;
 
     fn of(status: StatusCode, body: &str) -> Result<Judgement, String> {
-        judgement(&Answer { status, body: Bytes::copy_from_slice(body.as_bytes()) })
+        judgement(&Answer { status, body: Bytes::copy_from_slice(body.as_bytes()) }, true)
     }
 
     #[test]
@@ -179,6 +184,16 @@ mod tests {
             panic!("it is asked about again and again")
         };
         assert!(reason.contains("65536"), "{reason}");
+    }
+
+    #[test]
+    fn only_a_message_is_changed() {
+        let of = |body: &'static str| {
+            judgement(&Answer { status: StatusCode::OK, body: Bytes::from_static(body.as_bytes()) }, false)
+        };
+        assert!(of(r#"{"result": "change", "body": "b"}"#).unwrap_err().contains("allow or deny"));
+        assert_eq!(of(r#"{"result": "allow"}"#), Ok(Judgement::Allow));
+        assert_eq!(of(r#"{"result": "deny"}"#), Ok(Judgement::Deny(String::new())));
     }
 
     #[test]

@@ -76,15 +76,26 @@ impl Worker {
     }
 }
 
-/// Serves a connection until it ends or becomes a WebSocket.
+/// Serves a connection until it ends, becomes a WebSocket, or has to make room for others.
 pub(super) async fn serve(
     worker: Arc<Worker>,
     tcp: TcpStream,
     peer: SocketAddr,
-    _counts_as: Handshake,
+    mut counts_as: Handshake,
 ) -> Option<Upgraded> {
+    tokio::select! {
+        biased;
+        upgraded = serve_all(&worker, tcp, peer) => upgraded,
+        () = counts_as.gives_way() => {
+            tracing::debug!(%peer, "a connection over TCP has made room for others");
+            None
+        }
+    }
+}
+
+async fn serve_all(worker: &Worker, tcp: TcpStream, peer: SocketAddr) -> Option<Upgraded> {
     let handshake_timeout = Duration::from_millis(worker.service.limits.handshake_timeout_ms);
-    let stream = match timeout(handshake_timeout, open(&worker, tcp)).await {
+    let stream = match timeout(handshake_timeout, open(worker, tcp)).await {
         Ok(Ok(Some(stream))) => stream,
         Ok(Ok(None)) => return None,
         Ok(Err(error)) => {
@@ -96,7 +107,7 @@ pub(super) async fn serve(
             return None;
         }
     };
-    let Granted { on_upgrade, format, address, place } = requests(&worker, stream, peer).await?;
+    let Granted { on_upgrade, format, address, place } = requests(worker, stream, peer).await?;
     // Of a client behind a proxy no port is known.
     let peer = if address == peer.ip() { peer } else { SocketAddr::new(address, 0) };
     let upgraded = on_upgrade.await.ok()?;

@@ -1,12 +1,16 @@
 //! Who a client is that comes through a proxy: for limits of addresses alone.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
+use std::sync::Once;
 
 use axum::http::{HeaderMap, HeaderName};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// Characters of what is no address that are logged.
+const TOLD_CHARS_MAX: usize = 64;
 
 /// A network of addresses: `10.0.0.0/8`, or one address alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,10 +77,34 @@ pub(super) fn client_of(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) 
             break;
         }
         // What is no address was added by nobody whose word counts.
-        let Ok(address) = name.trim().parse() else { break };
+        let Some(address) = address(name.trim()) else {
+            tell(client, name);
+            break;
+        };
         client = address;
     }
     client
+}
+
+/// What a proxy says: an address, in brackets or not, and perhaps a port, as some gateways write it.
+fn address(text: &str) -> Option<IpAddr> {
+    let in_brackets = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok().map(IpAddr::V6);
+    let with_port = || text.parse().ok().map(|address: SocketAddr| address.ip());
+    text.parse().ok().or_else(with_port).or_else(in_brackets)
+}
+
+/// Tells the operator, once: all clients behind such a proxy have one address.
+fn tell(proxy: IpAddr, name: &str) {
+    static TOLD: Once = Once::new();
+    TOLD.call_once(|| {
+        let name: String = name.trim().chars().take(TOLD_CHARS_MAX).collect();
+        tracing::warn!(
+            %proxy,
+            name,
+            "a proxy of server.trusted_proxies names no address in X-Forwarded-For, so limits of addresses hold for the proxy: \
+             have it add its client's address"
+        );
+    });
 }
 
 #[cfg(test)]
@@ -113,6 +141,17 @@ mod tests {
         assert_eq!(client("::ffff:10.1.2.3", &["2001:db8::1"]), "2001:db8::1");
         assert_eq!(client("fd00::1", &["unknown"]), "fd00::1");
         assert_eq!(client("192.0.2.8", &["1.1.1.1"]), "192.0.2.8");
+    }
+
+    #[test]
+    fn an_address_may_have_a_port() {
+        assert_eq!(client("10.1.2.3", &["203.0.113.5:5432"]), "203.0.113.5");
+        assert_eq!(client("10.1.2.3", &["1.1.1.1, [2001:db8::1]:5432"]), "2001:db8::1");
+        assert_eq!(client("10.1.2.3", &["[2001:db8::1]"]), "2001:db8::1");
+        assert_eq!(client("10.1.2.3", &["1.1.1.1:80, 203.0.113.5:80, 10.9.9.9:80"]), "203.0.113.5");
+        for no_address in ["203.0.113.5:port", "203.0.113.5:99999", "[203.0.113.5]", "host:80", ""] {
+            assert_eq!(client("10.1.2.3", &[no_address]), "10.1.2.3", "{no_address}");
+        }
     }
 
     #[test]

@@ -366,6 +366,19 @@ mod tests {
     }
 
     #[test]
+    fn what_does_not_decode_is_a_gap() {
+        let log = MemoryLog::new();
+        for n in 1..=3 {
+            let group = if n == 2 { vec![0xFF; 20] } else { group_of(&[testing::record("room", n, n)]) };
+            log.append(&group).unwrap();
+            log.flush().unwrap();
+        }
+        let log: Arc<dyn Log> = Arc::new(log);
+        assert_eq!(all(&log, begin(1), false), ["1:0", "gap:2:0-3:0", "3:0"]);
+        assert_eq!(all(&log, begin(2), true), ["gap:2:0-3:0", "3:0"]);
+    }
+
+    #[test]
     fn a_cursor_beyond_the_log_begins_at_its_end_with_a_gap() {
         let log = log(2, 1);
         assert_eq!(within(&log, begin(3)), begin(3), "the end itself");

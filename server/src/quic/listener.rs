@@ -122,10 +122,18 @@ async fn connect(
     connecting: Connecting,
     peer: SocketAddr,
     timeout: Duration,
-    _handshake: Handshake,
+    mut handshake: Handshake,
     place: OwnedSemaphorePermit,
 ) -> Option<Connected> {
-    match tokio::time::timeout(timeout, connecting).await {
+    let connected = tokio::select! {
+        biased;
+        connected = tokio::time::timeout(timeout, connecting) => connected,
+        () = handshake.gives_way() => {
+            tracing::debug!(%peer, "a handshake has made room for others");
+            return None;
+        }
+    };
+    match connected {
         Ok(Ok(quic)) => return Some((quic, place)),
         Ok(Err(error)) => tracing::debug!(%peer, %error, "no handshake"),
         Err(_) => tracing::debug!(%peer, "no handshake in time"),

@@ -1,21 +1,19 @@
 //! Which connection attempts are taken up: a handshake costs the server more than its first packet costs a
 //! client.
 
-use std::collections::HashMap;
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use parking_lot::Mutex;
+use quoth_core::places::{Origin, Places, Taken};
 use quoth_protocol::UserId;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::Limits;
 use super::counts::{Counted, Counts};
 use super::refusals::{Refusal, Refusals};
-
-/// What an address may have of the handshakes however many are under way, as long as there is room: a client
-/// and its next try.
-const SHARE_MIN: usize = 2;
 
 /// Counts connections and handshakes.
 #[derive(Debug)]
@@ -53,24 +51,23 @@ pub(crate) struct Place {
     _of_address: Counted<Address>,
 }
 
-/// A handshake that is under way, or a TCP connection that is no WebSocket yet.
+/// A handshake that is under way, or a TCP connection that is no WebSocket yet. It ends when it is
+/// dropped, and may have to [give way](Self::gives_way) to others before.
 #[derive(Debug)]
 pub(crate) struct Handshake {
-    handshakes: Arc<Handshakes>,
-    address: Option<Address>,
+    among: Arc<Handshakes>,
+    number: u64,
+    /// Nothing comes of it but its end, when the place is another one's.
+    gone: oneshot::Receiver<Infallible>,
 }
 
-/// An IPv4 address, or the /64 network of an IPv6 address, which is what one subscriber has.
+/// An IPv4 address, or the /64 network of an IPv6 address, which is what one link has.
 pub(crate) type Address = IpAddr;
 
-#[derive(Debug, Default)]
-struct Handshakes(Mutex<HandshakeCounts>);
-
-#[derive(Debug, Default)]
-struct HandshakeCounts {
-    all: usize,
-    /// Addresses with a handshake under way, so never more than there may be handshakes.
-    by_address: HashMap<Address, usize>,
+#[derive(Debug)]
+struct Handshakes {
+    since: Instant,
+    places: Mutex<Places<oneshot::Sender<Infallible>>>,
 }
 
 impl Admission {
@@ -78,8 +75,8 @@ impl Admission {
         Self {
             limits: Arc::clone(limits),
             connections: Arc::new(Semaphore::new(limits.connections_max)),
-            handshakes: Arc::default(),
-            requests: Arc::default(),
+            handshakes: Handshakes::new(limits),
+            requests: Handshakes::new(limits),
             addresses: Counts::new(limits.connections_per_address_max),
             users: Counts::new(limits.connections_per_user_max),
             refusals: Refusals::default(),
@@ -103,63 +100,67 @@ impl Admission {
     }
 
     fn judge(&self, peer: IpAddr, validated: bool) -> Admitted {
-        let (limits, address) = (&self.limits, address(peer));
-        let mut counts = self.handshakes.0.lock();
-        let of_address = counts.of(address);
-        let share = self.share(counts.all);
-        if of_address >= share {
+        let (limits, origin) = (&self.limits, Origin::new(peer));
+        let (under_way, of_address) = {
+            let places = self.handshakes.places.lock();
+            (places.len(), places.of_address(&origin))
+        };
+        if of_address >= limits.handshakes_per_address_max {
             return Admitted::Ignore;
         }
-        if !validated && (counts.all >= limits.retry_above_handshakes || of_address >= share / 2) {
+        // Who has not shown where it is puts nobody else out.
+        let validates_from = limits.retry_above_handshakes.min(limits.handshakes_max);
+        if !validated && (under_way >= validates_from || of_address >= limits.handshakes_per_address_max / 2)
+        {
             return Admitted::Retry;
         }
-        if counts.all >= limits.handshakes_max || self.addresses.is_full(&address) {
+        if self.addresses.is_full(&origin.address()) {
             return Admitted::Refuse;
         }
-        match self.connection() {
-            Some(connection) => {
-                Admitted::Accept(begin(&self.handshakes, &mut counts, Some(address)), connection)
-            }
+        let Some(connection) = self.connection() else { return Admitted::Refuse };
+        match self.begin(&self.handshakes, Some(origin)) {
+            Some(handshake) => Admitted::Accept(handshake, connection),
             None => Admitted::Refuse,
         }
-    }
-
-    /// What one address may have when so many are under way: its whole share while half of the places is
-    /// free, and less of them the fewer are left. So a few addresses cannot have them all, unless the
-    /// operator leaves all of them to one.
-    fn share(&self, all: usize) -> usize {
-        let (max, share) = (self.limits.handshakes_max, self.limits.handshakes_per_address_max);
-        let (free, half) = (max.saturating_sub(all), max / 2);
-        if free >= half || share >= max {
-            return share;
-        }
-        (share.saturating_mul(free) / half).max(SHARE_MIN).min(share)
     }
 
     /// Takes up a TCP connection for requests, which is counted, as handshakes are and apart from them, until
     /// it has become a WebSocket or is closed; `None` if there are too many. It has a place among the
     /// connections only then. No address is for a proxy, which has the requests of many.
     pub(crate) fn request(&self, peer: Option<IpAddr>) -> Option<Handshake> {
-        let address = peer.map(address);
-        let mut counts = self.requests.0.lock();
-        let has_share = address.is_none_or(|address| counts.of(address) < self.share(counts.all));
-        let has_room = has_share && counts.all < self.limits.handshakes_max;
-        if !has_room {
+        let origin = peer.map(Origin::new);
+        let has_share = origin.is_none_or(|origin| {
+            self.requests.places.lock().of_address(&origin) < self.limits.handshakes_per_address_max
+        });
+        let request = if has_share { self.begin(&self.requests, origin) } else { None };
+        if request.is_none() {
             self.refusals.count(Refusal::Ignored);
         }
-        has_room.then(|| begin(&self.requests, &mut counts, address))
+        request
+    }
+
+    /// Counts one more among these, if there is a place, or somebody who has to give one up.
+    fn begin(&self, among: &Arc<Handshakes>, origin: Option<Origin>) -> Option<Handshake> {
+        let (holder, gone) = oneshot::channel();
+        let now_ms = u64::try_from(among.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let Taken { number, evicted } = among.places.lock().take(origin, now_ms, holder).ok()?;
+        if evicted.is_some() {
+            // It hears of it by the end of its holder.
+            self.refusals.count(Refusal::Evicted);
+        }
+        Some(Handshake { among: Arc::clone(among), number, gone })
     }
 
     /// Whether so many TCP connections wait for requests that one that was served has to make room for
     /// others.
     pub(crate) fn is_crowded(&self) -> bool {
-        self.requests.0.lock().all > self.limits.handshakes_max / 2
+        self.requests.places.lock().len() > self.limits.handshakes_max / 2
     }
 
     /// The place of a connection from an address that has shown that it gets what is sent there; `None` if it
     /// has too many.
     pub(crate) fn place(&self, peer: IpAddr, among_all: OwnedSemaphorePermit) -> Option<Place> {
-        let Some(of_address) = self.addresses.take(&address(peer)) else {
+        let Some(of_address) = self.addresses.take(&Origin::new(peer).address()) else {
             self.refusals.count(Refusal::Refused);
             return None;
         };
@@ -188,43 +189,27 @@ impl Admission {
     }
 }
 
-/// Counts one more among these, whose counts are locked.
-fn begin(among: &Arc<Handshakes>, counts: &mut HandshakeCounts, address: Option<Address>) -> Handshake {
-    counts.all += 1;
-    if let Some(address) = address {
-        *counts.by_address.entry(address).or_default() += 1;
+impl Handshakes {
+    fn new(limits: &Limits) -> Arc<Self> {
+        // As long as a handshake with a lost packet takes, or two.
+        let patience_ms = limits.handshake_timeout_ms / 2;
+        Arc::new(Self {
+            since: Instant::now(),
+            places: Mutex::new(Places::new(limits.handshakes_max, patience_ms)),
+        })
     }
-    Handshake { handshakes: Arc::clone(among), address }
 }
 
-impl HandshakeCounts {
-    fn of(&self, address: Address) -> usize {
-        self.by_address.get(&address).copied().unwrap_or_default()
+impl Handshake {
+    /// Ends when its place is another one's. It is to be dropped then, with whatever has not been finished.
+    pub(crate) async fn gives_way(&mut self) {
+        let Err(_gone) = (&mut self.gone).await;
     }
 }
 
 impl Drop for Handshake {
     fn drop(&mut self) {
-        let mut counts = self.handshakes.0.lock();
-        counts.all -= 1;
-        if let Some(address) = &self.address
-            && let Some(count) = counts.by_address.get_mut(address)
-        {
-            *count -= 1;
-            if *count == 0 {
-                counts.by_address.remove(address);
-            }
-        }
-    }
-}
-
-fn address(peer: IpAddr) -> Address {
-    match peer.to_canonical() {
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            [a, b, c, d, 0, 0, 0, 0].into()
-        }
-        v4 @ IpAddr::V4(_) => v4,
+        let _it_may_have_given_way = self.among.places.lock().leave(self.number);
     }
 }
 
@@ -232,6 +217,8 @@ fn address(peer: IpAddr) -> Address {
 mod tests {
     use std::net::IpAddr;
     use std::sync::Arc;
+
+    use futures_util::FutureExt as _;
 
     use super::{Admission, Admitted, Handshake};
     use crate::session::Limits;
@@ -270,7 +257,7 @@ mod tests {
         held.pop();
         held.push(accepted(&admission, "192.0.2.1"));
         drop(held);
-        assert_eq!(admission.handshakes.0.lock().by_address.len(), 1, "what is over is forgotten");
+        assert_eq!(admission.handshakes.places.lock().len(), 1, "what is over is forgotten");
     }
 
     #[test]
@@ -297,32 +284,36 @@ mod tests {
         held.extend((0..2).map(|_| accepted(&admission, "192.0.2.2")));
         assert!(matches!(admission.admit(ip("192.0.2.3"), false), Admitted::Retry), "six are under way");
         held.extend((3..7).map(|n| accepted(&admission, &format!("192.0.2.{n}"))));
-        assert!(matches!(admission.admit(ip("192.0.2.9"), true), Admitted::Refuse), "ten are");
+        assert!(matches!(admission.admit(ip("192.0.2.9"), false), Admitted::Retry));
+        assert!(held.iter_mut().all(|held| held.gives_way().now_or_never().is_none()));
+        let _tenth = accepted(&admission, "192.0.2.9");
+        let gone: Vec<bool> = held.iter_mut().map(|held| held.gives_way().now_or_never().is_some()).collect();
+        assert_eq!(gone, [&[true][..], &[false; 9]].concat(), "the oldest of the address that has most");
     }
 
+    /// Twenty networks take as many places as they get, again and again.
     #[test]
-    fn some_addresses_do_not_get_all_there_is() {
+    fn many_networks_together_lock_nobody_out() {
         let admission = Admission::new(&Arc::new(Limits::default()));
-        let fill = |of: IpAddr| {
-            let over_quic = std::iter::from_fn(|| match admission.admit(of, true) {
-                Admitted::Accept(handshake, _) => Some(handshake),
-                _ => None,
-            });
-            let quic: Vec<_> = over_quic.collect();
-            let tcp: Vec<_> = std::iter::from_fn(|| admission.request(Some(of))).collect();
-            assert_eq!(quic.len(), tcp.len(), "both have the same bounds");
-            (quic, tcp)
-        };
-        let held: Vec<_> = (1..=8).map(|n| fill(ip(&format!("192.0.2.{n}")))).collect();
-        let counts: Vec<_> = held.iter().map(|(quic, _)| quic.len()).collect();
-        assert_eq!(counts[..2], [64, 64], "the whole share while half is free");
-        assert!(counts.is_sorted_by(|a, b| a >= b) && counts[7] >= 2, "{counts:?}");
-        let (quic, tcp) = fill(ip("192.0.2.9"));
-        assert!(quic.len() >= 2 && tcp.len() >= 2, "{counts:?} leave nothing");
-        let of_one = Limits { handshakes_per_address_max: 256, ..Limits::default() };
-        let admission = Admission::new(&Arc::new(of_one));
-        let all = std::iter::from_fn(|| admission.request(Some(ip("192.0.2.1"))));
-        assert_eq!(all.collect::<Vec<_>>().len(), 256, "where the operator leaves all to one");
+        let mut held = Vec::new();
+        for address in (0..20).cycle().take(2_000).map(|n| format!("10.0.{n}.1")) {
+            if let Admitted::Accept(handshake, _) = admission.admit(ip(&address), true) {
+                held.push(handshake);
+            }
+            held.extend(admission.request(Some(ip(&address))));
+        }
+        for n in 0..10 {
+            let address = format!("192.0.{n}.1");
+            let mut mine = accepted(&admission, &address);
+            let mut request = admission.request(Some(ip(&address))).expect("over TCP, too");
+            held.extend((0..20).filter_map(|n| admission.request(Some(ip(&format!("10.0.{n}.1"))))));
+            for n in 0..20 {
+                let _refused = admission.admit(ip(&format!("10.0.{n}.1")), true);
+            }
+            assert!(
+                mine.gives_way().now_or_never().is_none() && request.gives_way().now_or_never().is_none()
+            );
+        }
     }
 
     #[test]
@@ -344,10 +335,11 @@ mod tests {
         held.extend((0..4).map(|_| accepted(&admission, "192.0.2.1")));
         assert!(matches!(admission.admit(peer, true), Admitted::Ignore));
         assert!(!admission.is_crowded());
-        held.extend((2..8).map(|n| admission.request(Some(ip(&format!("192.0.2.{n}")))).unwrap()));
+        held.extend((3..9).map(|n| admission.request(Some(ip(&format!("192.0.{n}.1")))).unwrap()));
         assert!(admission.is_crowded());
-        assert!(admission.request(Some(ip("192.0.2.9"))).is_none(), "ten are under way");
-        assert!(admission.request(None).is_none(), "for a proxy, too");
+        held.extend((0..3).map(|_| admission.request(None).expect("a proxy's count for nobody")));
+        assert!(admission.request(None).is_none(), "all others have one");
+        assert_eq!(admission.requests.places.lock().len(), 10);
         held.push(accepted(&admission, "192.0.2.9"));
         let full = Admission::new(&Arc::new(Limits { connections_max: 1, ..Limits::default() }));
         let _place = full.connection().unwrap();

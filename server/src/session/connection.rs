@@ -41,6 +41,9 @@ const CONTROL_PRIORITY: i32 = 20;
 /// Longest wait for a token's end in one go, so that a jump of the machine's clock is noticed.
 const DEADLINE_WAIT_MAX: Duration = Duration::from_secs(30);
 
+/// Characters that are logged of what a client calls itself and its platform.
+const LOGGED_CHARS_MAX: usize = 64;
+
 /// What the streams of a signed-in connection share.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -527,8 +530,8 @@ impl Connection {
             _place: place,
         });
         tracing::info!(
-            user = %identity.grant.user, device = %hello.device, client = hello.client, platform = hello.platform,
-            peer = %self.transport.peer(), "signed in"
+            user = %identity.grant.user, device = %hello.device, client = cut(&hello.client),
+            platform = cut(&hello.platform), peer = %self.transport.peer(), "signed in"
         );
         self.writer.push(&ServerFrame::Welcome(Welcome {
             version: VERSION,
@@ -579,4 +582,9 @@ async fn ready<F: Future + Unpin>(waits: &mut Option<F>) -> F::Output {
         Some(waits) => waits.await,
         None => std::future::pending().await,
     }
+}
+
+/// What is logged of a text that a client has chosen.
+fn cut(text: &str) -> &str {
+    text.char_indices().nth(LOGGED_CHARS_MAX).map_or(text, |(end, _)| &text[..end])
 }

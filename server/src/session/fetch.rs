@@ -99,10 +99,10 @@ async fn send(shared: &Shared, fetch: &Fetch, writer: &mut FrameWriter) -> Resul
         writer.write_all().await?;
     }
     if shared.features & feature::MESSAGES != 0 {
-        let events = Arc::from(events);
+        let (events, at) = (Arc::from(events), engine.reading_of(&access));
         let mut behind = Some(Seq::ZERO);
         while let Some(after) = behind {
-            let states = engine.states_of_page(&access, &user, &events, after, reaches()?).await?;
+            let states = engine.states_of_page(conversation, &at, &user, &events, after, reaches()?).await?;
             states.0.into_iter().for_each(|state| writer.push(&ServerFrame::MessageState(state)));
             writer.write_all().await?;
             behind = states.1;

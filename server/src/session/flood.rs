@@ -16,6 +16,6 @@ impl Flood {
 
     /// Whether one more is too many.
     pub(crate) fn is_over(&mut self, now_ms: u64) -> bool {
-        self.pace.is_some_and(|pace| !self.bucket.take(pace, now_ms))
+        self.pace.is_some_and(|pace| self.bucket.take(pace, 1, now_ms).is_err())
     }
 }

@@ -72,7 +72,7 @@ impl Messages {
                 Some(share) => Some(share),
                 None => hook.share(bytes).await,
             };
-            let judgement = hook.ask(|| data(&conversation, &user, &append)).await;
+            let judgement = hook.ask(&user, || data(&conversation, &user, &append)).await;
             Judged { append, stand, judgement, share }
         });
         self.asked.get_or_insert_default().push_back(judging);
@@ -100,7 +100,7 @@ pub(super) async fn may_join(
     is_invited: bool,
 ) -> Result<(), Reply> {
     let data = || json!({ "conversation": conversation, "user": user, "invitation": is_invited });
-    match hook.ask(data).await {
+    match hook.ask(user, data).await {
         Judgement::Allow | Judgement::Change(_) => Ok(()),
         Judgement::Deny(reason) => Err(denied(reason)),
         Judgement::Unavailable { retry_after_ms } => Err(unavailable(retry_after_ms)),
@@ -127,7 +127,7 @@ pub(super) async fn judge_edit(
         data["edits"] = json!(seq);
         data
     };
-    match hook.ask(data).await {
+    match hook.ask(user, data).await {
         Judgement::Allow => Ok(append.body),
         Judgement::Change(body) => Ok(body),
         Judgement::Deny(reason) => Err(denied(reason)),
@@ -170,7 +170,7 @@ impl Connecting {
         data["user"] = json!(identity.grant.user);
         let expected = arrival.expect(&identity.grant.user);
         Box::pin(async move {
-            match hook.ask(|| data).await {
+            match hook.ask(&identity.grant.user, || data).await {
                 Judgement::Allow | Judgement::Change(_) => Ok((identity, expected)),
                 Judgement::Deny(reason) => {
                     tracing::info!(reason, user = %identity.grant.user, "a hook has refused a client");

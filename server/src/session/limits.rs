@@ -10,11 +10,11 @@ use quoth_protocol::limits::{
 pub struct Limits {
     /// Connections at once.
     pub connections_max: usize,
-    /// Handshakes at once, and as many TCP connections that are no WebSocket yet.
+    /// Handshakes at once, and as many TCP connections that are no WebSocket yet. For one more the
+    /// network that has most gives up its oldest one.
     pub handshakes_max: usize,
     /// Handshakes at once of one address: an IPv4 address, or a /64 network of IPv6. More are ignored, and
-    /// from half of it on the address must be validated by a Retry first. When less than half of all
-    /// handshakes is free, an address has less in proportion, but two.
+    /// from half of it on the address must be validated by a Retry first.
     pub handshakes_per_address_max: usize,
     /// Handshakes at once from which on an address must be validated by a Retry first.
     pub retry_above_handshakes: usize,
@@ -41,6 +41,8 @@ pub struct Limits {
     pub conversation_publishes_per_second_max: u32,
     /// Requests of one user in a second, over all connections.
     pub user_requests_per_second_max: u32,
+    /// Users that one user adds to conversations in an hour, and conversations that the user makes, together.
+    pub user_adds_per_hour_max: u32,
     /// Time for a request, in milliseconds.
     pub request_timeout_ms: u64,
     /// Streams of a connection in a second.
@@ -85,6 +87,7 @@ impl Default for Limits {
             user_publishes_per_second_max: 0,
             conversation_publishes_per_second_max: 0,
             user_requests_per_second_max: 0,
+            user_adds_per_hour_max: 0,
             // Ten times what a hook has by default, and more than a busy disk takes.
             request_timeout_ms: 10_000,
             streams_per_second_max: STREAMS_PER_SECOND_MAX,
@@ -119,6 +122,9 @@ impl Limits {
             // The burst of three seconds' worth holds what an application asks at its start: two for each of
             // the 64 conversations whose members it may watch.
             user_requests_per_second_max: 50,
+            // Some of the largest groups that one request makes (100 members), and more contacts than people
+            // gather in a day. Whoever has larger ones to fill invites, or asks a backend.
+            user_adds_per_hour_max: 500,
             ..self
         }
     }

@@ -1,6 +1,7 @@
 //! What a signed-in client is served with, whatever carries it: a task for its connection and one for each of
 //! its streams.
 
+mod adds;
 mod admission;
 mod backlog;
 mod connection;

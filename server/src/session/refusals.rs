@@ -14,6 +14,7 @@ pub(super) struct Refusals {
     retried: AtomicU64,
     refused: AtomicU64,
     ignored: AtomicU64,
+    evicted: AtomicU64,
     told: Mutex<Option<Instant>>,
 }
 
@@ -26,6 +27,8 @@ pub(super) enum Refusal {
     Refused,
     /// Its address has too many handshakes under way.
     Ignored,
+    /// It was begun, and has made room for another network's.
+    Evicted,
 }
 
 impl Refusals {
@@ -35,6 +38,7 @@ impl Refusals {
             Refusal::Retried => &self.retried,
             Refusal::Refused => &self.refused,
             Refusal::Ignored => &self.ignored,
+            Refusal::Evicted => &self.evicted,
         };
         counter.fetch_add(1, Ordering::Relaxed);
         let now = Instant::now();
@@ -42,12 +46,14 @@ impl Refusals {
         let Some(mut told) = self.told.try_lock() else { return };
         if told.is_none_or(|told| now.duration_since(told) >= TELL_INTERVAL) {
             *told = Some(now);
-            let [retried, refused, ignored] =
-                [&self.retried, &self.refused, &self.ignored].map(|counter| counter.load(Ordering::Relaxed));
+            let [retried, refused, ignored, evicted] =
+                [&self.retried, &self.refused, &self.ignored, &self.evicted]
+                    .map(|counter| counter.load(Ordering::Relaxed));
             tracing::warn!(
                 retried,
                 refused,
                 ignored,
+                evicted,
                 "connection attempts were not taken up at once: see [limits]"
             );
         }

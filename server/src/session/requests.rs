@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use quoth_core::authorize::{Action, Place, authorize};
+use quoth_core::authorize::{Action, Grant, Place, authorize};
 use quoth_core::conversation::each_once;
 use quoth_core::inbox::Settings;
 use quoth_core::membership::{Actor, Change, ConversationState, Refusal};
@@ -20,7 +20,7 @@ use quoth_store::ViewError;
 
 use super::connection::Shared;
 use super::judged::{judge_edit, may_join};
-use super::{devices, inbox, messages, presence};
+use super::{adds, devices, inbox, messages, presence};
 use crate::engine::{Caller, Done, Engine, Retain, new_invitation, new_name};
 
 /// Answers a request.
@@ -72,6 +72,9 @@ async fn answer_here(shared: &Shared, request: Request) -> Result<Reply, Refusal
                 }
                 (request, _) => request,
             };
+            let asker = Arc::clone(&shared.grant.borrow());
+            adds::may(shared, &asker, &request).await?;
+            says(shared, &asker, &request)?;
             let mut reply = answer(&shared.service.engine, caller(), request).await?;
             if let Reply::Members { members, .. } = &mut reply {
                 let users: Vec<&UserId> = members.iter().map(|member| &member.user).collect();
@@ -83,6 +86,19 @@ async fn answer_here(shared: &Shared, request: Request) -> Result<Reply, Refusal
             Ok(reply)
         }
     }
+}
+
+/// Counts what a request says to a conversation among its publishes, but for tokens with `publish_as`.
+fn says(shared: &Shared, grant: &Grant, request: &Request) -> Result<(), Refusal> {
+    if !grant.publish_as.is_empty() {
+        return Ok(());
+    }
+    let said = shared.service.paces.say(request, shared.service.engine.now_ms());
+    said.map_err(|wait_ms| Refusal {
+        code: Code::RATE_LIMITED,
+        retry_after_ms: u32::try_from(wait_ms).unwrap_or(u32::MAX),
+        reason: "too much is said in this conversation at the moment",
+    })
 }
 
 /// The answer to a request whose task has failed.

@@ -173,7 +173,7 @@ fn device(id: &str) -> DeviceId {
 }
 
 fn identity(id: &str, token_id: Option<&str>, issued_ms: u64) -> Identity {
-    let grant = Grant { user: user(id), read: None, write: None, publish_as: vec![] };
+    let grant = Grant { user: user(id), read: None, write: None, publish_as: vec![], names_freely: false };
     let token_id = token_id.map(ToOwned::to_owned);
     Identity { grant: Arc::new(grant), expires_ms: u64::MAX, issued_ms, token_id, device: None }
 }

@@ -49,6 +49,9 @@ const GATHER_MAX: Duration = Duration::from_millis(5);
 /// With so many bytes queued the applier begins at once.
 const GATHER_BYTES_MAX: usize = 256 * 1024;
 
+/// Called once, when the view has what somebody waits for; dropped when it never will.
+pub type Then = Box<dyn FnOnce() + Send>;
+
 /// Called once, when the view or the log fails or panics.
 pub type OnFailure = Box<dyn FnOnce(StoreError) + Send>;
 
@@ -88,8 +91,8 @@ struct Work {
     no_room: bool,
     /// The applier sleeps until something is submitted.
     idle: bool,
-    /// Somebody waits for what is queued.
-    hurry: bool,
+    /// Those who wait for the view, by the group that they wait for.
+    waiting: Vec<(Position, Then)>,
     stop: bool,
     drained: bool,
     failed: bool,
@@ -198,11 +201,20 @@ impl fmt::Debug for Hurry {
 }
 
 impl Hurry {
-    /// What is queued is applied without waiting for more.
-    pub fn now(&self) {
+    /// What is submitted up to this group is applied without waiting for more, also where it is only
+    /// submitted later. Then `then` is called, on one of the applier's threads or on this one.
+    pub fn until(&self, position: Position, then: Then) {
         let mut work = self.0.work.lock();
-        if !work.queue.is_empty() && !work.hurry {
-            work.hurry = true;
+        // The applier looks who waits when it has applied a group, which is behind this look.
+        if self.0.view.applied() >= position {
+            drop(work);
+            return then();
+        }
+        if work.failed {
+            return;
+        }
+        work.waiting.push((position, then));
+        if !work.queue.is_empty() {
             self.0.submitted.notify_one();
         }
     }
@@ -244,6 +256,10 @@ impl Shared {
                 break;
             }
             let mut work = self.work.lock();
+            let waited: Vec<_> = work.waiting.extract_if(.., |(until, _)| *until <= position).collect();
+            if !waited.is_empty() {
+                MutexGuard::unlocked(&mut work, || waited.into_iter().for_each(|(_, then)| then()));
+            }
             work.applied_bytes += bytes as u64;
             if work.applied_bytes >= self.options.flush_bytes {
                 self.flush_due.notify_one();
@@ -276,14 +292,13 @@ impl Shared {
 
     /// Waits for a group, and a while for those that follow.
     fn gather(&self, work: &mut MutexGuard<'_, Work>) {
-        work.hurry = false;
         while work.queue.is_empty() && !work.stop && !work.failed {
             work.idle = true;
             self.submitted.wait(work);
         }
         work.idle = false;
         let until = Instant::now() + GATHER_MAX;
-        while !work.hurry && !work.stop && !work.failed && work.queued_bytes < GATHER_BYTES_MAX {
+        while work.waiting.is_empty() && !work.stop && !work.failed && work.queued_bytes < GATHER_BYTES_MAX {
             if self.submitted.wait_until(work, until).timed_out() {
                 return;
             }
@@ -351,6 +366,7 @@ impl Shared {
             work.drained = true;
             work.queue.clear();
             work.queued_bytes = 0;
+            work.waiting.clear();
         }
         self.submitted.notify_all();
         self.room.notify_all();
@@ -366,7 +382,7 @@ mod tests {
     use std::sync::{Arc, mpsc};
     use std::time::Duration;
 
-    use super::{Applier, ApplierOptions};
+    use super::{Applier, ApplierOptions, Then};
     use crate::log::memory::MemoryLog;
     use crate::log::{Log, Position};
     use crate::record::Record;
@@ -426,5 +442,40 @@ mod tests {
             ended.recv_timeout(PATIENCE).unwrap();
             assert!(failures.recv().is_err(), "reported once");
         }
+    }
+
+    #[test]
+    fn who_waits_for_the_view_is_told_when_it_has_the_group_or_never_will() {
+        const PATIENCE: Duration = Duration::from_secs(30);
+        let log = Arc::new(MemoryLog::new());
+        let view = Arc::new(Overridden(PanickingView(MemoryView::new(), Panics::InFlush)));
+        let (log_of_applier, view_of_applier) = (Arc::clone(&log) as Arc<dyn Log>, Arc::clone(&view) as _);
+        let applier = Applier::start(log_of_applier, view_of_applier, Box::new(|_| {}));
+        let (hurry, (told, tells)) = (applier.hurry(), mpsc::channel());
+        let tell = |position: u64| -> Then {
+            let (told, view) = (told.clone(), Arc::clone(&view));
+            Box::new(move || told.send((position, view.applied() >= Position(position))).unwrap())
+        };
+        // Before anything is submitted, and in another order than it is applied.
+        for position in [3, 1, 2, 1] {
+            hurry.until(Position(position), tell(position));
+        }
+        for seq in 1..=3 {
+            let records = [record("a", seq, seq)];
+            applier.submit(commit(&*log, &records).unwrap(), records.into());
+        }
+        let mut heard: Vec<_> = (0..4).map(|_| tells.recv_timeout(PATIENCE).unwrap()).collect();
+        heard.sort_unstable();
+        assert_eq!(heard, [(1, true), (1, true), (2, true), (3, true)]);
+        hurry.until(Position(2), tell(2));
+        assert_eq!(tells.try_recv(), Ok((2, true)), "at once");
+        let (waits, ends) = mpsc::channel::<()>();
+        hurry.until(Position(4), Box::new(move || drop(waits)));
+        // Its flush panics.
+        applier.stop();
+        assert_eq!(ends.recv_timeout(PATIENCE), Err(mpsc::RecvTimeoutError::Disconnected));
+        hurry.until(Position(4), tell(4));
+        drop((hurry, told, view));
+        assert!(tells.recv().is_err(), "nobody is told of what is not there");
     }
 }

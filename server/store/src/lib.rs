@@ -9,24 +9,13 @@
 //!
 //! ```
 //! # use quoth_protocol::{ConversationName, ProducerId, Seq, UserId};
-//! # use quoth_store::{Class, Content, MessageId, PageLimit, ProducerKey, Record, Store, group};
+//! # use quoth_store::{Content, MessageId, PageLimit, ProducerKey, Record, Store, group};
 //! let store = Store::memory();
 //! let (conversation, sender) = (ConversationName::new("general")?, UserId::new("ada")?);
-//! let record = Record {
-//!     conversation: conversation.clone(),
-//!     seq: Seq(1),
-//!     time_ms: 1_700_000_000_000,
-//!     origin_time_ms: None,
-//!     id: Some(MessageId { producer: ProducerKey::new(&sender, ProducerId(7)), n: 1 }),
-//!     sender,
-//!     content: Content::Message("hello".into()),
-//!     expires_ms: 0,
-//!     offset: 0,
-//!     class: Class::default(),
-//!     erases: Vec::new(),
-//!     ends_window: false,
-//!     registers: Vec::new(),
-//! };
+//! let id = MessageId { producer: ProducerKey::new(&sender, ProducerId(7)), n: 1 };
+//! let (time_ms, content) = (1_700_000_000_000, Content::Message("hello".into()));
+//! let event = Record::event(conversation.clone(), Seq(1), time_ms, sender, content);
+//! let record = Record { id: Some(id), ..event };
 //! let mut bytes = Vec::new();
 //! group::encode(&[record.clone()], &mut bytes);
 //! let position = store.log.append(&bytes)?;
@@ -48,6 +37,7 @@ mod key;
 mod log;
 mod pin;
 mod record;
+mod reserve;
 mod room;
 mod store;
 pub mod testing;
@@ -55,7 +45,7 @@ mod thread;
 mod verify;
 mod view;
 
-pub use applier::{Applier, ApplierOptions, Hurry, OnFailure};
+pub use applier::{Applier, ApplierOptions, Hurry, OnFailure, Then};
 pub use class::Class;
 pub use durable::create_durable_dir;
 pub use folder::{StoreId, check_folder};
@@ -66,8 +56,9 @@ pub use log::segment::{SEGMENT_BYTES_MIN, SegmentLog};
 pub use log::{Log, LogError, LogReader, Position, Visit};
 pub use pin::{Pin, Pinner};
 pub use record::{Content, MessageId, OF_EVENT, REGISTER_KEY_BYTES_MAX, Record, Register};
+pub use reserve::Reserve;
 pub use store::{OpenError, Options, Store, StoreError};
-pub use verify::{Finding, Progress, Report, verify};
+pub use verify::{Finding, MayBeAbsent, Progress, Report, verify, verify_kept};
 pub use view::fjall::FjallView;
 pub use view::memory::MemoryView;
 pub use view::{

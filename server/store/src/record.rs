@@ -47,26 +47,52 @@ pub struct Record {
 }
 
 impl Record {
-    /// As the view gives it back.
-    pub(crate) fn as_read(&self) -> Self {
-        let Self {
-            conversation, seq, time_ms, origin_time_ms, sender, id, content, expires_ms, offset, ..
-        } = self;
+    /// An event that is nothing else: without an id, at the beginning of its conversation's contents, and of
+    /// the class that is kept for ever.
+    #[must_use]
+    pub fn event(
+        conversation: ConversationName,
+        seq: Seq,
+        time_ms: u64,
+        sender: UserId,
+        content: Content,
+    ) -> Self {
         Self {
-            conversation: conversation.clone(),
-            seq: *seq,
-            time_ms: *time_ms,
-            origin_time_ms: *origin_time_ms,
-            sender: sender.clone(),
-            id: *id,
-            content: content.clone(),
-            expires_ms: *expires_ms,
-            offset: *offset,
+            conversation,
+            seq,
+            time_ms,
+            origin_time_ms: None,
+            sender,
+            id: None,
+            content,
+            expires_ms: 0,
+            offset: 0,
             class: Class::default(),
             erases: Vec::new(),
             ends_window: false,
             registers: Vec::new(),
         }
+    }
+
+    /// A notice that says nothing but what is true from now on.
+    #[must_use]
+    pub fn notice(
+        conversation: ConversationName,
+        time_ms: u64,
+        sender: UserId,
+        registers: Vec<Register>,
+    ) -> Self {
+        let nothing = Content::Notice(Bytes::new());
+        Self { registers, ..Self::event(conversation, Seq::ZERO, time_ms, sender, nothing) }
+    }
+
+    /// As the view gives it back.
+    pub(crate) fn as_read(&self) -> Self {
+        let Self {
+            conversation, seq, time_ms, origin_time_ms, sender, id, content, expires_ms, offset, ..
+        } = self.clone();
+        let event = Self::event(conversation, seq, time_ms, sender, content);
+        Self { origin_time_ms, id, expires_ms, offset, ..event }
     }
 
     /// Bytes of the contents of all events of the conversation up to and including it.

@@ -13,6 +13,7 @@ use crate::log::memory::MemoryLog;
 use crate::log::segment::{Found, SegmentLog};
 use crate::log::{Log, LogError, Position};
 use crate::pin::{self, Pinner};
+use crate::reserve::Reserve;
 use crate::view::fjall::FjallView;
 use crate::view::memory::MemoryView;
 use crate::view::{View, ViewError};
@@ -30,6 +31,9 @@ pub struct Options {
     /// From where on the log is held for whoever follows it, as [`Log::hold`] does, before anything of it is
     /// freed. The hold is [`Store::hold`]. Default none.
     pub hold_from: Option<Position>,
+    /// Bytes of the disk that are held back for what frees space when the disk is full ([`Reserve`]); 0:
+    /// none, which is the default.
+    pub reserve_bytes: u64,
 }
 
 impl Options {
@@ -37,7 +41,7 @@ impl Options {
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         let (segment_bytes, cache_bytes) = (64 * 1024 * 1024, 64 * 1024 * 1024);
-        Self { dir: dir.into(), segment_bytes, cache_bytes, hold_from: None }
+        Self { dir: dir.into(), segment_bytes, cache_bytes, hold_from: None, reserve_bytes: 0 }
     }
 }
 
@@ -53,6 +57,9 @@ pub struct Store {
     pub view: Arc<dyn View>,
     /// What [`Options::hold_from`] asked for, for its holder to take.
     pub hold: Option<Hold>,
+    /// Says whether the disk is so full that only what frees space is to be stored. Whoever writes to the log
+    /// asks it.
+    pub reserve: Arc<Reserve>,
     /// Makes copies of it for whoever reads all of it; `None` in memory.
     pub pinner: Option<Pinner>,
     /// `None` in memory.
@@ -183,7 +190,7 @@ impl Store {
     /// When the folder is foreign, of another version or in use, or log or view are damaged or do not fit
     /// together.
     pub fn open(options: Options) -> Result<Self, OpenError> {
-        let Options { dir, segment_bytes, cache_bytes, hold_from } = options;
+        let Options { dir, segment_bytes, cache_bytes, hold_from, reserve_bytes } = options;
         let folder = Folder::take(&dir)?;
         pin::delete_left_over(&dir)?;
         let stored = FjallView::checkpoint(&folder.view())?;
@@ -198,20 +205,25 @@ impl Store {
         if checkpoint >= found.next() {
             return Err(OpenError::ViewAhead { dir, applied: checkpoint, next: found.next() });
         }
-        let view = FjallView::open(&folder.view(), cache_bytes)?;
-        let log = SegmentLog::start(found, segment_bytes)?;
+        let reserve = Reserve::open(&dir, reserve_bytes)?;
+        let (of_log, of_view) = (reserve.beside(&folder.log())?, reserve.beside(&folder.view())?);
+        let view = FjallView::open_with(&folder.view(), cache_bytes, of_view)?;
+        let log = SegmentLog::start(found, segment_bytes, of_log)?;
         let hold = hold_from.map(|from| log.hold(from));
         catch_up(&log, &view)?;
+        // Behind what a start needs.
+        reserve.settle()?;
         let (log, view) = (Arc::new(log), Arc::new(view));
         let pinner = Some(Pinner { dir, log: Arc::clone(&log), view: Arc::clone(&view) });
-        Ok(Self { log, id: folder.id(), view, hold, pinner, folder: Some(folder) })
+        Ok(Self { log, id: folder.id(), view, hold, reserve, pinner, folder: Some(folder) })
     }
 
     /// A store in memory.
     #[must_use]
     pub fn memory() -> Self {
         let (log, view) = (Arc::new(MemoryLog::new()), Arc::new(MemoryView::new()));
-        Self { log, id: StoreId::MEMORY, view, hold: None, pinner: None, folder: None }
+        let reserve = Reserve::none();
+        Self { log, id: StoreId::MEMORY, view, hold: None, reserve, pinner: None, folder: None }
     }
 
     /// Flushes the view and closes the log. Stop the [`Applier`](crate::Applier) before. The folder is free
@@ -220,9 +232,10 @@ impl Store {
     /// # Errors
     /// When either fails. What was acked is stored nevertheless.
     pub fn close(self) -> Result<(), StoreError> {
-        let Self { log, view, folder, hold: _, pinner, id: _ } = self;
+        let Self { log, view, folder, hold: _, reserve, pinner, id: _ } = self;
         view.flush()?;
         log.close()?;
+        reserve.close();
         // The folder is released last.
         drop((log, view, pinner));
         drop(folder);

@@ -121,7 +121,7 @@ pub enum Finding {
         seq: Seq,
         /// The group's position.
         position: Position,
-        /// `missing` or `another message`.
+        /// `missing`, `another message`, or absent without a reason.
         how: &'static str,
     },
     /// Log and view do not agree about a register.
@@ -157,14 +157,30 @@ pub enum Finding {
     },
 }
 
+/// Says whether an event may be absent from a view by how long its conversation is kept, or by its own time.
+pub type MayBeAbsent<'a> = &'a mut dyn FnMut(&dyn View, &Record) -> bool;
+
+/// As [`verify_kept`], of a store of which it is not known how long anything is kept: whatever is absent from
+/// the view may be.
+///
+/// # Errors
+/// As of that.
+pub fn verify(dir: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Report, OpenError> {
+    verify_kept(dir, &mut |_, _| true, progress)
+}
+
 /// Checks all that a data folder holds: checksums and chain of the log; checksums and contiguity of the view;
-/// and that they agree. The server must not be running. What the log has beyond the view's last flush is
+/// and that they agree: what is in the log and absent from the view was erased by the log, or `may_be_absent`. The server must not be running. What the log has beyond the view's last flush is
 /// applied first, as a start does, but to a copy in the system's folder for temporary files. No file of the
 /// folder changes.
 ///
 /// # Errors
 /// When the folder is no data folder of this version, or in use. Damage is no error but in the report.
-pub fn verify(dir: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Report, OpenError> {
+pub fn verify_kept(
+    dir: &Path,
+    may_be_absent: MayBeAbsent<'_>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Report, OpenError> {
     let folder = Folder::take_existing(dir)?;
     let mut report = Report::default();
     let opened = FjallView::open_copy(&folder.view(), CACHE_BYTES);
@@ -184,8 +200,8 @@ pub fn verify(dir: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Report, 
         report.findings.extend(damaged_tables);
         report.findings.push(Finding::RowsUnchecked);
     }
-    let mut registers = Registers::default();
-    let log = check_log(&folder.log(), view.as_ref(), &mut registers, &mut report, progress);
+    let mut compared = Compared::new(may_be_absent);
+    let log = check_log(&folder.log(), view.as_ref(), &mut compared, &mut report, progress);
     check_extent(&log, is_missing, &mut report);
     report.findings.extend(log.damage.into_iter().map(Finding::Log));
     if let Some(view) = view {
@@ -193,7 +209,7 @@ pub fn verify(dir: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Report, 
         let is_up_to_date =
             !report.findings.iter().any(|finding| matches!(finding, Finding::Log(_) | Finding::Group { .. }));
         if is_up_to_date {
-            report.findings.extend(registers.compare(&view));
+            report.findings.extend(compared.findings());
         }
         view.check_rows(is_up_to_date, &mut report, progress);
     }
@@ -203,7 +219,7 @@ pub fn verify(dir: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Report, 
 fn check_log(
     dir: &Path,
     view: Option<&FjallView>,
-    registers: &mut Registers,
+    compared: &mut Compared<'_>,
     report: &mut Report,
     progress: &mut dyn FnMut(Progress),
 ) -> Walked {
@@ -217,9 +233,9 @@ fn check_log(
             match group::decode(bytes) {
                 Ok(decoded) => {
                     records += decoded.len() as u64;
-                    let compared = view.map(|view| compare(view, checkpoint, position, &decoded));
-                    findings.extend(compared.into_iter().flatten());
-                    registers.take(position, decoded);
+                    if let Some(view) = view {
+                        findings.extend(compared.take(view, checkpoint, position, decoded));
+                    }
                 }
                 Err(source) => findings.push(Finding::Group { position, source }),
             }
@@ -248,60 +264,92 @@ fn check_extent(log: &Walked, is_missing: bool, report: &mut Report) {
     }
 }
 
-/// Compares a group that the view should hold, or applies it when it comes behind.
-fn compare(view: &FjallView, checkpoint: Position, position: Position, records: &[Record]) -> Vec<Finding> {
-    if position > checkpoint {
-        return match view.apply(position, records) {
-            // Groups before this one are damaged and reported as such.
-            Ok(()) | Err(ViewError::Skipped { .. }) => Vec::new(),
-            Err(error) => vec![error.into()],
-        };
+/// What a view and the groups of a log say of the same, as far as later groups may still explain it.
+struct Compared<'a> {
+    may_be_absent: MayBeAbsent<'a>,
+    /// Events that are absent without a reason, and their positions. A later group may erase them.
+    absent: HashMap<(ConversationName, Seq), Position>,
+    /// Registers that hold something else than the groups have said by now, and the positions of those. What a
+    /// later group says of a register takes the place of what this says: so no values are kept, and nothing of
+    /// those registers that are set once.
+    registers: HashMap<(ConversationName, Bytes), Position>,
+}
+
+impl<'a> Compared<'a> {
+    fn new(may_be_absent: MayBeAbsent<'a>) -> Self {
+        Self { may_be_absent, absent: HashMap::new(), registers: HashMap::new() }
     }
-    let check = |record: &Record| {
-        let how = match view.message(&record.conversation, record.seq) {
-            Ok(Stored::Absent) => return None,
+
+    /// Compares a group that the view should hold, or applies it when it comes behind, and gives what no later
+    /// group explains.
+    fn take(
+        &mut self,
+        view: &FjallView,
+        checkpoint: Position,
+        position: Position,
+        records: Vec<Record>,
+    ) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        if position > checkpoint {
+            match view.apply(position, &records) {
+                // Groups before this one are damaged and reported as such.
+                Ok(()) | Err(ViewError::Skipped { .. }) => {}
+                Err(error) => findings.push(error.into()),
+            }
+        } else {
+            let events = records.iter().filter(|record| record.is_event());
+            findings.extend(events.filter_map(|record| self.compare(view, position, record)));
+        }
+        for Record { conversation, erases, registers, .. } in records {
+            for seq in erases {
+                self.absent.remove(&(conversation.clone(), seq));
+            }
+            for Register { key, value } in registers {
+                let has_gone = || {
+                    let of = event_of(&key);
+                    of.is_some_and(|(_, seq)| view.is_gone(&conversation, seq).is_ok_and(|gone| gone))
+                };
+                // The walk over the view's rows reports damaged ones.
+                let held = view.register(&conversation, &key);
+                let is_other = held.is_ok_and(|held| held != value && !(held.is_none() && has_gone()));
+                let register = (conversation.clone(), key);
+                if is_other {
+                    self.registers.insert(register, position);
+                } else {
+                    self.registers.remove(&register);
+                }
+            }
+        }
+        findings
+    }
+
+    fn compare(&mut self, view: &FjallView, position: Position, record: &Record) -> Option<Finding> {
+        let (conversation, seq) = (record.conversation.clone(), record.seq);
+        let how = match view.message(&conversation, seq) {
+            Ok(Stored::Absent) => {
+                if !(self.may_be_absent)(view, record) {
+                    self.absent.insert((conversation, seq), position);
+                }
+                return None;
+            }
             Ok(Stored::Record(held)) if *held == record.as_read() => return None,
             Ok(Stored::Record(_)) => "another message",
             Ok(Stored::Missing) => "missing",
             // The walk over the view's rows reports damaged ones.
             Err(_) => return None,
         };
-        Some(Finding::Disagreement {
-            conversation: record.conversation.clone(),
-            seq: record.seq,
-            position,
-            how,
-        })
-    };
-    records.iter().filter(|record| record.is_event()).filter_map(check).collect()
-}
-
-/// What registers should hold, by the groups of a log.
-#[derive(Default)]
-struct Registers(HashMap<(ConversationName, Bytes), (Position, Option<Bytes>)>);
-
-impl Registers {
-    fn take(&mut self, position: Position, records: Vec<Record>) {
-        for Record { conversation, registers, .. } in records {
-            for Register { key, value } in registers {
-                self.0.insert((conversation.clone(), key), (position, value));
-            }
-        }
+        Some(Finding::Disagreement { conversation, seq, position, how })
     }
 
-    /// Those that hold something else in a view that has all of the log.
-    fn compare(self, view: &FjallView) -> Vec<Finding> {
-        let mut findings = Vec::new();
-        for ((conversation, key), (position, value)) in self.0 {
-            // The walk over the view's rows reports damaged ones.
-            let Ok(held) = view.register(&conversation, &key) else { continue };
-            let has_gone = || {
-                event_of(&key).is_some_and(|(_, seq)| view.is_gone(&conversation, seq).is_ok_and(|gone| gone))
-            };
-            if held != value && !(held.is_none() && has_gone()) {
-                findings.push(Finding::RegisterDisagreement { conversation, key, position });
-            }
-        }
-        findings
+    /// What nothing has explained, behind the last group.
+    fn findings(self) -> impl Iterator<Item = Finding> {
+        let how = "absent, though nothing has erased it and it is kept for longer,";
+        let absent = self.absent.into_iter().map(move |((conversation, seq), position)| {
+            Finding::Disagreement { conversation, seq, position, how }
+        });
+        let registers = self.registers.into_iter().map(|((conversation, key), position)| {
+            Finding::RegisterDisagreement { conversation, key, position }
+        });
+        absent.chain(registers)
     }
 }

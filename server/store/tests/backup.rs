@@ -132,6 +132,25 @@ fn what_says_how_far_the_log_was_read_is_of_before_its_end_and_as_it_was_then() 
 }
 
 #[test]
+fn what_cannot_be_restored_is_known_before_anything_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let [from, to, back] = ["from", "to", "back"].map(|name| dir.path().join(name));
+    let store = open(&from);
+    write(&store, 1..=50);
+    back_up(&store, &to);
+    let folder = BackupFolder::take_existing(&to).unwrap();
+    assert_eq!(folder.restorable(None, &back).unwrap().0, 1);
+    assert!(matches!(folder.restorable(Some(2), &back), Err(BackupError::Missing { .. })));
+    assert!(matches!(folder.restorable(None, &from), Err(BackupError::NotEmpty { .. })));
+    let object = fs::read_dir(to.join("objects")).unwrap().next().unwrap().unwrap().path();
+    fs::remove_file(&object).unwrap();
+    assert!(
+        matches!(folder.restorable(None, &back), Err(BackupError::DamagedObject { path }) if path == object)
+    );
+    assert!(folder.restore(None, &back, &mut |_| {}).is_err() && !back.exists());
+}
+
+#[test]
 fn a_log_of_which_nothing_is_left_but_its_place_comes_back_with_a_backup() {
     let dir = tempfile::tempdir().unwrap();
     let [from, to, back] = ["from", "to", "back"].map(|name| dir.path().join(name));

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use quoth_store::testing::{change, commit, contents, notice, record, removed, set};
 use quoth_store::{
-    Content, Finding, LogError, OpenError, Options, Position, Progress, Record, Report, Store, verify,
+    Content, Finding, LogError, Marks, OpenError, Options, Position, Progress, Record, Report, Store, verify,
+    verify_kept,
 };
 
 fn open(dir: &Path) -> Store {
@@ -205,6 +206,39 @@ fn a_folder_without_a_view_is_checked_as_far_as_it_goes() {
     assert_eq!((report.applied, report.groups), (None, 5));
     assert!(report.findings.is_empty(), "{}", texts(&report));
     assert!(!dir.path().join("view").exists(), "a check creates no view");
+}
+
+#[test]
+fn what_is_absent_without_a_reason_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    for seq in 1..=30 {
+        let mut record = record("a", seq, seq);
+        record.ends_window = seq == 10;
+        if seq == 28 {
+            record.erases = vec![quoth_protocol::Seq(25)];
+        }
+        let position = commit(&*store.log, &[record.clone()]).unwrap();
+        store.view.apply(position, &[record]).unwrap();
+    }
+    store.view.flush().unwrap();
+    let gone = Marks { seq: quoth_protocol::Seq(11), ..Marks::default() };
+    assert!(store.view.reclaim(&mut |_| Ok(gone)).unwrap().windows > 0);
+    store.close().unwrap();
+    assert_eq!(texts(&check(dir.path())), "");
+    let report = verify_kept(dir.path(), &mut |_, record| record.seq.0 <= 10, &mut |_| {}).unwrap();
+    assert_eq!(texts(&report), "", "what the log has erased needs no other reason");
+    let report = verify_kept(dir.path(), &mut |_, record| record.seq.0 <= 7, &mut |_| {}).unwrap();
+    let mut seqs: Vec<_> = report
+        .findings
+        .iter()
+        .map(|finding| match finding {
+            Finding::Disagreement { seq, how, .. } if how.starts_with("absent") => seq.0,
+            other => panic!("{other}"),
+        })
+        .collect();
+    seqs.sort_unstable();
+    assert_eq!(seqs, [8, 9, 10]);
 }
 
 #[test]

@@ -63,7 +63,7 @@ fn verifier(issuer: &Issuer) -> anyhow::Result<Verifier> {
         refresh_min: Duration::from_secs(30),
         overlap: Duration::from_secs(300),
     };
-    let demands = Demands { audience: "quoth".to_owned(), lifetime_max: None };
+    let demands = Demands { audience: "quoth".to_owned(), lifetime_max: None, names_freely: false };
     let verifier = Verifier::load(demands, &[], Some(jwks)).map_err(|error| anyhow!(error))?;
     verifier.start();
     Ok(verifier)

@@ -84,6 +84,8 @@ impl Target {
 }
 
 fn start(data: &Path, settings: &[String]) -> anyhow::Result<ServerProcess> {
-    let arguments: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting.as_str()]).collect();
+    // Its members' tokens leave all else to membership.
+    let settings = ["auth.names_freely=true"].into_iter().chain(settings.iter().map(String::as_str));
+    let arguments: Vec<&str> = settings.flat_map(|setting| ["--set", setting]).collect();
     ServerProcess::start_with(data, "127.0.0.1:0", &arguments)
 }

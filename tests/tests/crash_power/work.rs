@@ -200,10 +200,9 @@ pub(crate) fn write(dir: &Path) -> anyhow::Result<()> {
         applier.submit(stored, group(position).into());
         say(&format!("stored {position}"))?;
         erasing = ERASING.contains(&position).then_some(position).or(erasing);
-        while store.view.applied() < Position(position) {
-            applier.hurry().now();
-            std::thread::sleep(Duration::from_micros(200));
-        }
+        let (applied, is_applied) = std::sync::mpsc::channel();
+        applier.hurry().until(Position(position), Box::new(move || applied.send(()).expect("it waits")));
+        is_applied.recv()?;
         say("begins")?;
         match position % WINDOW_GROUPS {
             5 => dropped += drop_windows(&store, position)?,

@@ -3,8 +3,11 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::{anyhow, bail};
 use quoth_protocol::limits::STREAMS_PER_SECOND_MAX;
+use quoth_protocol::reply::Reply;
 use quoth_protocol::request::Request;
+use quoth_protocol::{Code, ConversationName, Seq};
 use quoth_server::session::Limits;
 use quoth_tests::member::Member;
 use quoth_tests::websocket::{Handshake, Socket};
@@ -171,6 +174,54 @@ fn a_user_that_asks_too_much_is_slowed_over_all_connections() -> anyhow::Result<
         )?;
         assert!(alices >= LASTS && bobs < alices, "alice took {alices:?}, bob {bobs:?}");
         Ok(())
+    })
+}
+
+fn react(on: bool) -> Request {
+    let (conversation, reaction) = (room(), "+1".to_owned());
+    Request::React { conversation, seq: Seq(1), reaction, on }
+}
+
+fn room() -> ConversationName {
+    ConversationName::new("room").expect("a valid name")
+}
+
+#[test]
+fn edits_and_reactions_count_among_the_publishes_of_a_user() -> anyhow::Result<()> {
+    let limits = Limits { user_publishes_per_second_max: PER_SECOND, ..Limits::default() };
+    with_limits(limits, |_, server| async move {
+        let mut alice = signed_in(&server, "alice").await?;
+        let mut stream = alice.enter(&room(), None).await?;
+        alice.publish(&mut stream, 1, "x").await?.map_err(|refused| anyhow!("{refused:?}"))?;
+        let began_at = Instant::now();
+        for n in 0..SENT {
+            alice.send_request(react(n % 2 == 0)).await?;
+        }
+        for _ in 0..SENT {
+            alice.any_reply().await?;
+        }
+        let took = began_at.elapsed();
+        assert!(took >= LASTS, "{SENT} took {took:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn edits_and_reactions_count_among_the_publishes_to_a_conversation() -> anyhow::Result<()> {
+    let limits = Limits { conversation_publishes_per_second_max: 1, ..Limits::default() };
+    with_limits(limits, |_, server| async move {
+        let mut alice = signed_in(&server, "alice").await?;
+        let mut stream = alice.enter(&room(), None).await?;
+        alice.publish(&mut stream, 1, "x").await?.map_err(|refused| anyhow!("{refused:?}"))?;
+        // Three seconds' worth, and as many as the test is slow.
+        for n in 0..60 {
+            match alice.request(react(n % 2 == 0)).await? {
+                Reply::Done { .. } => {}
+                Reply::Refused { code: Code::RATE_LIMITED, retry_after_ms: 1..=1_000, .. } => return Ok(()),
+                other => bail!("{other:?}"),
+            }
+        }
+        bail!("all are stored")
     })
 }
 

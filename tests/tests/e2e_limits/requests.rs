@@ -15,6 +15,7 @@ use quoth_protocol::reply::Reply;
 use quoth_protocol::request::Request;
 use quoth_protocol::{ALPN, Code, ConversationName, Seq, UserId};
 use quoth_server::hooks::{HookConfig, OnFailure};
+use quoth_server::session::Limits;
 use quoth_tests::device::Over;
 use quoth_tests::embedded::EmbeddedServer;
 use quoth_tests::http::Backend;
@@ -70,6 +71,54 @@ async fn grown(alice: &mut Member, name: &str, others: usize) -> anyhow::Result<
         done(alice, request).await?;
     }
     Ok(())
+}
+
+fn set(name: &str, user: &str, role: Role) -> Request {
+    let user = UserId::new(user).expect("a valid id");
+    Request::SetMember { conversation: room(name), user, role, permissions: None }
+}
+
+#[test]
+fn a_user_adds_so_many_in_an_hour() -> anyhow::Result<()> {
+    let limits = Limits { user_adds_per_hour_max: 10, ..Limits::default() };
+    let server = EmbeddedServer::start_with(limits)?;
+    run(async {
+        let (mut alice, mut bob) = (signed_in(&server, "alice").await?, signed_in(&server, "bob").await?);
+        let direct = || Request::Create {
+            conversation: None,
+            kind: ConversationKind::Direct,
+            title: String::new(),
+            members: vec![UserId::new("bob").expect("a valid id")],
+            open: false,
+        };
+        done(&mut bob, group("bobs", users(2))).await?;
+        done(&mut alice, group("alices", users(6))).await?;
+        done(&mut alice, set("alices", "bob", Role::Member)).await?;
+        done(&mut alice, direct()).await?;
+        // Ten. What is there already is none more.
+        for role in [Role::Reader, Role::Member, Role::Admin] {
+            done(&mut alice, set("alices", "bob", role)).await?;
+        }
+        done(&mut alice, direct()).await?;
+        for request in [set("alices", "carol", Role::Member), group("another", Vec::new())] {
+            match alice.request(request).await? {
+                Reply::Refused { code: Code::RATE_LIMITED, retry_after_ms: 1_000.., .. } => {}
+                other => anyhow::bail!("{other:?}"),
+            }
+        }
+        // Whether there is a conversation does not show in it.
+        for name in ["bobs", "nowhere"] {
+            assert_eq!(refused(&mut alice, set(name, "user 1", Role::Member)).await?, Code::RATE_LIMITED);
+        }
+        done(&mut bob, set("bobs", "carol", Role::Member)).await?;
+        let (address, ca_file) = (server.address(), server.ca_file());
+        let mut service = Member::connect(Over::Quic, address, &ca_file, &server.service_token()?).await?;
+        for n in 0..3 {
+            done(&mut service, group(&format!("service {n}"), users(9))).await?;
+        }
+        Ok(())
+    })?;
+    server.stop()
 }
 
 #[test]

@@ -25,7 +25,8 @@ async fn everything_is_there_again_after_kill_9() -> anyhow::Result<()> {
         let data_dir = dir.path().join("data");
         let room = name("room");
         let start = || {
-            let server = ServerProcess::start(&data_dir)?;
+            let server =
+                ServerProcess::start_with(&data_dir, "127.0.0.1:0", &["--set", "auth.names_freely=true"])?;
             let site = Site::of_process(&server, &data_dir);
             anyhow::Ok((server, site))
         };

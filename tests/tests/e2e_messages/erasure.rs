@@ -57,7 +57,8 @@ async fn done(api: &Api) -> anyhow::Result<Value> {
 type Started = (ServerProcess, Site, Api);
 
 fn start(data_dir: &Path, arguments: &[&str]) -> anyhow::Result<Started> {
-    let server = ServerProcess::start_with(data_dir, "127.0.0.1:0", arguments)?;
+    let arguments = [&["--set", "auth.names_freely=true"], arguments].concat();
+    let server = ServerProcess::start_with(data_dir, "127.0.0.1:0", &arguments)?;
     let (address, ca_file) = (server.address(), server.ca_file());
     let api = Api::told(&server.client_file()?)?;
     Ok((server, Site { address, ca_file, data_dir: data_dir.to_owned() }, api))

@@ -234,7 +234,8 @@ async fn bodies(site: &Site, carrier: Over) -> anyhow::Result<BTreeMap<Seq, Mess
 #[tokio::test]
 async fn everything_is_there_again_after_kill_9_and_what_is_revoked_is_not() -> anyhow::Result<()> {
     let start = |data_dir: &Path| {
-        let server = ServerProcess::start(data_dir)?;
+        let arguments = ["--set", "auth.names_freely=true"];
+        let server = ServerProcess::start_with(data_dir, "127.0.0.1:0", &arguments)?;
         let (address, ca_file) = (server.address(), server.ca_file());
         anyhow::Ok((server, Site { address, ca_file, data_dir: data_dir.to_owned() }))
     };

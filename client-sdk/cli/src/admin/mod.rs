@@ -5,20 +5,38 @@ mod args;
 mod call;
 mod retention;
 mod show;
+mod wait;
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
 pub(crate) use self::args::AdminArgs;
+use self::args::AdminCommand;
+use self::retention::RetentionCommand;
 use crate::args::ConnectionArgs;
 use crate::output::{note, written};
 
 /// Does what is asked, and prints the answer.
 pub(crate) fn run(connection: ConnectionArgs, args: AdminArgs) -> anyhow::Result<ExitCode> {
     let AdminArgs { api, json, command } = args;
-    let answer = api::Api::new(connection, api)?.send(&call::of(command))?;
-    let text = if json { format!("{answer}\n") } else { show::text(&answer) };
+    let waits = matches!(command, AdminCommand::Retention(RetentionCommand::Run { wait: true }));
+    let is_status = matches!(command, AdminCommand::Retention(RetentionCommand::Status));
+    let api = api::Api::new(connection, api)?;
+    let mut answer = api.send(&call::of(command))?;
+    if waits {
+        answer = wait::until_done(&api, &answer)?;
+    }
+    if is_status && let Some(fields) = answer.as_object_mut() {
+        fields.remove("windows");
+    }
+    let text = match (json, waits) {
+        (true, _) => format!("{answer}\n"),
+        (false, true) => wait::done(&answer),
+        (false, false) => show::text(&answer),
+    };
     written(std::io::stdout().lock().write_all(text.as_bytes()))?;
     show::emptiness(&answer).into_iter().for_each(note);
-    Ok(ExitCode::SUCCESS)
+    // It has ended, and not with all that it was to do.
+    let has_failed = waits && !answer["error"].is_null();
+    Ok(if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -16,12 +16,17 @@ pub(crate) enum RetentionCommand {
         conversation: ConversationName,
     },
     /// Say how a conversation is kept, in place of what its members have said; what is gone by then stays so
-    #[command(group(ArgGroup::new("bound").args(["age", "count", "bytes", "for_ever"]).required(true).multiple(true)))]
+    #[command(group(
+        ArgGroup::new("bound").args(["age", "count", "bytes", "for_ever", "by_class"]).required(true).multiple(true)
+    ))]
     Set {
         /// Which
         conversation: ConversationName,
         #[command(flatten)]
         bounds: BoundsArgs,
+        /// As its class in the server's configuration says, as if nobody had said anything
+        #[arg(long, conflicts_with_all = ["age", "count", "bytes", "for_ever"])]
+        by_class: bool,
     },
     /// Keep all that is there, whatever is said of how long
     Hold {
@@ -33,10 +38,16 @@ pub(crate) enum RetentionCommand {
         /// Which
         conversation: ConversationName,
     },
-    /// What is gone, and when its space is freed
+    /// What is gone, and when its space is freed, window by window
     Plan,
-    /// Free that space now
-    Run,
+    /// How much is kept, how much is gone and takes space still, and what was erased and when that is gone
+    Status,
+    /// Free that space now, all that can be
+    Run {
+        /// Show how far it is, and say at its end what was freed
+        #[arg(long)]
+        wait: bool,
+    },
 }
 
 /// The request of a command.
@@ -44,14 +55,17 @@ pub(super) fn of(command: RetentionCommand) -> Call {
     let path = |name: ConversationName, below: &str| format!("/v1/conversations/{}/{below}", encoded(name));
     match command {
         RetentionCommand::Show { conversation } => Call::get(path(conversation, "retention")),
-        RetentionCommand::Set { conversation, bounds } => {
+        RetentionCommand::Set { conversation, by_class: true, .. } => {
+            Call::new("DELETE", path(conversation, "retention"), None)
+        }
+        RetentionCommand::Set { conversation, bounds, by_class: false } => {
             let retention = bounds.retention().unwrap_or_default();
             Call::new("PUT", path(conversation, "retention"), Some(json!(retention)))
         }
         RetentionCommand::Hold { conversation } => Call::new("PUT", path(conversation, "hold"), None),
         RetentionCommand::Release { conversation } => Call::new("DELETE", path(conversation, "hold"), None),
-        RetentionCommand::Plan => Call::get("/v1/retention".to_owned()),
-        RetentionCommand::Run => Call::new("POST", "/v1/retention/run".to_owned(), None),
+        RetentionCommand::Plan | RetentionCommand::Status => Call::get("/v1/retention".to_owned()),
+        RetentionCommand::Run { .. } => Call::new("POST", "/v1/retention/run".to_owned(), None),
     }
 }
 
@@ -79,13 +93,17 @@ mod tests {
                 "PUT /v1/conversations/a/retention {\"age_s\":86400,\"bytes\":0,\"count\":5}",
             ),
             ("set a --for-ever", "PUT /v1/conversations/a/retention {\"age_s\":0,\"bytes\":0,\"count\":0}"),
+            ("set a --by-class", "DELETE /v1/conversations/a/retention "),
             ("hold a", "PUT /v1/conversations/a/hold "),
             ("release a", "DELETE /v1/conversations/a/hold "),
             ("plan", "GET /v1/retention "),
+            ("status", "GET /v1/retention "),
             ("run", "POST /v1/retention/run "),
+            ("run --wait", "POST /v1/retention/run "),
         ] {
             assert_eq!(shown(line).as_deref(), Ok(expected), "{line}");
         }
         assert!(shown("set a").unwrap_err().contains("--for-ever"), "it would keep everything");
+        assert!(shown("set a --by-class --count 5").unwrap_err().contains("cannot be used with"));
     }
 }

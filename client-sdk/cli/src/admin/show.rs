@@ -43,13 +43,30 @@ pub(super) fn text(answer: &Value) -> String {
     out
 }
 
-/// What else is to be said of a page of history where nothing ever was: any name may be asked for, also one
-/// with a slip in it.
-pub(super) fn emptiness(answer: &Value) -> Option<&'static str> {
-    let is_empty = answer["events"].is_array() && answer["head"] == 0;
-    is_empty.then_some(
-        "nothing was ever said there: `quoth admin conversation list` shows which conversations there are",
-    )
+/// What else is to be said of an answer that is not what was hoped for, since any name may be asked for, also
+/// one with a slip in it.
+pub(super) fn emptiness(answer: &Value) -> Option<String> {
+    if answer["events"].is_array() && answer["head"] == 0 {
+        let told = "nothing was ever said there: `quoth admin conversation list` shows which conversations there are";
+        return Some(told.to_owned());
+    }
+    if let Some(run) = answer["run"].as_u64().filter(|_| answer["step"].is_null()) {
+        return Some(format!(
+            "run {run} does it, or has done it already: `--wait` says at its end what was freed"
+        ));
+    }
+    if answer["conversation"].is_string() && answer["seq"] == 0 && answer["time_ms"] == 0 {
+        return Some("nothing had to change: it is so already".to_owned());
+    }
+    match (answer["state"].as_str(), answer["user"].as_str()) {
+        (Some("under_way"), Some(user)) => {
+            Some(format!("it goes on: `quoth admin user erasure {}` says how far it is", printable(user)))
+        }
+        (Some(_), Some(user)) if answer["found"] == false => {
+            Some(format!("nothing of {} was found: is the id right?", printable(user)))
+        }
+        _ => None,
+    }
 }
 
 fn table(rows: &[Value]) -> String {
@@ -87,8 +104,39 @@ fn cell(name: &str, value: &Value) -> String {
                 _ => printable(&value.to_string()),
             }
         }
+        Value::Object(fields) if name == "edited" => match fields.get("body") {
+            Some(Value::String(text)) => printable(text),
+            _ => printable(&value.to_string()),
+        },
+        Value::Array(reactions) if name == "reactions" => {
+            let one = |reaction: &Value| {
+                let text = reaction["reaction"].as_str().unwrap_or_default();
+                format!("{} {}", printable(text), reaction["count"])
+            };
+            reactions.iter().map(one).collect::<Vec<_>>().join(", ")
+        }
+        Value::Object(fields) if name == "retention" => bounds(fields),
+        Value::Object(fields) if fields.values().all(|value| !value.is_object() && !value.is_array()) => {
+            let fields: Vec<_> =
+                fields.iter().map(|(name, value)| format!("{} {}", label(name), cell(name, value))).collect();
+            fields.join(", ")
+        }
         other => printable(&other.to_string()),
     }
+}
+
+/// How long something is kept.
+fn bounds(fields: &Map<String, Value>) -> String {
+    let bound = |name: &str| fields.get(name).and_then(Value::as_u64).filter(|bound| *bound > 0);
+    let age = bound("age_s").map(|s| match s {
+        _ if s % 86_400 == 0 => format!("{} d", s / 86_400),
+        _ if s % 3_600 == 0 => format!("{} h", s / 3_600),
+        _ => format!("{s} s"),
+    });
+    let count = bound("count").map(|count| format!("the last {count} events"));
+    let bytes = bound("bytes").map(|bytes| format!("the last {bytes} bytes of contents"));
+    let told: Vec<_> = [age, count, bytes].into_iter().flatten().collect();
+    if told.is_empty() { "for ever".to_owned() } else { told.join(", ") }
 }
 
 /// Rows in columns as wide as what is in them; lines end with their last cell.
@@ -126,6 +174,18 @@ mod tests {
     }
 
     #[test]
+    fn what_changes_nothing_and_finds_nobody_is_told() {
+        let done = |seq: u64, time_ms: u64| json!({ "conversation": "a", "seq": seq, "time_ms": time_ms });
+        assert!(emptiness(&done(0, 0)).is_some_and(|told| told.contains("nothing had to change")));
+        assert_eq!((emptiness(&done(7, 5)), emptiness(&done(0, 5))), (None, None), "a hold has no seq");
+        let erasure =
+            |state, found: bool| emptiness(&json!({ "user": "bob", "state": state, "found": found }));
+        assert!(erasure("under_way", false).is_some_and(|told| told.contains("user erasure bob")));
+        assert!(erasure("absent", false).is_some_and(|told| told.contains("nothing of bob was found")));
+        assert_eq!(erasure("gone", true), None);
+    }
+
+    #[test]
     fn fields_are_lines_and_lists_are_tables() {
         let stats = json!({ "connections": 12, "uptime_ms": 5, "outbox": null });
         assert_eq!(text(&stats), "connections  12\noutbox       -\nuptime ms    5\n");
@@ -144,6 +204,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_in_a_field_is_told_without_json() {
+        let kept = |age_s: u64, count: u64, bytes: u64| {
+            text(&json!({ "own": true, "retention": { "age_s": age_s, "count": count, "bytes": bytes } }))
+        };
+        assert_eq!(kept(0, 0, 0), "own        true\nretention  for ever\n");
+        assert!(kept(2_592_000, 5, 0).contains("retention  30 d, the last 5 events\n"));
+        assert!(kept(7_200, 0, 9).contains("2 h, the last 9 bytes of contents\n"));
+        let status =
+            json!({ "erased": { "events": 2, "since_ms": 1_104_000_000_000_u64, "gone_by_ms": null } });
+        assert_eq!(text(&status), "erased  events 2, gone by (UTC) -, since (UTC) 2004-12-25 18:40\n");
+    }
+
+    #[test]
     fn a_message_is_shown_as_its_text() {
         let page = json!({ "events": [{ "kind": { "message": { "body": "hi\u{7}" } }, "seq": 1 }, { "kind": "invitations_revoked", "seq": 2 },
                                       { "kind": { "revoked": { "seq": 1 } }, "seq": 3 }],
@@ -151,5 +224,8 @@ mod tests {
         let shown = text(&page);
         assert!(shown.contains("hi\\u{7}") && shown.contains("invitations_revoked"), "{shown}");
         assert!(shown.contains("revoked\":{\"seq\":1}"), "{shown}");
+        let state = json!({ "states": [{ "edited": { "body": "ho\u{7}", "seq": 4 },
+                                         "reactions": [{ "count": 2, "mine": false, "reaction": "+1" }], "seq": 1 }] });
+        assert_eq!(text(&state), "edited   reactions  seq\nho\\u{7}  +1 2       1\n");
     }
 }

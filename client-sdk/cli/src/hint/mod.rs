@@ -107,8 +107,13 @@ fn connect_hint(error: &ConnectError, situation: &Situation<'_>) -> Option<Strin
         }
         | ConnectError::Refused { reason, .. } => reason_hint(reason, Attempt::SignIn, situation),
         ConnectError::TimedOut { .. } => {
-            let named =
-                situation.file.map_or_else(String::new, |file| format!(", named by {}", file.display()));
+            let (named, advice) = match situation.file {
+                Some(file) => (format!(", named by {}", file.display()), START_ONE),
+                None => (
+                    String::new(),
+                    "see whether the address and the port are right, and ask whoever runs one there",
+                ),
+            };
             let blocked = match situation.transport {
                 Transport::Quic => "; in a network that lets no UDP through, leave --transport out",
                 Transport::WebSocket => {
@@ -117,7 +122,7 @@ fn connect_hint(error: &ConnectError, situation: &Situation<'_>) -> Option<Strin
                 Transport::Auto => "",
             };
             Some(format!(
-                "nothing answers at {}{named}: if no server runs there, {START_ONE}{blocked}",
+                "nothing answers at {}{named}: if no server runs there, {advice}{blocked}",
                 situation.server
             ))
         }
@@ -290,6 +295,8 @@ mod tests {
         let told = hint(&silent, &Situation { file: Some(Path::new("dev.json")), ..talk.clone() }).unwrap();
         assert!(told.contains("named by dev.json") && told.contains("--client-file"), "{told}");
         assert!(!told.contains("--transport"), "{told}");
+        let told = hint(&silent, &talk).unwrap();
+        assert!(told.contains("address and the port") && !told.contains("cargo run"), "{told}");
         let told = hint(&silent, &Situation { transport: Transport::Quic, ..talk.clone() }).unwrap();
         assert!(told.contains("leave --transport out"), "{told}");
         let nameless = ConnectError::TimedOut {

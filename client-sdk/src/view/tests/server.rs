@@ -195,8 +195,9 @@ impl Server {
     /// With a head from before the states were read, which the last of its events at least is.
     pub(super) fn page(&self, from: u64, to: u64) -> Page {
         let states = self.states.range(from..to + 1).filter(|(seq, _)| !self.is_absent(**seq));
-        // As the protocol has it: only of those that were edited or reacted to.
-        let is_something = |state: &MessageState| state.edited.is_some() || !state.reactions.is_empty();
+        // As the protocol has it: only of those that were edited or reacted to, also where all reactions were
+        // taken back.
+        let is_something = |state: &MessageState| state.version > Seq::ZERO;
         let states = states.map(|(seq, state)| state.frame(*seq)).filter(is_something).collect();
         let floor = Seq(self.floor());
         Page {

@@ -13,7 +13,7 @@ import { decodeText } from "../wire/bytes.js";
 import { Code } from "../wire/codes.js";
 import type { ClientFrame, EventFrame, ServerFrame } from "../wire/frames.js";
 import { SERVER_CREDIT_BYTES } from "../wire/limits.js";
-import { placeOf } from "./cursor.js";
+import { placeOf } from "./progress.js";
 import { Reader } from "./reader.js";
 
 /** A reader with so much waiting is slow: when acks are awaited on the lane, the server is told to stop. */
@@ -37,6 +37,8 @@ export class Reading {
   private hasDropped = false;
   private isSlow = false;
   private mayStop = false;
+  /** Which store the server has had so far. */
+  private store: number | undefined;
   /** Lanes that the server has failed to serve since the last event. */
   private failures = 0;
 
@@ -66,11 +68,13 @@ export class Reading {
     return this.isDelivering ? this.mostBytes() : 0;
   }
 
-  /** Begins to read; aborting the signal ends it. */
-  read(from: Start, signal?: AbortSignal): Reader {
-    const reader = new Reader(from, signal, { taken: () => this.changed(), left: (r) => this.remove(r) });
+  /** Begins to read; aborting the signal ends it. Without a `store` the place is of the one that the server has had. */
+  read(from: Start, signal?: AbortSignal, store = this.store): Reader {
+    const reader = new Reader(from, store, signal, { taken: () => this.changed(), left: (r) => this.remove(r) });
     this.readers.add(reader);
     if (signal?.aborted) void reader.return();
+    // Otherwise what comes for the others may be taken for what it goes on with.
+    if (this.isDelivering && this.store !== undefined) this.serves(this.store);
     this.changed();
     return reader;
   }
@@ -101,15 +105,16 @@ export class Reading {
     if (this.question) return undefined;
     const from = this.start();
     const isRight = this.isDelivering && from !== "live" && "after" in from && from.after === this.position;
-    if (isRight && [...this.readers].every((r) => r.cursor.isOpened)) return undefined;
+    if (isRight && [...this.readers].every((r) => r.progress.isOpened)) return undefined;
     this.asked(from);
     return { type: "read", from };
   }
 
-  /** The server has another store: what was read goes on nowhere there, since the same seqs are other events. */
-  outlived(): void {
+  /** The server has this store. What was read of another one goes on nowhere there: the same seqs are other events. */
+  serves(store: number): void {
+    this.store = store;
     for (const reader of [...this.readers]) {
-      if ((reader.cursor.place ?? 0) > 0) this.drop(reader, errorOfCode(Code.CURSOR_AHEAD, "the server was restored from a backup"));
+      if (reader.isOfAnother(store)) this.reset(reader);
     }
   }
 
@@ -121,9 +126,9 @@ export class Reading {
     for (const reader of [...this.readers]) {
       // Who has come since may be ahead of the head that this tells, and is asked for next.
       if (!readers.has(reader)) continue;
-      if (reader.cursor.place === undefined && reader.cursor.start !== from) continue;
-      if (reader.cursor.opened(head, floor)) this.tellCaughtUp(reader);
-      else this.drop(reader, errorOfCode(Code.CURSOR_AHEAD, "the cursor is beyond what the server has"));
+      if (reader.progress.place === undefined && reader.progress.start !== from) continue;
+      if (reader.opened(head, floor)) this.tellCaughtUp(reader);
+      else this.reset(reader);
     }
   }
 
@@ -134,17 +139,17 @@ export class Reading {
     if (this.isDelivering && !this.question) this.position = to;
     const event = frame.type === "event" ? eventOf(frame) : undefined;
     for (const reader of this.readers) {
-      const verdict = reader.cursor.check(from, to, isCurrent);
-      if (verdict === "hole") return `${(reader.cursor.place ?? 0) + 1} had to come in place of ${from}`;
+      const verdict = reader.progress.check(from, to, isCurrent);
+      if (verdict === "hole") return `${(reader.progress.place ?? 0) + 1} had to come in place of ${from}`;
       if (verdict !== "deliver") continue;
       if (reader.bytes >= KEPT_BYTES_MAX) {
         this.hasDropped = true;
         continue;
       }
       // Of a gap, what lies behind what the reader has.
-      const behind = Math.max(from, (reader.cursor.place ?? 0) + 1);
+      const behind = Math.max(from, (reader.progress.place ?? 0) + 1);
       reader.push(event ?? { type: "gap", from: behind, to }, size);
-      reader.cursor.advance(to);
+      reader.progress.advance(to);
       this.failures = 0;
       this.tellCaughtUp(reader);
     }
@@ -167,7 +172,7 @@ export class Reading {
     const asked = from !== undefined && from !== "live" && "after" in from ? from.after : 0;
     for (const reader of [...this.readers]) {
       // It may be the cursor of a reader that has left: the others have not been judged.
-      if (code === Code.CURSOR_AHEAD && (reader.cursor.place ?? -1) < asked) continue;
+      if (code === Code.CURSOR_AHEAD && (reader.progress.place ?? -1) < asked) continue;
       this.drop(reader, error);
     }
     return this.wasToBeRead;
@@ -179,7 +184,7 @@ export class Reading {
     this.failures += 1;
     if (this.failures !== FAILURES_BEFORE_TOLD) return;
     for (const reader of [...this.readers]) {
-      if (reader.cursor.isOpened) reader.push({ type: "interrupted", reason }, 0);
+      if (reader.progress.isOpened) reader.push({ type: "interrupted", reason }, 0);
       else this.drop(reader, reason);
     }
   }
@@ -192,9 +197,9 @@ export class Reading {
   /** Where the server should read: for a reader that does not know its place, else for the one that has come least far. */
   private start(): Start {
     const places = [];
-    for (const { cursor } of this.readers) {
-      if (cursor.place === undefined) return cursor.start;
-      places.push(cursor.place);
+    for (const { progress } of this.readers) {
+      if (progress.place === undefined) return progress.start;
+      places.push(progress.place);
     }
     return { after: Math.min(...places) };
   }
@@ -208,8 +213,12 @@ export class Reading {
   }
 
   private tellCaughtUp(reader: Reader): void {
-    const head = reader.cursor.takeCaughtUp();
+    const head = reader.progress.takeCaughtUp();
     if (head !== undefined) reader.push({ type: "caught_up", head }, 0);
+  }
+
+  private reset(reader: Reader): void {
+    this.drop(reader, errorOfCode(Code.CURSOR_AHEAD, "the server does not have what was read: it was restored from a backup"));
   }
 
   private drop(reader: Reader, error: QuothError | undefined): void {

@@ -70,8 +70,6 @@ export class Room implements LaneUser {
   private seenTold = 0;
   private cancelSeen: (() => void) | undefined;
   private lastTypingMs = -Infinity;
-  /** Which store the server has had so far. */
-  private store: number | undefined;
 
   constructor(
     readonly name: string,
@@ -168,8 +166,7 @@ export class Room implements LaneUser {
       case "opened":
         if (this.open) this.open.openedAtMs ??= this.env.now();
         this.seenTold = 0;
-        if (this.store !== undefined && this.store !== frame.store) this.reading.outlived();
-        this.store = frame.store;
+        this.reading.serves(frame.store);
         this.reading.opened(frame.head, frame.floor);
         break;
       case "event":

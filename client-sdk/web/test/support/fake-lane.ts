@@ -201,8 +201,10 @@ export class FakeLane {
     const before = range !== "latest" && "before" in range ? Math.min(range.before, head + 1) : head + 1;
     let from = isForward ? range.after + 1 : Math.max(floor, before - count);
     const to = isForward ? Math.min(head, Math.max(from, floor) + count - 1) : before - 1;
-    if (isForward && from < floor && to >= floor) this.first.push(encodeServerFrame({ type: "gap", from, to: floor - 1 }));
-    else from = Math.max(from, floor);
+    if (isForward && from < floor && to >= floor) {
+      // Piece by piece, as a server may judge what it reads: for the client it is one.
+      for (let absent = from; absent < floor; absent++) this.first.push(encodeServerFrame({ type: "gap", from: absent, to: absent }));
+    } else from = Math.max(from, floor);
     for (const event of readable.filter(({ seq }) => seq >= from && seq <= to)) this.first.push(encodeServerFrame(event));
     for (const state of server.pageStates) this.first.push(encodeServerFrame({ type: "message_state", state }));
     this.answer({ type: "page_end", head, floor, from, to: Math.max(to, from - 1), moreBefore: from > floor, moreAfter: to < head });

@@ -61,7 +61,7 @@ export class World {
 
   private state(seq: number): MessageState | undefined {
     const said = this.said.get(seq);
-    if (!said || (!said.edit && said.reactions.size === 0)) return undefined;
+    if (!said?.version) return undefined;
     const { edit } = said;
     const body = new TextEncoder().encode(edit?.text);
     const reactions = [...said.reactions].map(([reaction, users]) => ({ reaction, count: users.size, mine: users.has("alice") }));

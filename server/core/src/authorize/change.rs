@@ -18,9 +18,13 @@ pub(super) fn authorize(
     now_ms: u64,
 ) -> Result<(), Refusal> {
     if let Actor::User(grant) = actor {
-        // A conversation that is to be made will be a managed one.
-        let is_managed = place.state.is_some() || matches!(change, Change::Create { .. });
-        allowed(grant.writes(place.name, is_managed))?;
+        let if_missing = match change {
+            // Names that follow from users, or that the server makes, are nobody else's. Any other one may be
+            // meant for those whose tokens have it.
+            Change::Create { .. } => place.name.reserved().is_some() || grant.names_freely,
+            _ => place.state.is_some(),
+        };
+        allowed(grant.writes(place.name, if_missing))?;
     }
     if let Change::Create { kind, members, .. } = change {
         return create(actor.user(), *kind, members, place);
@@ -50,9 +54,7 @@ pub(super) fn authorize(
             may(Permissions::MODERATE)? && reaches(user)?
         }
         Change::Mute { user: None, .. } | Change::SlowMode { .. } => may(Permissions::MODERATE)?,
-        Change::Invite { role, .. } => {
-            may(Permissions::INVITE)? && gives(member(actor, state)?, state, *role)
-        }
+        Change::Invite { role, .. } => member(actor, state)?.invites(*role, state.kind()),
         Change::RevokeInvitation { .. } | Change::RevokeInvitations => may(Permissions::MANAGE)?,
     };
     allowed(ok)
@@ -125,10 +127,5 @@ fn sets(
         return role <= me.role && me.permissions.contains(new.difference(old));
     }
     let joins = role == Role::of_joiner(state.kind()) && permissions.is_none();
-    me.permissions.contains(Permissions::INVITE) && before.is_none() && joins && gives(me, state, role)
-}
-
-/// Whether a member has all that somebody with this role gets.
-fn gives(me: Present, state: &ConversationState, role: Role) -> bool {
-    role <= me.role && me.permissions.contains(role.permissions(state.kind()))
+    before.is_none() && joins && me.invites(role, state.kind())
 }

@@ -14,13 +14,15 @@ pub struct Grant {
     pub write: Option<Vec<Pattern>>,
     /// Users in whose name may be published.
     pub publish_as: Vec<Pattern>,
+    /// Whether the user may make conversations under any name that is free, where `write` is missing.
+    pub names_freely: bool,
 }
 
 impl Grant {
     /// A grant that narrows nothing.
     #[must_use]
     pub const fn of_membership(user: UserId) -> Self {
-        Self { user, read: None, write: None, publish_as: Vec::new() }
+        Self { user, read: None, write: None, publish_as: Vec::new(), names_freely: true }
     }
 
     /// Whether the token lets the user read what the user may read otherwise.

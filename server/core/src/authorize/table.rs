@@ -400,6 +400,7 @@ fn unmanaged_conversations_go_by_the_token_alone() {
         read: patterns(&["r", "rw", "*/x"]),
         write: patterns(&["w", "rw", "*/x"]),
         publish_as: vec![Pattern::new("irc-*")],
+        names_freely: false,
     };
     let (guest, boss) = (user("irc-bob"), user("boss"));
     let written = |sender| Written { sender, role: None, is_recent: true };

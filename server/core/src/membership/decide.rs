@@ -58,7 +58,7 @@ pub fn decide(
             has_room(state, context.rules)?;
             let invited = invitation.as_ref().and_then(|hash| state.invitation(hash, now_ms));
             let role = invited.map_or_else(|| Role::of_joiner(state.kind()), |invited| invited.role);
-            let permissions = role.permissions(state.kind());
+            let Present { role, permissions } = comes(state, me, role);
             // An open conversation needs no invitation, so one that is named all the same is used up all the
             // same.
             Ok(vec![EventKind::MemberSet {
@@ -74,7 +74,7 @@ pub fn decide(
             Ok(gone(state, me, GoneCause::Left))
         }
         Change::SetMember { user, role, permissions } => {
-            set_member(state, user, *role, *permissions, context)
+            set_member(state, actor, user, (*role, *permissions), context)
         }
         Change::Remove { user } => {
             not_oneself(actor, user)?;
@@ -123,6 +123,9 @@ pub fn decide(
     }
 }
 
+/// Whether it is a conversation that has been made or messages does not show.
+const IN_USE: Refusal = Refusal::new(Code::ALREADY_EXISTS, "this name is in use: take another one");
+
 const fn is_direct(change: &Change) -> bool {
     matches!(change, Change::Create { kind: ConversationKind::Direct, .. })
 }
@@ -151,11 +154,10 @@ fn create(
     if let Some(state) = state {
         // The same that is asked for again is done; anything else in its place is not.
         let is_same = state.kind() == kind && (is_fixed || state.creator() == me);
-        let exists = Refusal::new(Code::ALREADY_EXISTS, "a conversation with this name exists already");
-        return if is_same { Ok(Vec::new()) } else { Err(exists) };
+        return if is_same { Ok(Vec::new()) } else { Err(IN_USE) };
     }
     if !context.is_empty {
-        return Err(Refusal::new(Code::ALREADY_EXISTS, "there are messages under this name already"));
+        return Err(IN_USE);
     }
     let mut others: Vec<&UserId> = Vec::with_capacity(members.len());
     for user in members.iter().filter(|user| *user != me) {
@@ -179,19 +181,34 @@ fn create(
     Ok(events)
 }
 
+/// What a user becomes who comes as this by what who joins may do: no more than the user was before.
+fn comes(state: &ConversationState, user: &UserId, role: Role) -> Present {
+    state.user(user).copied().unwrap_or_default().comes_back(role, state.kind())
+}
+
 fn set_member(
     state: &ConversationState,
+    actor: Actor<'_>,
     user: &UserId,
-    role: Role,
-    permissions: Option<Permissions>,
+    (role, permissions): (Role, Option<Permissions>),
     context: Context<'_>,
 ) -> Result<Vec<EventKind>, Refusal> {
     let member = state.user(user).copied().unwrap_or_default();
-    let permissions = permissions.unwrap_or_else(|| role.permissions(state.kind()));
+    let manages = match actor {
+        Actor::User(me) => {
+            state.present(&me.user).is_some_and(|me| me.permissions.contains(Permissions::MANAGE))
+        }
+        Actor::Operator { .. } => true,
+    };
+    let new = match permissions {
+        Some(permissions) => Present { role, permissions },
+        None if manages => Present::of(role, state.kind()),
+        None => comes(state, user, role),
+    };
+    let Present { role, permissions } = new;
     if !Permissions::ALL.contains(permissions) {
         return Err(Refusal::invalid("there are permissions that this server does not know"));
     }
-    let new = Present { role, permissions };
     if member.present == Some(new) {
         return Ok(Vec::new());
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use quoth_protocol::frame::EventKind;
 use quoth_protocol::limits::FORMER_MEMBERS_MAX;
-use quoth_protocol::membership::InvitationHash;
+use quoth_protocol::membership::{InvitationHash, Role};
 use quoth_protocol::{Seq, UserId};
 
 use super::state::{ConversationState, Invitation, Member, Present};
@@ -73,7 +73,7 @@ impl ConversationState {
         touched
     }
 
-    fn change(&mut self, Fact { seq, time_ms, kind, .. }: Fact<'_>) -> Touched {
+    fn change(&mut self, Fact { seq, time_ms, sender, kind }: Fact<'_>) -> Touched {
         let attributes = Touched { attributes: true, ..Touched::default() };
         match kind {
             EventKind::Renamed { title } => {
@@ -97,19 +97,29 @@ impl ConversationState {
             EventKind::MemberSet { user, role, permissions, invitation, .. } => {
                 let present = Some(Present { role: *role, permissions: *permissions });
                 let touched = self.user_changes(user, seq, |member| {
-                    (member.present, member.left_seq, member.banned_until_ms) = (present, Seq::ZERO, 0);
+                    (member.present, member.left_seq, member.left_as) = (present, Seq::ZERO, None);
+                    member.banned_until_ms = 0;
                 });
-                let invitations = invitation.iter().filter(|hash| self.use_up(hash, seq)).copied().collect();
+                let mut invitations = self.end_invitations_of(user);
+                invitations.extend(invitation.iter().filter(|hash| self.use_up(hash, seq)));
                 Touched { invitations, ..touched }
             }
             EventKind::MemberGone { user, .. } => {
-                self.user_changes(user, seq, |member| (member.present, member.left_seq) = (None, seq))
+                let kind = self.kind;
+                let is_less = |present: &Present| !present.gives(Role::of_joiner(kind), kind);
+                let touched = self.user_changes(user, seq, |member| {
+                    (member.left_as, member.left_seq) = (member.present.take().filter(is_less), seq);
+                });
+                Touched { invitations: self.end_invitations_of(user), ..touched }
             }
             EventKind::InvitationMade { hash, role, expires_ms, uses_max } => {
                 // What has ended makes room.
                 let mut invitations = self.remove_invitations(|invitation| !invitation.holds(time_ms));
                 let uses_left = (*uses_max > 0).then_some(*uses_max);
-                let made = Invitation { role: *role, expires_ms: *expires_ms, uses_left, seq };
+                // Of those who may not do this, only the operator does.
+                let makes = self.present(sender).is_some_and(|maker| maker.invites(*role, self.kind));
+                let maker = makes.then(|| sender.clone());
+                let made = Invitation { role: *role, maker, expires_ms: *expires_ms, uses_left, seq };
                 if made.holds(time_ms) {
                     self.invitations.insert(*hash, made);
                 } else {
@@ -191,6 +201,13 @@ impl ConversationState {
             self.invitations.remove(hash);
         }
         true
+    }
+
+    /// Ends what a user has made and may not make any more.
+    fn end_invitations_of(&mut self, user: &UserId) -> Vec<InvitationHash> {
+        let (present, kind) = (self.present(user), self.kind);
+        let may = |role| present.is_some_and(|maker| maker.invites(role, kind));
+        self.remove_invitations(|invitation| invitation.maker.as_ref() == Some(user) && !may(invitation.role))
     }
 
     fn remove_invitations(&mut self, which: impl Fn(&Invitation) -> bool) -> Vec<InvitationHash> {

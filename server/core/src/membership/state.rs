@@ -36,6 +36,8 @@ pub struct Member {
     pub present: Option<Present>,
     /// Who is none any more reads up to and including this event; 0: nothing.
     pub left_seq: Seq,
+    /// What who is none any more was, if that was less than what who joins gets: it comes back with the user.
+    pub(super) left_as: Option<Present>,
     /// Until when the user may not write, in milliseconds since 1970; 0: no mute.
     pub muted_until_ms: u64,
     /// Until when the user may be no member, in milliseconds since 1970; 0: no ban.
@@ -54,10 +56,12 @@ pub struct Present {
 }
 
 /// An invitation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Invitation {
     /// As what who comes with it comes in.
     pub role: Role,
+    /// Who has made it, as long as the user may give that role; `None`: the operator.
+    pub(super) maker: Option<UserId>,
     /// Until when it holds, in milliseconds since 1970; 0: until it is revoked.
     pub expires_ms: u64,
     /// How many may still come with it; `None`: any number.
@@ -66,7 +70,38 @@ pub struct Invitation {
     pub(super) seq: Seq,
 }
 
+impl Present {
+    /// What somebody with a role is, unless it is said otherwise.
+    #[must_use]
+    pub const fn of(role: Role, kind: ConversationKind) -> Self {
+        Self { role, permissions: role.permissions(kind) }
+    }
+
+    /// Whether the member has all that somebody with this role gets.
+    pub(crate) fn gives(self, role: Role, kind: ConversationKind) -> bool {
+        role <= self.role && self.permissions.contains(role.permissions(kind))
+    }
+
+    /// Whether the member may invite somebody as this.
+    pub(crate) fn invites(self, role: Role, kind: ConversationKind) -> bool {
+        self.permissions.contains(Permissions::INVITE) && self.gives(role, kind)
+    }
+
+    /// This without what the user had no more when the user left.
+    fn no_more_than(self, left_as: Self, kind: ConversationKind) -> Self {
+        let role = if left_as.role < Role::of_joiner(kind) { self.role.min(left_as.role) } else { self.role };
+        let withheld = left_as.role.permissions(kind).difference(left_as.permissions);
+        Self { role, permissions: role.permissions(kind).difference(withheld) }
+    }
+}
+
 impl Member {
+    /// What the user becomes who comes back as this by what who joins may do.
+    pub(super) fn comes_back(&self, role: Role, kind: ConversationKind) -> Present {
+        let new = Present::of(role, kind);
+        self.left_as.map_or(new, |left_as| new.no_more_than(left_as, kind))
+    }
+
     /// Whether nothing is known of the user that anybody could ask for.
     pub(super) fn is_nothing(&self) -> bool {
         Self { seq: Seq::ZERO, ..*self } == Self::default()

@@ -6,7 +6,7 @@ use quoth_protocol::{Code, ConversationName, Seq};
 
 use super::testing::{World, grant, user};
 use super::{Actor, Change, ConversationState, Refusal, Rules};
-use crate::authorize::{Action, Reach, authorize};
+use crate::authorize::{Action, Grant, Pattern, Reach, authorize};
 
 fn set(name: &str, role: Role) -> Change {
     Change::SetMember { user: user(name), role, permissions: None }
@@ -193,6 +193,102 @@ fn invitations_have_ends_and_uses() {
     assert_eq!(code(world.by("owner", invite(200, 0, 0))), Code::TOO_MANY);
     let owner = Change::Invite { hash: hash(201), role: Role::Owner, expires_ms: 0, uses_max: 0 };
     assert_eq!(code(world.by("owner", owner)), Code::INVALID_REQUEST);
+}
+
+/// A name that others' tokens are for is nobody's who comes first.
+#[test]
+fn a_name_of_ones_own_needs_a_token_that_has_it() {
+    let patterns = |text: Option<&str>| text.map(|text| vec![Pattern::new(text)]);
+    let outcome = |world: &mut World, write: Option<&str>, names_freely| {
+        let grant = Grant { write: patterns(write), names_freely, ..grant("eve") };
+        world
+            .change(Actor::User(&grant), &create(ConversationKind::Group, &[], false))
+            .map_err(|refusal| refusal.code)
+    };
+    for (write, freely, expected) in [
+        (None, false, Err(Code::FORBIDDEN)),
+        (Some("rooms-*"), false, Err(Code::FORBIDDEN)),
+        (Some("rooms-*"), true, Err(Code::FORBIDDEN)),
+        (Some("news"), false, Ok(2)),
+        (None, true, Ok(2)),
+    ] {
+        assert_eq!(outcome(&mut World::new("news"), write, freely), expected, "{write:?} {freely}");
+    }
+    let mut taken = World::group("news");
+    assert_eq!(outcome(&mut taken, None, false), Err(Code::FORBIDDEN), "whether it is taken does not show");
+    assert_eq!(outcome(&mut taken, Some("*"), false), Err(Code::ALREADY_EXISTS));
+    assert_eq!(outcome(&mut World::new("group/x"), None, false), Ok(2), "one that the server has made");
+}
+
+fn invite(n: u8, role: Role) -> Change {
+    Change::Invite { hash: InvitationHash([n; 16]), role, expires_ms: 0, uses_max: 0 }
+}
+
+#[test]
+fn an_invitation_holds_while_its_maker_may_give_that_role() {
+    let hash = |n| Some(InvitationHash([n; 16]));
+    let ends = [
+        ("owner", set("admin", Role::Member)),
+        ("owner", Change::Remove { user: user("admin") }),
+        ("admin", Change::Leave),
+        ("owner", ban("admin", 2_000)),
+    ];
+    for (by, end) in ends {
+        let how = format!("{end:?} by {by}");
+        let mut world = World::group("room");
+        world.by("admin", invite(1, Role::Admin)).unwrap();
+        world.by("admin", invite(2, Role::Reader)).unwrap();
+        world.by("owner", invite(3, Role::Admin)).unwrap();
+        let operator = user("operator");
+        world.change(Actor::Operator { sender: &operator }, &invite(4, Role::Admin)).unwrap();
+        assert_eq!(world.by("a", join(hash(1))), Ok(1), "{how}: it holds");
+        world.by(by, end).unwrap();
+        world.now_ms = 2_000;
+        assert_eq!(code(world.by("b", join(hash(1)))), Code::FORBIDDEN, "{how}");
+        let is_member = world.state().present(&user("admin")).is_some();
+        assert_eq!(world.by("c", join(hash(2))).is_ok(), is_member, "{how}: a member gives that");
+        assert_eq!(world.by("d", join(hash(3))), Ok(1), "{how}: another one's");
+        assert_eq!(world.by("e", join(hash(4))), Ok(1), "{how}: the operator's");
+        // It does not come back, and takes no room.
+        world.by("owner", set("admin", Role::Admin)).unwrap();
+        assert_eq!(code(world.by("b", join(hash(1)))), Code::FORBIDDEN, "{how}");
+        assert_eq!(ConversationState::load(&world.rows).unwrap().as_ref(), world.state.as_ref());
+    }
+}
+
+#[test]
+fn who_comes_back_has_no_more_than_before() {
+    let present = |world: &World| world.state().present(&user("member")).unwrap();
+    let of = |role: Role| (role, role.permissions(ConversationKind::Group));
+    let muted = Role::Member.permissions(ConversationKind::Group).difference(Permissions::WRITE);
+    let give =
+        |role, permissions| Change::SetMember { user: user("member"), role, permissions: Some(permissions) };
+    let hash = Some(InvitationHash([1; 16]));
+    let befores = [
+        (set("member", Role::Reader), of(Role::Reader)),
+        (give(Role::Member, muted), (Role::Member, muted)),
+        (give(Role::Reader, Permissions::READ.union(Permissions::WRITE)), of(Role::Reader)),
+        // What was more than a joiner's is gone, as ever.
+        (set("member", Role::Admin), of(Role::Member)),
+    ];
+    for (before, after) in befores {
+        let mut world = World::new("room");
+        world.by("owner", create(ConversationKind::Group, &["member", "friend"], true)).unwrap();
+        world.by("owner", invite(1, Role::Member)).unwrap();
+        world.by("owner", before.clone()).unwrap();
+        let ways: [(&str, Change); 3] =
+            [("member", join(None)), ("member", join(hash)), ("friend", set("member", Role::Member))];
+        for (who, back) in ways {
+            world.by("member", Change::Leave).unwrap();
+            assert_eq!(world.by(who, back.clone()), Ok(1));
+            assert_eq!((present(&world).role, present(&world).permissions), after, "{before:?} {back:?}");
+        }
+        world.by("owner", Change::Remove { user: user("member") }).unwrap();
+        // Who manages says what the user is.
+        world.by("owner", set("member", Role::Member)).unwrap();
+        assert_eq!((present(&world).role, present(&world).permissions), of(Role::Member));
+        assert_eq!(ConversationState::load(&world.rows).unwrap().as_ref(), world.state.as_ref());
+    }
 }
 
 #[test]

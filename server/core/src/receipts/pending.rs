@@ -244,6 +244,16 @@ mod tests {
     }
 
     #[test]
+    fn of_two_devices_the_furthest_in_each_respect_waits() {
+        let mut pending = Pending::new(1_000);
+        for (delivered, read) in [(10, 7), (30, 0), (8, 8)] {
+            assert!(pending.mark(&room(), &user("bob"), Cursor::new(Seq(delivered), Seq(read))));
+        }
+        let cursor = Cursor::new(Seq(30), Seq(8));
+        assert_eq!(pending.take(0, 9), [Due { conversation: room(), user: user("bob"), cursor }]);
+    }
+
+    #[test]
     fn what_is_stored_is_known_until_the_view_has_it() {
         let mut pending = Pending::new(1_000);
         let cursors = |pending: &Pending| {

@@ -23,11 +23,9 @@ pub struct RetentionClass {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Classes(Vec<RetentionClass>);
 
-/// Why a text is no class.
+/// Why something is no class: a sentence that says what is wrong, in which class, and what is meant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "\"{0}\" is no class: give its name, conversations and bounds, as in \"team:team-*+ops:age_s=604800&count=10000&bytes=1000000\""
-)]
+#[error("{0}")]
 pub struct ClassError(String);
 
 impl Classes {
@@ -60,6 +58,68 @@ impl Classes {
 }
 
 impl RetentionClass {
+    /// A class of this name, which keeps for ever.
+    ///
+    /// # Errors
+    /// When the name is none, or the patterns are not what may be.
+    pub fn new(name: &str, conversations: Vec<String>) -> Result<Self, ClassError> {
+        if name.is_empty() || name.contains([':', '&']) {
+            return Err(ClassError(format!(
+                "the class {name:?} needs a name that is not empty and has no : or &, as in \"teams\""
+            )));
+        }
+        if conversations.is_empty() || conversations.iter().any(String::is_empty) {
+            return Err(ClassError(format!(
+                "the class {name:?} is of no conversations: give their names, of which one that ends with * stands for all \
+                 that begin so, as in \"team-*\", and \"*\" for all"
+            )));
+        }
+        let is_odd = |pattern: &&String| pattern.strip_suffix('*').unwrap_or(pattern).contains(['*', '+']);
+        if let Some(odd) = conversations.iter().find(is_odd) {
+            return Err(ClassError(format!(
+                "the class {name:?} has the pattern {odd:?}: a * stands for the rest of a name, so it comes last, and a + \
+                 stands between two patterns"
+            )));
+        }
+        Ok(Self { name: name.to_owned(), conversations, retention: Retention::FOR_EVER })
+    }
+
+    /// Sets one of its bounds.
+    ///
+    /// # Errors
+    /// When there is no such bound, or it has no such value.
+    pub fn bound(&mut self, key: &str, value: &str) -> Result<(), ClassError> {
+        let (slot, what) = match key {
+            "age_s" => (&mut self.retention.age_s, "seconds"),
+            "count" => (&mut self.retention.count, "events"),
+            "bytes" => (&mut self.retention.bytes, "bytes of what events say"),
+            _ => {
+                return Err(ClassError(format!(
+                    "the class {:?} has {key:?}, which is no bound: these are age_s (in seconds), count (of events) and bytes",
+                    self.name
+                )));
+            }
+        };
+        *slot = match value.parse() {
+            Ok(0) => {
+                return Err(ClassError(format!(
+                    "the class {:?} has {key}=0, which is no bound: leave {key} out, and a class that has no other bound keeps for ever",
+                    self.name
+                )));
+            }
+            Ok(value) => value,
+            Err(_) => {
+                let meant = seconds(value).filter(|_| key == "age_s");
+                let meant = meant.map(|s| format!(": {value} is {key}={s}")).unwrap_or_default();
+                return Err(ClassError(format!(
+                    "the class {:?} has {key}={value}, and {key} is a whole number of {what}{meant}",
+                    self.name
+                )));
+            }
+        };
+        Ok(())
+    }
+
     fn fits(&self, name: &ConversationName) -> bool {
         self.conversations.iter().any(|pattern| match pattern.strip_suffix('*') {
             Some(begin) => name.as_str().starts_with(begin),
@@ -68,31 +128,40 @@ impl RetentionClass {
     }
 }
 
+/// What a time such as `30d` is in seconds, for whoever has written one where a number belongs.
+fn seconds(text: &str) -> Option<u64> {
+    let (unit_at, unit) = text.char_indices().next_back()?;
+    let unit_s = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        'w' => 7 * 86_400,
+        _ => return None,
+    };
+    text[..unit_at].trim().parse::<u64>().ok()?.checked_mul(unit_s)
+}
+
 /// `NAME:PATTERN+PATTERN:age_s=N&count=N&bytes=N`, of which each bound may be left out.
 impl FromStr for RetentionClass {
     type Err = ClassError;
 
     fn from_str(text: &str) -> Result<Self, ClassError> {
-        let error = || ClassError(text.to_owned());
+        let error = || {
+            ClassError(format!(
+                "{text:?} is no class: give its name, conversations and bounds, as in \
+                 \"teams:team-*+ops:age_s=604800&count=10000&bytes=1000000\""
+            ))
+        };
         // A conversation's name may have colons.
         let (name, rest) = text.split_once(':').ok_or_else(error)?;
         let (conversations, bounds) = rest.rsplit_once(':').ok_or_else(error)?;
-        let conversations: Vec<_> = conversations.split('+').map(str::to_owned).collect();
-        let mut retention = Retention::default();
+        let mut class = Self::new(name, conversations.split('+').map(str::to_owned).collect())?;
         for bound in bounds.split('&').filter(|bound| !bound.is_empty()) {
             let (key, value) = bound.split_once('=').ok_or_else(error)?;
-            let slot = match key {
-                "age_s" => &mut retention.age_s,
-                "count" => &mut retention.count,
-                "bytes" => &mut retention.bytes,
-                _ => return Err(error()),
-            };
-            *slot = value.parse().map_err(|_| error())?;
+            class.bound(key, value)?;
         }
-        if name.is_empty() || conversations.iter().any(String::is_empty) {
-            return Err(error());
-        }
-        Ok(Self { name: name.to_owned(), conversations, retention })
+        Ok(class)
     }
 }
 

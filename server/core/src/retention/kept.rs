@@ -49,10 +49,15 @@ impl Kept {
         Keeping { marks: self.marks, policy, now_ms, live_ms }
     }
 
-    /// Gives it a policy of its own. What is absent by the one before stays so.
-    pub fn set_policy(&mut self, policy: Retention, class: Retention, now_ms: u64, end: End) {
+    /// Gives it a policy of its own, or none, so that of its class. What is absent by the one before stays
+    /// so. Says whether that changes anything.
+    pub fn set_policy(&mut self, policy: Option<Retention>, class: Retention, now_ms: u64, end: End) -> bool {
+        if policy == self.policy {
+            return false;
+        }
         self.fix(class, now_ms, end);
-        self.policy = Some(policy);
+        self.policy = policy;
+        true
     }
 
     /// Holds what there is, or does no more. Says whether that changes anything.

@@ -12,7 +12,7 @@ mod kept;
 mod tests;
 
 use quoth_protocol::Seq;
-pub use quoth_protocol::retention::Retention;
+pub use quoth_protocol::retention::{Marks, Place, Retention};
 
 pub use class::{ClassError, Classes, RetentionClass};
 pub use kept::{Kept, KeptError};
@@ -32,17 +32,6 @@ pub const fn judged_ms(latest_ms: u64, now_ms: u64) -> u64 {
     if latest_ms > now_ms && latest_ms - now_ms <= SET_BACK_MAX_MS { latest_ms } else { now_ms }
 }
 
-/// Where an event lies in its conversation. All three grow from event to event, or stay.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Place {
-    /// Its seq.
-    pub seq: Seq,
-    /// When it was stored, in milliseconds since 1970.
-    pub time_ms: u64,
-    /// Bytes of the contents of all events before it.
-    pub offset: u64,
-}
-
 /// The end of a conversation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct End {
@@ -52,59 +41,22 @@ pub struct End {
     pub bytes: u64,
 }
 
-/// From where on a conversation is kept: an event is absent that lies before any of these. The default keeps
-/// everything.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Marks {
-    /// Events before this one are absent.
-    pub seq: Seq,
-    /// Events that were stored before this time are, in milliseconds since 1970.
-    pub time_ms: u64,
-    /// Events that begin before this offset are, in bytes.
-    pub offset: u64,
-}
-
-impl Marks {
-    /// What a policy comes to at a time, for a conversation with this end.
-    #[must_use]
-    pub const fn of(policy: Retention, now_ms: u64, end: End) -> Self {
-        let mut marks = Self { seq: Seq::ZERO, time_ms: 0, offset: 0 };
-        // What is as old as that is absent.
-        if policy.age_s > 0
-            && let Some(last_ms) = now_ms.checked_sub(policy.age_s.saturating_mul(1_000))
-        {
-            marks.time_ms = last_ms.saturating_add(1);
-        }
-        if policy.count > 0 {
-            marks.seq = Seq(end.seq.0.saturating_sub(policy.count).saturating_add(1));
-        }
-        if policy.bytes > 0 {
-            marks.offset = end.bytes.saturating_sub(policy.bytes);
-        }
-        marks
+/// What a policy comes to at a time, for a conversation with this end.
+const fn marks_of(policy: Retention, now_ms: u64, end: End) -> Marks {
+    let mut marks = Marks { seq: Seq::ZERO, time_ms: 0, offset: 0 };
+    // What is as old as that is absent.
+    if policy.age_s > 0
+        && let Some(last_ms) = now_ms.checked_sub(policy.age_s.saturating_mul(1_000))
+    {
+        marks.time_ms = last_ms.saturating_add(1);
     }
-
-    /// What is absent by either of two.
-    #[must_use]
-    pub fn max(self, other: Self) -> Self {
-        Self {
-            seq: self.seq.max(other.seq),
-            time_ms: self.time_ms.max(other.time_ms),
-            offset: self.offset.max(other.offset),
-        }
+    if policy.count > 0 {
+        marks.seq = Seq(end.seq.0.saturating_sub(policy.count).saturating_add(1));
     }
-
-    /// Whether an event at this place is absent.
-    #[must_use]
-    pub const fn covers(&self, place: Place) -> bool {
-        place.seq.0 < self.seq.0 || place.time_ms < self.time_ms || place.offset < self.offset
+    if policy.bytes > 0 {
+        marks.offset = end.bytes.saturating_sub(policy.bytes);
     }
-
-    /// Whether everything is kept.
-    #[must_use]
-    pub fn is_nothing(&self) -> bool {
-        *self == Self::default()
-    }
+    marks
 }
 
 /// How a conversation is kept at a time. With its end it says what is absent.
@@ -136,7 +88,7 @@ impl Keeping {
     /// What is absent of a conversation with this end.
     #[must_use]
     pub fn judge(&self, end: End) -> Judge {
-        let marks = self.marks.max(Marks::of(self.policy, self.now_ms, end));
+        let marks = self.marks.max(marks_of(self.policy, self.now_ms, end));
         Judge { marks, live_ms: self.live_ms }
     }
 }

@@ -57,8 +57,9 @@ fn what_is_absent_is_what_the_rules_say_and_stays_so() {
                         count: bound(&mut random, 12),
                         bytes: bound(&mut random, 200),
                     };
-                    kept.set_policy(next, class, now_ms, end);
-                    policy = Some(next);
+                    let next = (random.below(4) > 0).then_some(next);
+                    assert_eq!(kept.set_policy(next, class, now_ms, end), next != policy);
+                    policy = next;
                 }
                 2 => {
                     hold = random.below(2) == 0;
@@ -148,4 +149,27 @@ fn the_first_class_that_fits_counts() {
     {
         assert!(bad.parse::<RetentionClass>().is_err(), "{bad}");
     }
+}
+
+#[test]
+fn what_is_wrong_with_a_class_is_told_with_what_is_meant() {
+    for (text, expected) in [
+        ("team-*", "give its name, conversations and bounds"),
+        ("teams:team-*", "give its name, conversations and bounds"),
+        (":team-*:count=1", "needs a name"),
+        ("teams::count=1", "is of no conversations"),
+        ("teams:*-team:count=1", "so it comes last"),
+        ("teams:team-*:age=1", "\"age\", which is no bound: these are age_s"),
+        ("teams:team-*:age_s=30d", "age_s is a whole number of seconds: 30d is age_s=2592000"),
+        ("teams:team-*:count=30d", "count is a whole number of events"),
+        ("teams:team-*:bytes=1GB", "bytes is a whole number of bytes"),
+        ("teams:team-*:age_s=-1", "whole number"),
+        ("teams:team-*:age_s=0", "leave age_s out"),
+        ("teams:team-*:count", "give its name, conversations and bounds"),
+    ] {
+        let error = text.parse::<RetentionClass>().unwrap_err().to_string();
+        assert!(error.contains(expected), "{text}: {error}");
+    }
+    // What is kept for ever among others that are not.
+    assert!("kept:law-*:".parse::<RetentionClass>().unwrap().retention.is_for_ever());
 }

@@ -96,7 +96,10 @@ impl World {
         match self.random.below(100) {
             0..60 => {
                 self.head = self.head.next();
-                let (seq, sender) = (self.head, self.user());
+                // Now and then one of them says most of it, so that what others have said lies far back.
+                let is_monologue = self.head.0 / 20_000 % 2 == 1 && self.random.below(4) != 0;
+                let (seq, sender) =
+                    (self.head, if is_monologue { self.users[0].clone() } else { self.user() });
                 let mentions = self.some_users();
                 self.mentioned.insert(seq, mentions.clone());
                 self.messages.push(Posted {
@@ -131,7 +134,12 @@ impl World {
                 }
             }
             90 => {
-                self.floor = self.floor.max(Seq(self.head.0.saturating_sub(300 + self.random.below(4_000))))
+                // Often enough that little is kept, or so seldom that a window has none of it any more.
+                let is_often = (self.head.0 / 40_000).is_multiple_of(2);
+                if is_often || self.random.below(40) == 0 {
+                    let kept = 300 + self.random.below(if is_often { 4_000 } else { 8_000 });
+                    self.floor = self.floor.max(Seq(self.head.0.saturating_sub(kept)));
+                }
             }
             91 => {
                 // The server has no room for it any more, or has come upon it a moment ago.

@@ -109,7 +109,7 @@ impl Issuer {
             refresh_min: Duration::from_secs(refresh_min_s),
             overlap: Duration::from_secs(overlap_s),
         };
-        let demands = Demands { audience: "quoth".to_owned(), lifetime_max: None };
+        let demands = Demands { audience: "quoth".to_owned(), lifetime_max: None, names_freely: false };
         let verifier = Verifier::load(demands, &[], Some(config)).unwrap();
         verifier.start();
         verifier

@@ -49,7 +49,7 @@ fn verifier(specs: &[&str]) -> Result<Verifier, String> {
 }
 
 fn demands(lifetime_max: Option<Duration>) -> Demands {
-    Demands { audience: "quoth".to_owned(), lifetime_max }
+    Demands { audience: "quoth".to_owned(), lifetime_max, names_freely: false }
 }
 
 fn verify(verifier: &Verifier, token: &str) -> Result<Identity, Code> {
@@ -311,4 +311,30 @@ fn a_signing_key_in_another_form_says_how_it_is_made_fit() {
     let sec1 = file(dir.path(), "sec1.pem", &pem("EC PRIVATE KEY", b"nothing"));
     let error = issue(&sec1, ES256, what("quoth", &user, NOW_S)).unwrap_err();
     assert!(error.contains("PKCS#8") && error.contains("openssl pkcs8 -topk8 -nocrypt"), "{error}");
+}
+
+#[test]
+fn a_token_that_ends_before_it_was_issued_does_not_live_too_long() {
+    let dir = tempfile::tempdir().unwrap();
+    let (key, spec) = ed25519(dir.path(), "own");
+    let specs = [spec.parse().unwrap()];
+    let verifier = Verifier::load(demands(Some(Duration::from_secs(60))), &specs, None).unwrap();
+    let of = |exp: u64, iat: u64| {
+        let claims = json!({"aud": "quoth", "sub": "alice", "exp": exp, "iat": iat});
+        verifier.0.identity(&with_header(&key, &Header::new(EdDSA), &claims), NOW_S * 1_000)
+    };
+    assert!(of(NOW_S - 10, NOW_S + 20).is_ok(), "within the leeway");
+    assert!(of(NOW_S + 60, NOW_S).is_ok());
+    assert!(matches!(of(NOW_S + 61, NOW_S), Err(Rejection::LivesTooLong { lives_s: 61, .. })));
+}
+
+#[test]
+fn what_a_token_is_silent_about_is_named_as_it_is_configured() {
+    let dir = tempfile::tempdir().unwrap();
+    let (key, spec) = ed25519(dir.path(), "own");
+    for names_freely in [false, true] {
+        let demands = Demands { names_freely, ..demands(None) };
+        let verifier = Verifier::load(demands, &[spec.parse().unwrap()], None).unwrap();
+        assert_eq!(verify(&verifier, &token(&key, "quoth", NOW_S)).unwrap().grant.names_freely, names_freely);
+    }
 }

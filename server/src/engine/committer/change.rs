@@ -341,20 +341,9 @@ impl Committer {
 fn record(log: &ConversationName, event: &Happened, registers: Vec<RegisterChange>, class: Class) -> Record {
     let registers =
         registers.into_iter().map(|(key, value)| Register { key: key.into(), value: value.map(Into::into) });
-    Record {
-        conversation: log.clone(),
-        seq: event.seq,
-        time_ms: event.time_ms,
-        origin_time_ms: None,
-        sender: event.sender.clone(),
-        id: None,
-        // Without a length in front, as datagrams are.
-        content: Content::Change(codec::encode_datagram(&event.kind)),
-        expires_ms: 0,
-        offset: 0,
-        class,
-        erases: Vec::new(),
-        ends_window: false,
-        registers: registers.collect(),
-    }
+    // Without a length in front, as datagrams are.
+    let content = Content::Change(codec::encode_datagram(&event.kind));
+    let Happened { seq, time_ms, sender, .. } = event;
+    let record = Record::event(log.clone(), *seq, *time_ms, sender.clone(), content);
+    Record { class, registers: registers.collect(), ..record }
 }

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use quoth_core::inbox::{CHANGE_DUE, DUE, MOVE_INTERVAL_MS, due_key};
-use quoth_protocol::{ConversationName, Seq, UserId};
-use quoth_store::{Content, Record, Register};
+use quoth_protocol::ConversationName;
+use quoth_store::{Record, Register};
 
 use super::{Committer, Group};
 use crate::engine::inbox::Written;
+use crate::engine::notes::notice;
 use crate::engine::states::KnownConversation;
 
 impl Committer {
@@ -64,19 +65,6 @@ impl Committer {
 /// A conversation is to move to a time, or to be said to have changed then.
 fn due(kind: u8, name: &ConversationName, time_ms: u64) -> Record {
     let value = bytes::Bytes::copy_from_slice(&time_ms.to_be_bytes());
-    Record {
-        conversation: ConversationName::server(),
-        seq: Seq::ZERO,
-        time_ms,
-        origin_time_ms: None,
-        sender: UserId::new("$server").expect("an id"),
-        id: None,
-        content: Content::Notice(bytes::Bytes::new()),
-        expires_ms: 0,
-        offset: 0,
-        class: quoth_store::Class::default(),
-        erases: Vec::new(),
-        ends_window: false,
-        registers: vec![Register { key: due_key(kind, name).into(), value: Some(value) }],
-    }
+    let register = Register { key: due_key(kind, name).into(), value: Some(value) };
+    notice(ConversationName::server(), time_ms, vec![register])
 }

@@ -81,13 +81,19 @@ impl Committer {
         let decided = self.sequenced_place(access, actor.user(), |place| {
             let standing = Standing::new(actor, place);
             let context = Context { now_ms, rules, standing: &standing, state: place.state };
-            self.drafts.messages.look(&message.key, &message.known, |state| {
+            let decided = self.drafts.messages.look(&message.key, &message.known, |state| {
                 messages::decide(actor, alteration, Some((target, state)), context)
-            })
+            });
+            decided.map(|kind| kind.map(|kind| (kind, standing.slow_mode_interval_ms())))
         })??;
-        let Some(kind) = decided else {
+        let Some((kind, interval_ms)) = decided else {
             return Ok(Done { conversation: name.clone(), seq: Seq::ZERO, time_ms: 0 });
         };
+        // Beside the messages, so that what was just said can be put right; what is said in another one's
+        // name is nobody's turn.
+        if interval_ms > 0 && matches!(kind, EventKind::Edited { .. }) && target.sender == *actor.user() {
+            self.slow_edits.take(name, actor.user(), interval_ms, now_ms)?;
+        }
         self.head(name, heads)?;
         let (seq, time_ms) = self.next(name, now_ms)?;
         let is_in_rows = matches!(kind, EventKind::Edited { .. } | EventKind::Revoked { .. });

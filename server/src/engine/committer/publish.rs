@@ -189,20 +189,15 @@ fn written(
 fn record(request: &mut PublishRequest, seq: Seq, time_ms: u64) -> Record {
     let expires_in_ms = request.append.about.expires_in_ms;
     let expires_ms = if expires_in_ms == 0 { 0 } else { time_ms.saturating_add(expires_in_ms) };
+    let content = content(&mut request.append, expires_ms);
+    let PublishRequest { publisher, append, .. } = request;
+    let (name, sender) = (publisher.conversation.clone(), append.sender.clone());
     Record {
-        conversation: request.publisher.conversation.clone(),
-        seq,
-        time_ms,
-        origin_time_ms: request.append.origin_time_ms,
-        sender: request.append.sender.clone(),
-        id: Some(MessageId { producer: request.publisher.key, n: request.append.n }),
-        content: content(&mut request.append, expires_ms),
+        origin_time_ms: append.origin_time_ms,
+        id: Some(MessageId { producer: publisher.key, n: append.n }),
         expires_ms,
-        offset: 0,
-        class: request.publisher.access.class(),
-        erases: Vec::new(),
-        ends_window: false,
-        registers: Vec::new(),
+        class: publisher.access.class(),
+        ..Record::event(name, seq, time_ms, sender, content)
     }
 }
 

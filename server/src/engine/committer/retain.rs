@@ -8,7 +8,7 @@ use quoth_core::membership::{Actor, Refusal};
 use quoth_core::retention::End;
 use quoth_protocol::frame::EventKind;
 use quoth_protocol::{ConversationName, Seq};
-use quoth_store::{Content, Record, Register};
+use quoth_store::{Record, Register};
 
 use super::change::{Changed, Failure, Happened};
 use super::{Committer, Group};
@@ -30,8 +30,8 @@ impl Committer {
     ) -> Result<Done, Failure> {
         let nothing = Done { conversation: name.clone(), seq: Seq::ZERO, time_ms: 0 };
         if let Actor::User(_) = actor {
-            // Holds are the operator's.
-            if matches!(retain, Retain::Hold(_)) {
+            // Holds and classes are the operator's.
+            if matches!(retain, Retain::Hold(_) | Retain::Class) {
                 return Err(Refusal::FORBIDDEN.into());
             }
             self.drafts.conversations.look(name, known, |state| {
@@ -51,11 +51,8 @@ impl Committer {
         let class = keeps.of_class;
         let kept = self.drafts.kept.get_mut(name, &keeps.known);
         let is_new = match retain {
-            Retain::Policy(policy) if kept.policy == Some(policy) => false,
-            Retain::Policy(policy) => {
-                kept.set_policy(policy, class, now_ms, end);
-                true
-            }
+            Retain::Policy(policy) => kept.set_policy(Some(policy), class, now_ms, end),
+            Retain::Class => kept.set_policy(None, class, now_ms, end),
             Retain::Hold(on) => kept.set_hold(on, class, now_ms, end),
         };
         if !is_new {
@@ -69,11 +66,16 @@ impl Committer {
             self.changed(name, known, now_ms, group);
         }
         let register = (kept_key(), Some(kept.encode()));
-        let Retain::Policy(retention) = retain else {
-            let (key, value) = register;
-            let registers = vec![Register { key: key.into(), value: value.map(Into::into) }];
-            group.records.push(Record { registers, ..notice(name, actor, now_ms) });
-            return Ok(Done { time_ms: now_ms, ..nothing });
+        let retention = match retain {
+            Retain::Policy(retention) => retention,
+            // What members see of it: by what they are kept from now on.
+            Retain::Class => class,
+            Retain::Hold(_) => {
+                let (key, value) = register;
+                let registers = vec![Register { key: key.into(), value: value.map(Into::into) }];
+                group.records.push(Record::notice(name.clone(), now_ms, actor.user().clone(), registers));
+                return Ok(Done { time_ms: now_ms, ..nothing });
+            }
         };
         let (seq, time_ms) = self.next(name, now_ms)?;
         let sender = actor.user().clone();
@@ -85,22 +87,4 @@ impl Committer {
 
 fn kept_key() -> Vec<u8> {
     quoth_core::retention::Kept::REGISTER.to_vec()
-}
-
-fn notice(name: &ConversationName, actor: Actor<'_>, time_ms: u64) -> Record {
-    Record {
-        conversation: name.clone(),
-        seq: Seq::ZERO,
-        time_ms,
-        origin_time_ms: None,
-        sender: actor.user().clone(),
-        id: None,
-        content: Content::Notice(bytes::Bytes::new()),
-        expires_ms: 0,
-        offset: 0,
-        class: quoth_store::Class::default(),
-        erases: Vec::new(),
-        ends_window: false,
-        registers: Vec::new(),
-    }
 }

@@ -1,5 +1,8 @@
 //! What becomes of requests while the disk has no room: what is new is refused, and everything else goes on.
 //!
+//! While the reserve of the store is released there is room for what frees space, and for nothing else that
+//! is new; without a reserve, or when it is used up too, there is room for nothing.
+//!
 //! A repeat of a stored message is answered as ever, since its sender would else take it for one that is not
 //! stored.
 
@@ -40,6 +43,17 @@ const FULL: Refusal = Refusal {
     reason: "the disk is full: nothing new is stored until there is room",
 };
 
+impl Request {
+    /// Whether it is stored on a full disk too, with the reserve.
+    pub(super) const fn is_urgent(&self) -> bool {
+        match self {
+            Self::Publish(_) => false,
+            Self::Change(change) => change.is_urgent(),
+            Self::Note(note) => note.is_urgent(),
+        }
+    }
+}
+
 impl Committer {
     /// Whether what is new must be refused.
     pub(super) fn is_full(&mut self) -> Result<bool, LogError> {
@@ -58,18 +72,39 @@ impl Committer {
         Ok(is_forgetful || self.parts.applier.as_ref().is_some_and(|applier| applier.is_full()))
     }
 
+    /// Whether there is room only for what is urgent. Space is freed at once then.
+    pub(super) fn is_short(&mut self) -> bool {
+        let is_short = !self.parts.reserve.is_held();
+        if is_short && !self.is_short {
+            let _number = self.parts.passes.want();
+        }
+        self.is_short = is_short;
+        is_short
+    }
+
     /// Answers requests of which nothing new is stored.
     pub(super) fn refuse(&mut self, requests: &mut Vec<Request>, now_ms: u64) -> Result<Group, StoreError> {
         let mut group = Group::default();
         for request in requests.drain(..) {
-            match request {
-                Request::Publish(publish) => self.refuse_new(publish, now_ms, &mut group)?,
-                Request::Change(change) => group.answers.push((change.answer, Err(FULL))),
-                // Whoever waits for it is told that it is not stored.
-                Request::Note(_) => {}
-            }
+            self.refuse_one(request, now_ms, &mut group)?;
         }
         Ok(group)
+    }
+
+    /// The same of one.
+    pub(super) fn refuse_one(
+        &mut self,
+        request: Request,
+        now_ms: u64,
+        group: &mut Group,
+    ) -> Result<(), StoreError> {
+        match request {
+            Request::Publish(publish) => self.refuse_new(publish, now_ms, group)?,
+            Request::Change(change) => group.answers.push((change.answer, Err(FULL))),
+            // Whoever waits for it is told that it is not stored.
+            Request::Note(_) => {}
+        }
+        Ok(())
     }
 
     fn refuse_new(

@@ -10,7 +10,7 @@ use quoth_core::membership::Rules;
 use quoth_core::sequencer::Sequencer;
 use quoth_protocol::{Code, ConversationName, ProducerId, Seq, UserId};
 use quoth_store::testing::{LogOverride, Overridden};
-use quoth_store::{Log, LogError, MemoryLog, MemoryView, Position};
+use quoth_store::{Log, LogError, MemoryLog, MemoryView, Position, Reserve};
 use tokio::sync::Semaphore;
 
 use super::{Committer, GROUP_ENCODED_MAX, GROUP_PUBLISHES_MAX, Parts};
@@ -43,6 +43,8 @@ fn committer_on(log: Arc<dyn Log>) -> Committer {
         counts: Arc::default(),
         rules: Rules::default(),
         inbox: Arc::new(Inbox::new(Arc::default())),
+        reserve: Reserve::none(),
+        passes: Arc::default(),
         rosters: Arc::new(Rosters::new(Arc::new(SystemClock))),
     };
     Committer::new(parts)

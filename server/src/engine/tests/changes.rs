@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use quoth_core::authorize::{Action, Grant};
 use quoth_core::conversation::{About, Append};
 use quoth_core::membership::{Actor, Change, ConversationState, Refusal};
+use quoth_core::messages::Alteration;
 use quoth_core::retention::Keeping;
 use quoth_core::tail::Next;
 use quoth_protocol::membership::ConversationKind;
@@ -385,5 +387,37 @@ async fn slow_mode_goes_on_behind_a_restart() {
     publish(&engine, &carol, 1).await;
     outcome(&carol).await.result.unwrap();
     drop((bob, carol));
+    stop(engine, stopper).await.unwrap();
+}
+
+#[tokio::test]
+async fn in_slow_mode_a_member_edits_once_in_an_interval() {
+    let (engine, stopper) = start(MemoryLog::new(), MemoryView::new());
+    let slow = Change::SlowMode { interval_ms: 600_000 };
+    engine.change(caller("alice"), &room("room"), create(&["bob"])).await.unwrap();
+    let (alice, bob) = (publisher(&engine, "alice").await, publisher(&engine, "bob").await);
+    for author in [&alice, &bob] {
+        publish(&engine, author, 1).await;
+        outcome(author).await.result.unwrap();
+    }
+    engine.change(caller("alice"), &room("room"), slow).await.unwrap();
+    let alter = async |who: &str, seq: u64, what| {
+        let done = engine.alter(caller(who), &room("room"), Seq(seq), what).await;
+        done.map(|done| done.seq > Seq::ZERO).map_err(|refusal| refusal.code)
+    };
+    let edit =
+        |text: &'static str| Alteration::Edit { body: Bytes::from_static(text.as_bytes()), mentions: vec![] };
+    let react = |on| Alteration::React { reaction: "+1".to_owned(), on };
+    assert_eq!(alter("bob", 5, edit("put right")).await, Ok(true));
+    assert_eq!(alter("bob", 5, edit("put right")).await, Ok(false), "the same again is none more");
+    assert_eq!(alter("bob", 5, edit("the next thing")).await, Err(Code::SLOW_MODE));
+    for text in ["who moderates", "speaks"] {
+        assert_eq!(alter("alice", 4, edit(text)).await, Ok(true));
+    }
+    assert_eq!([alter("bob", 4, react(true)).await, alter("bob", 4, react(false)).await], [Ok(true); 2]);
+    // Messages have their own.
+    publish(&engine, &bob, 2).await;
+    outcome(&bob).await.result.unwrap();
+    drop((alice, bob));
     stop(engine, stopper).await.unwrap();
 }

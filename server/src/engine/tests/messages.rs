@@ -7,23 +7,24 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use quoth_core::authorize::{Grant, Pattern};
-use quoth_core::membership::{Change, ConversationState, Refusal};
-use quoth_core::messages::Alteration;
-use quoth_core::retention::Keeping;
+use quoth_core::membership::{Change, ConversationState, Fact, Refusal};
+use quoth_core::messages::{self, Alteration, REACTION};
+use quoth_core::retention::{Keeping, Retention};
 use quoth_core::tail::Next;
 use quoth_protocol::codec::Decoder;
 use quoth_protocol::frame::{EventKind, ServerFrame};
 use quoth_protocol::limits::FRAME_BYTES_MAX;
 use quoth_protocol::membership::ConversationKind;
 use quoth_protocol::message::MessageState;
-use quoth_protocol::{Code, Seq, UserId};
-use quoth_store::{LogError, MemoryLog, MemoryView, PageLimit, View as _};
+use quoth_protocol::{Code, ConversationName, Seq, UserId};
+use quoth_store::testing::{Overridden, ViewOverride, notice};
+use quoth_store::{LogError, MemoryLog, MemoryView, PageLimit, Record, Register, View, ViewError};
 use tokio::task::JoinHandle;
 
 use super::changes::{publish, publisher};
 use super::durable::gated_log;
 use super::world::{self, hooked_view, outcome, room, start, stop, wanted};
-use crate::engine::{Access, Caller, Done, Engine, Stopper};
+use crate::engine::{Access, Caller, Done, Engine, Retain, Stopper};
 
 const ALL: PageLimit = PageLimit { records: 1_000, bytes: usize::MAX };
 
@@ -272,7 +273,9 @@ async fn states_of_page(
 ) -> Vec<Vec<MessageState>> {
     let (seqs, mut pieces, mut behind) = (seqs.map(Seq).collect::<Arc<[Seq]>>(), Vec::new(), Some(Seq(0)));
     while let Some(after) = behind {
-        let piece = engine.states_of_page(access, &user("alice"), &seqs, after, Seq(u64::MAX)).await.unwrap();
+        let (name, at) = (access.name(), engine.reading_of(access));
+        let me = user("alice");
+        let piece = engine.states_of_page(name, &at, &me, &seqs, after, Seq(u64::MAX)).await.unwrap();
         pieces.push(piece.0);
         behind = piece.1;
     }
@@ -326,6 +329,47 @@ async fn states_of_a_page_are_those_of_their_version() {
     stop(engine, stopper).await.unwrap();
 }
 
+/// A view in which something comes while it is read whose reaction one is.
+struct MovesOn(MemoryView, Arc<Mutex<Vec<Record>>>);
+
+impl ViewOverride for MovesOn {
+    fn inner(&self) -> &dyn View {
+        &self.0
+    }
+
+    fn register(&self, name: &ConversationName, key: &[u8]) -> Result<Option<Bytes>, ViewError> {
+        let is_reaction = key.starts_with(&REACTION);
+        let later = if is_reaction { std::mem::take(&mut *self.1.lock().unwrap()) } else { Vec::new() };
+        if !later.is_empty() {
+            self.0.apply(self.0.applied().next(), &later)?;
+        }
+        self.0.register(name, key)
+    }
+}
+
+#[tokio::test]
+async fn a_state_that_is_another_one_by_now_is_read_again() {
+    let later = Arc::<Mutex<Vec<Record>>>::default();
+    let view = Overridden(MovesOn(MemoryView::new(), Arc::clone(&later)));
+    let (engine, _stopper) = start(MemoryLog::new(), view);
+    let access = group(&engine, 1).await;
+    engine.alter(caller("alice"), &room("room"), Seq(4), react("+1", true)).await.unwrap();
+    engine.applied_bounds(access.name(), Keeping::default()).await.unwrap();
+    // It is taken back while it is read, which the log of this test does not know.
+    let (mut state, sender) = (messages::MessageState::default(), user("alice"));
+    let mut taken_back = Vec::new();
+    for (seq, on) in [(5, true), (6, false)] {
+        let kind = EventKind::Reacted { seq: Seq(4), reaction: "+1".to_owned(), on };
+        let fact = Fact { seq: Seq(seq), time_ms: seq, sender: &sender, kind: &kind };
+        taken_back = state.apply(Seq(4), fact).registers;
+    }
+    let registers =
+        taken_back.into_iter().map(|(key, value)| Register { key: key.into(), value: value.map(Into::into) });
+    later.lock().unwrap().push(notice("room", registers.collect::<Vec<_>>()));
+    let expected = MessageState { seq: Seq(4), version: Seq(6), edited: None, reactions: Vec::new() };
+    assert_eq!(states_of_page(&engine, &access, 4..=4).await, [[expected]]);
+}
+
 #[tokio::test]
 async fn states_of_a_page_are_read_piece_by_piece_and_of_what_it_has_alone() {
     const BODY_BYTES: usize = 30 * 1024;
@@ -368,8 +412,9 @@ async fn who_hides_a_message_twice_writes_it_once() {
     stop(engine, stopper).await.unwrap();
 }
 
-#[tokio::test]
-async fn readers_of_the_same_page_at_once_cost_one_read() {
+/// As many as ask for what is behind these, by turns, while the first one's read is under way; gives what
+/// they get. Meanwhile message 6 is revoked. There are five messages behind three events of the group.
+async fn read_at_once(policy: Option<Retention>, cursors: &[u64]) -> Vec<String> {
     const READERS: usize = 20;
     let (begin, begun) = channel();
     let (end, ends) = channel::<()>();
@@ -377,7 +422,7 @@ async fn readers_of_the_same_page_at_once_cost_one_read() {
     let counted = Arc::clone(&reads);
     let is_gated = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let gated = Arc::clone(&is_gated);
-    let hook = move |call: &'static str, _: Option<&quoth_protocol::ConversationName>| {
+    let hook = move |call: &'static str, _: Option<&ConversationName>| {
         if call == "after" && gated.load(Ordering::Relaxed) {
             counted.fetch_add(1, Ordering::Relaxed);
             begin.lock().unwrap().send(()).unwrap();
@@ -387,33 +432,61 @@ async fn readers_of_the_same_page_at_once_cost_one_read() {
     };
     let (engine, stopper) = start(MemoryLog::new(), hooked_view(MemoryView::new(), hook));
     let access = group(&engine, 5).await;
-    assert_eq!(by_view(&engine, &access, 3).await, "text, text, text, text, text");
-    is_gated.store(true, Ordering::Relaxed);
-    let read = || {
-        let (engine, access) = (engine.clone(), Arc::clone(&access));
-        async move {
-            engine.reads().page(access.name(), Seq(3), Seq(8), ALL, engine.reading_of(&access)).await.unwrap()
-        }
-    };
-    let mut readers: Vec<_> = (0..READERS).map(|_| Box::pin(read())).collect();
-    // All of them wait for the one read that has begun.
-    for reader in &mut readers {
-        let waits = std::future::poll_fn(|task| {
-            std::task::Poll::Ready(std::pin::Pin::new(&mut *reader).poll(task).is_pending())
-        });
-        assert!(waits.await);
+    if let Some(policy) = policy {
+        engine.retain(caller("alice"), &room("room"), Retain::Policy(policy)).await.unwrap();
     }
+    let head = engine.applied_bounds(access.name(), Keeping::default()).await.unwrap().head;
+    is_gated.store(true, Ordering::Relaxed);
+    let readers: Vec<_> = cursors
+        .iter()
+        .cycle()
+        .take(READERS)
+        .map(|cursor| {
+            let (engine, access, cursor) = (engine.clone(), Arc::clone(&access), Seq(*cursor));
+            tokio::spawn(async move {
+                let at = engine.reading_of(&access);
+                engine.reads().page(access.name(), cursor, head, ALL, at).await.unwrap()
+            })
+        })
+        .collect();
+    // All of them wait for the one read that has begun.
     let begun = begins(begun).await;
+    while engine.reads().page_readers() < READERS {
+        tokio::task::yield_now().await;
+    }
     // What goes meanwhile is left out of it.
     is_gated.store(false, Ordering::Relaxed);
     engine.alter(caller("bob"), &room("room"), Seq(6), Alteration::Revoke).await.unwrap();
     drop((end, begun));
+    let mut pages = Vec::new();
     for reader in readers {
-        let page = reader.await;
-        assert_eq!(shown(&page.chunks), "text, text, gap 6-6, text, text");
+        pages.push(shown(&reader.await.unwrap().chunks));
     }
     assert_eq!(reads.load(Ordering::Relaxed), 1);
-    assert!(matches!(engine.read_tail(access.name(), wanted(Seq(8)), &mut Vec::new()), Next::Frames(Seq(9))));
+    let next = engine.read_tail(access.name(), wanted(head), &mut Vec::new());
+    assert!(matches!(next, Next::Frames(seq) if seq == head.next()));
     drop(access);
     stop(engine, stopper).await.unwrap();
+    pages
+}
+
+#[tokio::test]
+async fn readers_of_the_same_page_at_once_cost_one_read() {
+    for page in read_at_once(None, &[3]).await {
+        assert_eq!(page, "text, text, gap 6-6, text, text");
+    }
+}
+
+#[tokio::test]
+async fn where_events_are_kept_for_a_time_what_is_gone_makes_no_other_page() {
+    // Of nine events, the policy the last of them.
+    let last_five = Retention { count: 5, ..Retention::FOR_EVER };
+    let pages = read_at_once(Some(last_five), &[3, 1, 4]).await;
+    for (page, gone) in pages.iter().zip(["gap 4-4, ", "gap 2-4, ", ""].into_iter().cycle()) {
+        assert_eq!(*page, format!("{gone}text, gap 6-6, text, text, -"));
+    }
+    let long = Retention { age_s: 3_600, ..Retention::FOR_EVER };
+    for page in read_at_once(Some(long), &[3]).await {
+        assert_eq!(page, "text, text, gap 6-6, text, text, -");
+    }
 }

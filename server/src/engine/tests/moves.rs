@@ -61,7 +61,12 @@ async fn a_conversation_of_too_many_does_not_move_and_is_found_all_the_same() {
     world.settled().await;
     world.listed("bob", &["small", "large"]).await;
     world.clock.advance(MOVE_INTERVAL_MS);
+    world.settled().await;
+    world.told.read.store(0, Ordering::SeqCst);
     world.publish(&room("large"), "alice", &[]).await;
+    world.settled().await;
+    let looked = world.told.read.load(Ordering::SeqCst);
+    assert!(looked < MOVED_MEMBERS_MAX as usize, "{looked} looks: each member has it there already");
     world.listed("bob", &["large", "small"]).await;
     world.settled().await;
     // That of the small one.

@@ -1,6 +1,7 @@
 //! What is told of the log to others is judged as what readers get.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use quoth_core::membership::Change;
@@ -8,10 +9,10 @@ use quoth_core::messages::Alteration;
 use quoth_core::retention::Retention;
 use quoth_protocol::membership::ConversationKind;
 use quoth_protocol::{ConversationName, Seq, UserId};
-use quoth_store::{Log as _, MemoryLog, MemoryView, Position, Record, group};
+use quoth_store::{Log as _, MemoryLog, MemoryView, Position, Record, ViewError, group};
 
 use super::changes::{publish, publisher};
-use super::world::{outcome, room, start, stop};
+use super::world::{hooked_view, outcome, room, start, stop};
 use crate::engine::{Caller, Engine, Retain};
 
 fn caller(name: &str) -> Caller {
@@ -68,6 +69,8 @@ async fn what_is_revoked_replaced_or_kept_no_longer_is_absent_also_in_a_users_ow
     let own = ConversationName::of_user(&UserId::new("bob").unwrap());
     let before = events(&log, &own);
     assert!(!before.is_empty() && absent(&engine, &before).await.is_empty());
+    let ahead = Arc::from([Record { seq: Seq(99), ..before[0].clone() }]);
+    assert_eq!(absent(&engine, &ahead).await, [0; 0], "the view does not have it yet");
     engine.erase_own_log(&UserId::new("bob").unwrap()).await.unwrap();
     engine.applied_bounds(&own, quoth_core::retention::Keeping::default()).await.unwrap();
     assert_eq!(absent(&engine, &before).await.len(), before.len());
@@ -77,5 +80,35 @@ async fn what_is_revoked_replaced_or_kept_no_longer_is_absent_also_in_a_users_ow
     let (engine, stopper) = start(log.clone(), view);
     assert_eq!(absent(&engine, &before).await.len(), before.len());
     assert_eq!(absent(&engine, &known).await, expected);
+    stop(engine, stopper).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_cannot_be_judged_is_absent() {
+    let is_damaged = Arc::new(AtomicBool::new(false));
+    let hook = {
+        let is_damaged = Arc::clone(&is_damaged);
+        move |call: &'static str, name: Option<&ConversationName>| match name {
+            Some(name) if call == "last" && is_damaged.load(Ordering::Relaxed) => {
+                let (conversation, what) = (name.clone(), "a test has damaged it");
+                Err(ViewError::DamagedConversation { conversation, what })
+            }
+            _ => Ok(()),
+        }
+    };
+    let log = MemoryLog::new();
+    let (engine, stopper) = start(log.clone(), hooked_view(MemoryView::new(), hook));
+    for name in ["kept", "room"] {
+        let publisher = super::world::publisher(name);
+        super::world::stored(&engine, &publisher, 1).await;
+    }
+    // The end of this one is to be known to judge it.
+    let latest = Retain::Policy(Retention { count: 3, ..Retention::default() });
+    engine.retain(caller("alice"), &room("room"), latest).await.unwrap();
+    let of_both = [events(&log, &room("kept")), events(&log, &room("room"))].map(|of| of.to_vec()).concat();
+    let of_both = Arc::from(of_both);
+    assert_eq!(engine.are_absent(&of_both).await, [false; 3]);
+    is_damaged.store(true, Ordering::Relaxed);
+    assert_eq!(engine.are_absent(&of_both).await, [false, true, true], "of the other one it is known");
     stop(engine, stopper).await.unwrap();
 }

@@ -71,6 +71,8 @@ async fn a_hold_keeps_messages_in_lists_as_in_history() {
     let of_message = world.engine.receipts(&user("bob"), &room("a"), Seq(second)).await.unwrap();
     assert!(of_message.is_some());
     world.retain(Retain::Hold(false)).await;
+    let of_message = world.engine.receipts(&user("bob"), &room("a"), Seq(second)).await.unwrap();
+    assert!(of_message.is_none());
     assert_eq!(world.seen().await, (vec![first], (Some(first), 1)));
     world.stop().await;
 }
@@ -96,6 +98,8 @@ async fn unread_mentions_are_those_of_the_latest_edits() {
     edit(&world, second, &["bob"]).await;
     edit(&world, first, &["bob", "alice"]).await;
     assert_eq!(counted(&world).await, (2, 2));
+    let shown = world.row("bob").await.last.unwrap();
+    assert_eq!((shown.seq, shown.kind.body().unwrap().as_ref()), (second, &b"another text"[..]));
     world.settled().await;
     let world = world.again();
     assert_eq!(counted(&world).await, (2, 2), "and by who begins anew");

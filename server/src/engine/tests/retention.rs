@@ -184,7 +184,12 @@ impl World {
         let done = self.engine.retain(operator, &room("room"), retain).await.unwrap();
         match retain {
             Retain::Hold(on) => model.is_held = on,
-            Retain::Policy(retention) => {
+            Retain::Policy(_) | Retain::Class => {
+                // There are no classes, so by theirs all is kept.
+                let retention = match retain {
+                    Retain::Policy(retention) => retention,
+                    _ => Retention::FOR_EVER,
+                };
                 if done.seq > Seq::ZERO {
                     let kind = EventKind::RetentionSet { retention };
                     model.push(done.time_ms, codec::encode_datagram(&kind).len(), 0);
@@ -258,7 +263,9 @@ async fn run(seed: u64, view: Arc<dyn View>) {
             1 => latest_ms += random.below(500),
             2 => {
                 let (age_s, count, bytes) = (random.maybe(40), random.maybe(20), random.maybe(400));
-                world.retain(&mut model, Retain::Policy(Retention { age_s, count, bytes })).await;
+                let policy = Retain::Policy(Retention { age_s, count, bytes });
+                let retain = if random.below(4) == 0 { Retain::Class } else { policy };
+                world.retain(&mut model, retain).await;
             }
             3 => {
                 let on = random.below(2) == 0;
@@ -392,12 +399,56 @@ async fn what_is_absent_is_one_gap_across_the_pieces_that_are_read() {
     let at = world.engine.reading_of(world.access());
     world.engine.applied_bounds(&name, at.keeping).await.unwrap();
     let limit = PageLimit { records: 100, bytes: 300 };
-    let page = world.engine.reads().page(&name, Seq(4), Seq(24), limit, at).await.unwrap();
-    let mut decoder = Decoder::new(FRAME_BYTES_MAX);
-    page.chunks.iter().for_each(|chunk| decoder.push(chunk));
-    let frame: ServerFrame = decoder.next_frame().unwrap().unwrap();
-    assert_eq!(frame, ServerFrame::Gap { from: Seq(5), to: Seq(24) });
-    assert_eq!((page.reached, decoder.next_frame::<ServerFrame>().unwrap()), (Seq(24), None));
+    let (reads, behind) = (world.engine.reads(), |cursor| (Seq(cursor), Seq(24)));
+    // Behind an event, too, where it begins in a piece of which not all is absent.
+    for (begin, expected) in [(4, vec![Told::Gap(5, 24)]), (3, vec![Told::Event(4), Told::Gap(5, 24)])] {
+        for is_shared in [true, false] {
+            let ((mut cursor, to), mut decoder) = (behind(begin), Decoder::new(FRAME_BYTES_MAX));
+            while cursor < to {
+                let page = match is_shared {
+                    true => reads.page(&name, cursor, to, limit, at.clone()).await.unwrap(),
+                    false => reads.after(&name, cursor, to, limit, at.clone()).await.unwrap(),
+                };
+                page.chunks.iter().for_each(|chunk| decoder.push(chunk));
+                cursor = page.reached;
+            }
+            let told = std::iter::from_fn(|| decoder.next_frame().unwrap()).map(|frame| match frame {
+                ServerFrame::Event(event) => Told::Event(event.seq.0),
+                ServerFrame::Gap { from, to } => Told::Gap(from.0, to.0),
+                other => panic!("{other:?}"),
+            });
+            assert_eq!(told.collect::<Vec<_>>(), expected, "behind {begin}");
+        }
+    }
+}
+
+/// By a time to live, and until rows are written anew without it.
+#[tokio::test]
+async fn what_dies_by_itself_is_counted_as_expired_and_then_not_at_all() {
+    const KEPT_BYTES: u64 = 100;
+    let dir = tempfile::tempdir().unwrap();
+    let view: Arc<dyn View> = Arc::new(FjallView::open(dir.path(), 1 << 20).unwrap().with_window_bytes(700));
+    let (log, clock): (Arc<dyn Log>, _) =
+        (Arc::new(MemoryLog::new()), Arc::new(Hand(AtomicU64::new(1_000_000))));
+    let (engine, publisher) = start(&log, &view, &clock).await;
+    let (mut world, mut model) = (World { log, view, clock, engine, publisher, n: 0 }, Model::default());
+    for n in 0..40 {
+        world.publish(&mut model, KEPT_BYTES, if n % 4 == 0 { 0 } else { 1_000 }).await;
+    }
+    let seen = async |world: &World| {
+        world.engine.look().await.unwrap();
+        let seen = world.engine.looked().await.unwrap().overview;
+        (seen.live_bytes, seen.expired_bytes)
+    };
+    let all = model.events.iter().map(|event| event.bytes).sum::<u64>();
+    assert_eq!(seen(&world).await, (all, 0));
+    world.clock.0.fetch_add(10_000, Ordering::Relaxed);
+    let kept = 10 * KEPT_BYTES;
+    assert_eq!(seen(&world).await, (kept, all - kept));
+    let rewritten = world.engine.rewrite(0, u64::MAX, &Arc::default()).await.unwrap();
+    assert!(rewritten.windows > 0, "{rewritten:?}");
+    let (live, expired) = seen(&world).await;
+    assert!(live == kept && expired < (all - kept) / 2, "{live} and {expired} of {all}");
 }
 
 #[tokio::test]

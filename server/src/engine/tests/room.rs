@@ -5,12 +5,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use quoth_core::authorize::Grant;
 use quoth_core::membership::{Change, ConversationState};
+use quoth_core::messages::Alteration;
+use quoth_core::retention::Retention;
+use quoth_protocol::frame::Durability;
 use quoth_protocol::membership::ConversationKind;
-use quoth_protocol::{Code, ProducerId, Seq, UserId};
-use quoth_store::{LogError, MemoryLog, MemoryView, ViewError};
+use quoth_protocol::{Code, ConversationName, ProducerId, Seq, UserId};
+use quoth_store::{LogError, MemoryLog, MemoryView, Reserve, Store, ViewError};
 
 use super::world::{hooked_log, hooked_view, outcome, publish, publisher, room, start, stop, stored};
-use crate::engine::{Caller, Engine, Mailbox, NotStored, Outcome, Publisher, Role};
+use crate::engine::{
+    Caller, Engine, Execution, Mailbox, NotStored, Outcome, Publisher, Retain, Role, SystemClock,
+};
 
 pub(super) fn full() -> LogError {
     let source = Arc::new(std::io::ErrorKind::StorageFull.into());
@@ -65,7 +70,8 @@ async fn a_log_without_room_refuses_what_is_new_and_takes_it_once_there_is_room(
             Seq(1),
             "reads go on"
         );
-        assert_eq!(engine.note(room("$server/x"), Vec::new()).await, Err("the store failed".to_owned()));
+        let error = engine.note(room("$server/x"), Vec::new()).await.unwrap_err();
+        assert!(error.contains("not stored: the disk is full"), "{error}");
     }
     has_room.store(true, Ordering::SeqCst);
     assert_eq!(stored(&engine, &ada, 5).await, Seq(2), "no seq is lost");
@@ -123,6 +129,71 @@ async fn a_change_without_room_is_taken_back() {
     let removed = change(Change::Remove { user: user("ada") }).await.unwrap();
     assert_eq!((removed.seq, members()), (Seq(6), 1));
     assert_eq!(say(3, before).await.unwrap_err().code(), Code::FORBIDDEN);
+    stop(engine, stopper).await.unwrap();
+}
+
+/// While the reserve is not held, what operators free space with is stored, and nothing else that is new.
+#[tokio::test]
+async fn without_the_reserve_only_what_is_urgent_is_stored() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("reserve"), vec![7; 1 << 20]).unwrap();
+    let reserve = Reserve::open(dir.path(), 1 << 20).unwrap();
+    let mut store = Store::memory();
+    store.reserve = Arc::clone(&reserve);
+    let (clock, rules) = (Arc::new(SystemClock), Execution::Threads);
+    let (engine, stopper) = Engine::start(store, Durability::Memory, clock, rules);
+    let user = |name: &str| UserId::new(name).unwrap();
+    let boss = Caller::User(Arc::new(Grant::of_membership(user("boss"))));
+    let operator = Caller::Operator(user("ops"));
+    let create = |title: &str| Change::Create {
+        kind: ConversationKind::Group,
+        title: title.to_owned(),
+        members: vec![user("bob")],
+        open: false,
+    };
+    let ada = publisher("room");
+    for n in 1..=5 {
+        stored(&engine, &ada, n).await;
+    }
+    engine.change(boss.clone(), &room("team"), create("before")).await.unwrap();
+    assert!(!engine.is_short() && !engine.stats().is_short);
+
+    // So nobody takes it again.
+    drop(dir);
+    quoth_store::testing::release(&reserve);
+    assert!(engine.is_short() && engine.stats().is_short);
+    refused(&engine, &ada, 6).await;
+    // Space is freed at once.
+    engine.reclaim_wanted().await;
+    known(&engine, &ada, 5, Seq(5)).await;
+    let remove = |name: &str| Change::Remove { user: user(name) };
+    for (caller, name, change) in [
+        (&boss, "team", remove("bob")),
+        (&operator, "team", Change::Rename { title: "another".to_owned() }),
+        (&operator, "new", create("new")),
+    ] {
+        let refused = engine.change(caller.clone(), &room(name), change).await.unwrap_err();
+        assert_eq!(refused.code, Code::STORAGE_FULL);
+    }
+    let policy = |count| Retain::Policy(Retention { count, ..Retention::FOR_EVER });
+    let refused = engine.retain(boss.clone(), &room("team"), policy(1)).await.unwrap_err();
+    assert_eq!(refused.code, Code::STORAGE_FULL);
+    let alter = async |caller: &Caller, alteration| {
+        engine.alter(caller.clone(), &room("room"), Seq(2), alteration).await.map_err(|error| error.code)
+    };
+    let edit = Alteration::Edit { body: "long".into(), mentions: Vec::new() };
+    assert_eq!(alter(&operator, edit).await.unwrap_err(), Code::STORAGE_FULL);
+    let own = ConversationName::of_user(&user("ada"));
+    engine.note_all(vec![(own.clone(), Vec::new())]).await.unwrap_err();
+    engine.notice(ConversationName::server(), "ada came".into(), Vec::new()).await.unwrap_err();
+
+    alter(&operator, Alteration::Revoke).await.unwrap();
+    engine.change(operator.clone(), &room("team"), remove("bob")).await.unwrap();
+    engine.note(ConversationName::server(), Vec::new()).await.unwrap();
+    engine.retain(operator.clone(), &room("room"), Retain::Hold(true)).await.unwrap();
+    engine.retain(operator, &room("room"), policy(2)).await.unwrap();
+    engine.reclaim().await.unwrap();
+    assert_eq!(*engine.failure().borrow(), None);
     stop(engine, stopper).await.unwrap();
 }
 

@@ -86,7 +86,13 @@ async fn a_crowd_is_counted_and_not_named() {
 async fn who_has_blocked_a_reader_is_not_there_for_that_one() {
     let (engine, stopper) = start(MemoryLog::new(), MemoryView::new());
     let everything = || Some(vec![Pattern::new("*")]);
-    let grant = Grant { user: user("alice"), read: everything(), write: everything(), publish_as: vec![] };
+    let grant = Grant {
+        user: user("alice"),
+        read: everything(),
+        write: everything(),
+        publish_as: vec![],
+        names_freely: false,
+    };
     let (alice, alices) = reader(&engine, "alice", true);
     let (bob, bobs) = reader(&engine, "bob", true);
     let mut of_alice = engine.watch_roster(&room("general"), &user("alice"));

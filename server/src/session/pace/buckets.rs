@@ -37,6 +37,17 @@ impl Shared {
         wait_ms
     }
 
+    /// As [`Bucket::take`].
+    pub(in crate::session) fn take(&self, units: u64, now_ms: u64) -> Result<(), u64> {
+        let mut taken = Ok(());
+        let _same_if_not = self.full_at_ns.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |full_at_ns| {
+            let mut bucket = Bucket::from_full_at_ns(full_at_ns);
+            taken = bucket.take(self.pace, units, now_ms);
+            taken.is_ok().then(|| bucket.full_at_ns())
+        });
+        taken
+    }
+
     fn is_full(&self, now_ms: u64) -> bool {
         Bucket::from_full_at_ns(self.full_at_ns.load(Ordering::Relaxed)).is_full(now_ms)
     }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use quoth_core::authorize::Grant;
 use quoth_core::bucket::Pace;
 use quoth_protocol::frame::ClientFrame;
+use quoth_protocol::request::Request;
 use quoth_protocol::{ConversationName, UserId};
 
 use super::Limits;
@@ -25,6 +26,7 @@ pub(super) struct Tables {
     users: Option<Buckets<UserId>>,
     requests: Option<Buckets<UserId>>,
     conversations: Option<Buckets<ConversationName>>,
+    adds: Option<Buckets<UserId>>,
 }
 
 impl Tables {
@@ -33,7 +35,28 @@ impl Tables {
             users: Pace::new(limits.user_publishes_per_second_max.into()).map(Buckets::new),
             requests: Pace::new(limits.user_requests_per_second_max.into()).map(Buckets::new),
             conversations: Pace::new(limits.conversation_publishes_per_second_max.into()).map(Buckets::new),
+            adds: Pace::per_hour(limits.user_adds_per_hour_max.into()).map(Buckets::new),
         }
+    }
+
+    /// Counts what a request says to a conversation as a publish does, in which all others have their
+    /// turns: a request does not wait for these, since what comes behind it would.
+    ///
+    /// # Errors
+    /// In how many milliseconds there may be room.
+    pub(super) fn say(&self, request: &Request, now_ms: u64) -> Result<(), u64> {
+        let (Request::Edit { conversation, .. } | Request::React { conversation, .. }) = request else {
+            return Ok(());
+        };
+        self.conversations.as_ref().map_or(Ok(()), |all| all.of(conversation, now_ms).take(1, now_ms))
+    }
+
+    /// Counts users that a user adds to conversations, and conversations that a user makes.
+    ///
+    /// # Errors
+    /// In how many milliseconds so many may be added. None are counted.
+    pub(super) fn add(&self, user: &UserId, count: u64, now_ms: u64) -> Result<(), u64> {
+        self.adds.as_ref().map_or(Ok(()), |adds| adds.of(user, now_ms).take(count, now_ms))
     }
 }
 
@@ -114,8 +137,13 @@ enum Step {
     Frames,
     User,
     Conversation,
-    Requests,
+    Requests { speaks: bool },
     Done,
+}
+
+/// Whether a request says something to others as a publish does.
+const fn speaks(request: &Request) -> bool {
+    matches!(request, Request::Edit { .. } | Request::React { .. })
 }
 
 impl StreamPaces {
@@ -135,7 +163,7 @@ impl StreamPaces {
                 Step::Frames => {
                     let next = match frame {
                         ClientFrame::Publish(_) => Step::User,
-                        ClientFrame::Request { .. } => Step::Requests,
+                        ClientFrame::Request { request, .. } => Step::Requests { speaks: speaks(request) },
                         _ => Step::Done,
                     };
                     (self.connection.frames.as_ref(), "limits.frames_per_second_max", next)
@@ -148,9 +176,10 @@ impl StreamPaces {
                     let conversation = self.conversation.as_deref();
                     (conversation, "limits.conversation_publishes_per_second_max", Step::Done)
                 }
-                Step::Requests => {
+                Step::Requests { speaks } => {
                     let requests = self.connection.requests.as_deref();
-                    (requests, "limits.user_requests_per_second_max", Step::Done)
+                    let next = if speaks { Step::User } else { Step::Done };
+                    (requests, "limits.user_requests_per_second_max", next)
                 }
                 Step::Done => {
                     self.next = Step::Frames;

@@ -44,7 +44,7 @@ pub(super) fn copy(
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut target = options.open(to).map_err(BackupError::io("create", to))?;
     let (mut hasher, mut chunk) = (Xxh3Default::new(), vec![0; CHUNK_BYTES]);
-    let (mut copied, mut unsynced, mut began) = (0, 0, Instant::now());
+    let (mut copied, mut breath) = (0, Breath::new(pace));
     loop {
         let read = source.read(&mut chunk).map_err(BackupError::io("read", from))?;
         if read == 0 {
@@ -53,15 +53,7 @@ pub(super) fn copy(
         target.write_all(&chunk[..read]).map_err(BackupError::io("write", to))?;
         hasher.update(&chunk[..read]);
         copied += read as u64;
-        unsynced += read;
-        if unsynced >= PIECE_BYTES {
-            sync_data(&target, to).map_err(BackupError::io("sync", to))?;
-            unsynced = 0;
-            if pace == Pace::Gentle {
-                std::thread::sleep(began.elapsed() / 2);
-            }
-            began = Instant::now();
-        }
+        breath.after(read, || sync_data(&target, to).map_err(BackupError::io("sync", to)))?;
         done.done += read as u64;
         progress(*done);
     }
@@ -91,9 +83,10 @@ pub(super) fn checksum(path: &Path, progress: &mut OnBytes<'_>, done: &mut Bytes
 }
 
 /// The checksum of the first `end` bytes of a file with zeros behind them.
-pub(super) fn checksum_of(path: &Path, end: u64, bytes: u64) -> std::io::Result<u128> {
+pub(super) fn checksum_of(path: &Path, end: u64, bytes: u64, pace: Pace) -> std::io::Result<u128> {
     let (mut file, mut hasher, mut chunk) =
         (File::open(path)?.take(end), Xxh3Default::new(), vec![0; CHUNK_BYTES]);
+    let mut breath = Breath::new(pace);
     loop {
         let read = file.read(&mut chunk)?;
         if read == 0 {
@@ -101,6 +94,35 @@ pub(super) fn checksum_of(path: &Path, end: u64, bytes: u64) -> std::io::Result<
             return Ok(hasher.digest128());
         }
         hasher.update(&chunk[..read]);
+        breath.after(read, || Ok::<_, std::io::Error>(()))?;
+    }
+}
+
+/// Leaves the disk to others from time to time.
+struct Breath {
+    pace: Pace,
+    /// Bytes since the last time.
+    bytes: usize,
+    began: Instant,
+}
+
+impl Breath {
+    fn new(pace: Pace) -> Self {
+        Self { pace, bytes: 0, began: Instant::now() }
+    }
+
+    /// So many bytes more were read or written; `settle` ends a piece of them.
+    fn after<E>(&mut self, bytes: usize, settle: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+        self.bytes += bytes;
+        if self.bytes < PIECE_BYTES {
+            return Ok(());
+        }
+        settle()?;
+        if self.pace == Pace::Gentle {
+            std::thread::sleep(self.began.elapsed() / 2);
+        }
+        *self = Self::new(self.pace);
+        Ok(())
     }
 }
 

@@ -167,7 +167,7 @@ impl BackupFolder {
         let known = match checksum {
             Some(checksum) => *checksum,
             // Read once more than it is copied, which is for segments of the log and for small files.
-            None => checksum_of(path, *end, *bytes).map_err(BackupError::io("read", path))?,
+            None => checksum_of(path, *end, *bytes, pace).map_err(BackupError::io("read", path))?,
         };
         let held = manifest::File::new(name.clone(), *bytes, known);
         let object = self.object(&held);

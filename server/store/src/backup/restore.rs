@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::copy::copy;
 use super::error::BackupError;
 use super::folder::BackupFolder;
-use super::manifest::{Backup, path_in};
+use super::manifest::{self, Backup, path_in};
 use super::{Bytes, OnBytes, Pace};
 use crate::create_durable_dir;
 use crate::durable::sync_dir;
@@ -20,6 +20,20 @@ pub const RESTORING: &str = "restoring";
 const STORE: &str = "store";
 
 impl BackupFolder {
+    /// What [`BackupFolder::restore`] would make a data folder of, as far as that is seen without reading it:
+    /// the folder is new or empty, and all that the backup needs is there in its length. Changes nothing.
+    ///
+    /// # Errors
+    /// As of [`BackupFolder::restore`].
+    pub fn restorable(&self, number: Option<u64>, to: &Path) -> Result<(u64, Backup), BackupError> {
+        let (number, backup) = self.backup(number)?;
+        refuse_contents(to)?;
+        for file in &backup.files {
+            self.object_of(file)?;
+        }
+        Ok((number, backup))
+    }
+
     /// Makes a data folder of a backup, `None` for the latest one, in a new or empty folder: of [another
     /// store](crate::StoreId). Every byte is checked. The folder is a data folder, on stable storage, when
     /// this returns, and until then no server takes it for one.
@@ -32,8 +46,7 @@ impl BackupFolder {
         to: &Path,
         progress: &mut OnBytes<'_>,
     ) -> Result<(u64, Backup), BackupError> {
-        let (number, backup) = self.backup(number)?;
-        refuse_contents(to)?;
+        let (number, backup) = self.restorable(number, to)?;
         let restoring = to.join(RESTORING);
         create_durable_dir(&restoring).map_err(BackupError::io("create", &restoring))?;
         let mut done = Bytes { done: 0, total: backup.bytes() };
@@ -43,19 +56,15 @@ impl BackupFolder {
             create_durable_dir(&dir).map_err(BackupError::io("create", &dir))?;
         }
         for file in &backup.files {
-            let object = self.object(file);
-            let damaged = || BackupError::DamagedObject { path: object.clone() };
+            let object = self.object_of(file)?;
             let path = file
                 .path_in(&restoring)
                 .ok_or_else(|| BackupError::DamagedManifest { path: self.manifest(number) })?;
             let dir = path.parent().unwrap_or(&restoring);
             create_durable_dir(dir).map_err(BackupError::io("create", dir))?;
-            if object.metadata().map_err(|_| damaged())?.len() != file.bytes {
-                return Err(damaged());
-            }
             let copied = copy(&object, &path, (file.bytes, file.bytes), Pace::Full, progress, &mut done)?;
             if !file.is_checksum(copied) {
-                return Err(damaged());
+                return Err(BackupError::DamagedObject { path: object });
             }
         }
         // What comes behind the backup is numbered as what came before: whoever has seen that must know that
@@ -73,6 +82,15 @@ impl BackupFolder {
         fs::remove_dir(&restoring).map_err(BackupError::io("delete", &restoring))?;
         sync_dir(to).map_err(BackupError::io("sync", to))?;
         Ok((number, backup))
+    }
+
+    /// Where the bytes of a file are, which has as many as it is to have.
+    fn object_of(&self, file: &manifest::File) -> Result<PathBuf, BackupError> {
+        let path = self.object(file);
+        match path.metadata() {
+            Ok(metadata) if metadata.len() == file.bytes => Ok(path),
+            _ => Err(BackupError::DamagedObject { path }),
+        }
     }
 }
 

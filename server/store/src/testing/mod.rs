@@ -5,20 +5,26 @@ mod overridden;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use quoth_protocol::{ConversationName, ProducerId, Seq, UserId};
 
-use crate::class::Class;
 use crate::group;
 use crate::key::ProducerKey;
 use crate::log::{Log, LogError, Position};
 use crate::record::{Content, MessageId, OF_EVENT, Record, Register};
+use crate::reserve::Reserve;
 use crate::view::Found;
 #[cfg(test)]
 use crate::view::View;
 
 pub use overridden::{LogOverride, Overridden, ViewOverride};
+
+/// Releases a reserve, as want of room does.
+pub fn release(reserve: &Arc<Reserve>) {
+    reserve.release(&"a test wants it");
+}
 
 /// A record of some user, with a body that its numbers make up.
 ///
@@ -27,21 +33,11 @@ pub use overridden::{LogOverride, Overridden, ViewOverride};
 #[must_use]
 pub fn record(conversation: &str, seq: u64, n: u64) -> Record {
     let sender = UserId::new("ada").expect("a valid id");
-    Record {
-        conversation: ConversationName::new(conversation).expect("the caller gives a valid name"),
-        seq: Seq(seq),
-        time_ms: 1_700_000_000_000 + seq,
-        origin_time_ms: None,
-        id: Some(MessageId { producer: ProducerKey::new(&sender, ProducerId(1)), n }),
-        sender,
-        content: Content::Message(format!("message {n} of {conversation} at {seq}").into()),
-        expires_ms: 0,
-        offset: 0,
-        class: Class::default(),
-        erases: Vec::new(),
-        ends_window: false,
-        registers: Vec::new(),
-    }
+    let id = Some(MessageId { producer: ProducerKey::new(&sender, ProducerId(1)), n });
+    let content = Content::Message(format!("message {n} of {conversation} at {seq}").into());
+    let conversation = ConversationName::new(conversation).expect("the caller gives a valid name");
+    let event = Record::event(conversation, Seq(seq), 1_700_000_000_000 + seq, sender, content);
+    Record { id, ..event }
 }
 
 /// What a look-up of a record's id finds.

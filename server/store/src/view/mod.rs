@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Deref;
 
 use bytes::Bytes;
+pub use quoth_protocol::retention::{Marks, Place};
 use quoth_protocol::{ConversationName, Seq};
 
 use crate::class::Class;
@@ -24,43 +25,6 @@ pub struct Bounds {
     pub floor: Seq,
     /// The last seq; 0 when the conversation is unknown.
     pub head: Seq,
-}
-
-/// Where an event lies in its conversation. All three grow from event to event, or stay.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Place {
-    /// Its seq.
-    pub seq: Seq,
-    /// When it was stored, in milliseconds since 1970.
-    pub time_ms: u64,
-    /// Bytes of the contents of all events before it.
-    pub offset: u64,
-}
-
-/// From where on a conversation is kept: an event is absent that lies before any of these. The default keeps
-/// everything.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Marks {
-    /// Events before this one are absent.
-    pub seq: Seq,
-    /// Events that were stored before this time are, in milliseconds since 1970.
-    pub time_ms: u64,
-    /// Events that begin before this offset are, in bytes.
-    pub offset: u64,
-}
-
-impl Marks {
-    /// Whether everything is kept.
-    #[must_use]
-    pub fn is_nothing(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// Whether an event at this place is absent.
-    #[must_use]
-    pub const fn covers(&self, place: Place) -> bool {
-        place.seq.0 < self.seq.0 || place.time_ms < self.time_ms || place.offset < self.offset
-    }
 }
 
 /// The end of a conversation.

@@ -12,6 +12,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::super::{LogError, Position};
 use crate::durable::{sync_all, sync_dir};
+use crate::reserve::Reserve;
 use crate::room::RETRY_PAUSE;
 
 /// A segment of the log.
@@ -40,6 +41,11 @@ pub(super) fn list(dir: &Path) -> Result<Vec<Segment>, LogError> {
     Ok(segments)
 }
 
+/// Length of a segment, at most, that is prepared while the reserve is not held, in bytes: what is left of
+/// its space is to go far. That of the smallest segment that a server is configured with; so it has room for
+/// any group that frees space.
+const SHORT_SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
+
 /// Ends the name of a file that is being prepared.
 const SPARE_SUFFIX: &str = ".spare";
 
@@ -48,6 +54,7 @@ const SPARE_SUFFIX: &str = ".spare";
 pub(super) struct Spare {
     pub(super) file: File,
     pub(super) path: PathBuf,
+    pub(super) bytes: u64,
 }
 
 impl Spare {
@@ -63,7 +70,7 @@ impl Spare {
             .map_err(LogError::io("create", &path))?;
         allocate(&file, bytes).map_err(LogError::io("allocate space for", &path))?;
         sync_all(&file, &path).map_err(LogError::io("sync", &path))?;
-        Ok(Self { file, path })
+        Ok(Self { file, path, bytes })
     }
 }
 
@@ -98,6 +105,7 @@ pub(super) struct Keeper {
 struct Shared {
     dir: PathBuf,
     segment_bytes: u64,
+    reserve: Arc<Reserve>,
     work: Mutex<Work>,
     changed: Condvar,
 }
@@ -105,6 +113,8 @@ struct Shared {
 #[derive(Debug)]
 struct Work {
     spare: Option<Spare>,
+    /// Somebody has need of one since the last one was prepared.
+    is_wanted: bool,
     /// Why the last attempt to prepare a segment failed, until the next one.
     failure: Option<LogError>,
     /// Whether the operator was told that none can be prepared.
@@ -128,8 +138,8 @@ enum Task {
 }
 
 impl Keeper {
-    pub(super) fn start(dir: &Path, segment_bytes: u64) -> Result<Self, LogError> {
-        let shared = Arc::new(Shared::new(dir, segment_bytes));
+    pub(super) fn start(dir: &Path, segment_bytes: u64, reserve: Arc<Reserve>) -> Result<Self, LogError> {
+        let shared = Arc::new(Shared::new(dir, segment_bytes, reserve));
         let thread = std::thread::Builder::new()
             .name("quoth-log-keeper".to_owned())
             .spawn({
@@ -140,16 +150,29 @@ impl Keeper {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Takes the prepared file; waits for it when it is not ready. When the last attempt to prepare one
-    /// failed, there is another one first, since its cause may have passed.
-    pub(super) fn take_spare(&self) -> Result<Spare, LogError> {
+    /// Takes the prepared file, which has at least so many bytes; waits for it when it is not ready. When the
+    /// last attempt to prepare one failed, there is another one first, since its cause may have passed.
+    pub(super) fn take_spare(&self, bytes_min: u64) -> Result<Spare, LogError> {
         let mut work = self.shared.work.lock();
         work.failure = None;
         loop {
             let taken = work.spare.take();
+            work.is_wanted = taken.is_none();
             self.shared.changed.notify_all();
-            if let Some(spare) = taken {
-                return Ok(spare);
+            match taken {
+                Some(spare) if spare.bytes >= bytes_min => return Ok(spare),
+                // It was prepared for want of room.
+                Some(spare) if !self.shared.reserve.is_held() => {
+                    let full = io::ErrorKind::StorageFull.into();
+                    let error = LogError::io("allocate space for", &spare.path)(full);
+                    work.spare = Some(spare);
+                    return Err(error);
+                }
+                Some(spare) => {
+                    work.is_wanted = true;
+                    fs::remove_file(&spare.path).map_err(LogError::io("delete", &spare.path))?;
+                }
+                None => {}
             }
             if let Some(error) = &work.failure {
                 return Err(error.clone());
@@ -203,9 +226,10 @@ impl Drop for Keeper {
 }
 
 impl Shared {
-    fn new(dir: &Path, segment_bytes: u64) -> Self {
+    fn new(dir: &Path, segment_bytes: u64, reserve: Arc<Reserve>) -> Self {
         let work = Work {
             spare: None,
+            is_wanted: false,
             failure: None,
             is_told: false,
             delete: VecDeque::new(),
@@ -214,7 +238,7 @@ impl Shared {
             retry_at: Instant::now(),
             stop: false,
         };
-        Self { dir: dir.to_owned(), segment_bytes, work: Mutex::new(work), changed: Condvar::new() }
+        Self { dir: dir.to_owned(), segment_bytes, reserve, work: Mutex::new(work), changed: Condvar::new() }
     }
 
     fn run(&self) {
@@ -225,7 +249,7 @@ impl Shared {
                 Task::Settle => self.settle(),
                 Task::Prepare => {
                     let path = self.dir.join(format!("{number}{SPARE_SUFFIX}"));
-                    if self.prepare(path) {
+                    if self.prepare(&path) {
                         number += 1;
                     }
                 }
@@ -298,16 +322,33 @@ impl Shared {
         }
     }
 
-    /// Prepares a segment; says whether it did.
-    fn prepare(&self, path: PathBuf) -> bool {
-        let spare = Spare::create(path.clone(), self.segment_bytes);
-        if spare.is_err() {
-            // It may hold space that is needed. The error that matters is the first one.
-            let _ = fs::remove_file(path);
+    /// Creates a file, if need be with the space of the reserve.
+    fn create(&self, path: &Path) -> Result<Spare, LogError> {
+        loop {
+            let is_short = !self.reserve.is_held();
+            let bytes =
+                if is_short { self.segment_bytes.min(SHORT_SEGMENT_BYTES) } else { self.segment_bytes };
+            let spare = Spare::create(path.to_owned(), bytes);
+            if let Err(error) = &spare {
+                // It may hold space that is needed. The error that matters is the first one.
+                let _ = fs::remove_file(path);
+                let is_needed = error.is_full() && self.work.lock().is_wanted;
+                // Somebody else may have released it meanwhile.
+                if is_needed && (self.reserve.release(error) || !is_short && !self.reserve.is_held()) {
+                    continue;
+                }
+            }
+            return spare;
         }
+    }
+
+    /// Prepares a segment; says whether it did.
+    fn prepare(&self, path: &Path) -> bool {
+        let spare = self.create(path);
         let mut work = self.work.lock();
         match spare {
             Ok(spare) => {
+                work.is_wanted = false;
                 if std::mem::take(&mut work.is_told) {
                     tracing::info!("the next log segment is prepared: there is room again");
                 }
@@ -331,7 +372,7 @@ impl Shared {
 mod tests {
     use std::fs;
 
-    use super::{Keeper, Position, Segment, Shared, Work};
+    use super::{Keeper, Position, Reserve, SHORT_SEGMENT_BYTES, Segment, Shared, Work};
     use crate::durable::syncs;
 
     /// Waits until the keeper has come to a state.
@@ -347,21 +388,33 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let hindrance = dir.path().join("1.spare");
         fs::create_dir(&hindrance).unwrap();
-        let keeper = Keeper::start(dir.path(), 4096).unwrap();
+        let keeper = Keeper::start(dir.path(), 4096, Reserve::none()).unwrap();
         wait_until(&keeper, |work| work.failure.is_some());
-        keeper.take_spare().unwrap_err();
+        keeper.take_spare(4096).unwrap_err();
         fs::remove_dir(&hindrance).unwrap();
         // At once, when it is needed.
-        let spare = keeper.take_spare().unwrap();
+        let spare = keeper.take_spare(4096).unwrap();
         assert_eq!(spare.path, hindrance);
         let next_hindrance = dir.path().join("2.spare");
         wait_until(&keeper, |work| work.spare.is_some());
         // By itself, when it is not.
         fs::create_dir(dir.path().join("3.spare")).unwrap();
-        assert_eq!(keeper.take_spare().unwrap().path, next_hindrance);
+        assert_eq!(keeper.take_spare(4096).unwrap().path, next_hindrance);
         wait_until(&keeper, |work| work.failure.is_some());
         fs::remove_dir(dir.path().join("3.spare")).unwrap();
         wait_until(&keeper, |work| work.spare.is_some());
+    }
+
+    #[test]
+    fn without_the_reserve_segments_are_small_and_what_needs_a_larger_one_finds_no_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let large = 2 * SHORT_SEGMENT_BYTES;
+        // There is never room for so much.
+        let reserve = Reserve::open(dir.path(), 1 << 60).unwrap();
+        let keeper = Keeper::start(dir.path(), large, reserve).unwrap();
+        assert_eq!(keeper.take_spare(4096).unwrap().bytes, SHORT_SEGMENT_BYTES);
+        assert!(keeper.take_spare(large).unwrap_err().is_full());
+        assert_eq!(keeper.take_spare(4096).unwrap().bytes, SHORT_SEGMENT_BYTES, "it is kept for others");
     }
 
     #[test]
@@ -371,7 +424,7 @@ mod tests {
         fs::write(&oldest, "").unwrap();
         fs::create_dir(&stuck).unwrap();
         fs::write(&young, "").unwrap();
-        let keeper = Keeper::start(dir.path(), 4096).unwrap();
+        let keeper = Keeper::start(dir.path(), 4096, Reserve::none()).unwrap();
         let segments = [(1, &oldest), (2, &stuck), (3, &young)];
         keeper.delete(segments.map(|(first, path)| Segment { first: Position(first), path: path.clone() }));
         wait_until(&keeper, |work| work.is_stuck);
@@ -388,7 +441,7 @@ mod tests {
     fn what_was_deleted_is_stored_until_that_is_durable() {
         let dir = tempfile::tempdir().unwrap();
         // One without a thread.
-        let shared = Shared::new(dir.path(), 4096);
+        let shared = Shared::new(dir.path(), 4096, Reserve::none());
         shared.work.lock().first_stored = Some(Position(4));
         syncs::fail_next();
         shared.settle();

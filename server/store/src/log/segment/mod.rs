@@ -47,6 +47,8 @@ mod format;
 mod reader;
 mod recover;
 mod tail;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 use std::fs::{self, File, OpenOptions};
@@ -68,6 +70,7 @@ use tail::Expected;
 use super::hold::{Hold, Holds};
 use super::{Log, LogError, LogReader, Position, Visit};
 use crate::durable::{create_durable_dir, sync_data, sync_dir};
+use crate::reserve::Reserve;
 use crate::room;
 
 /// Smallest segment, in bytes.
@@ -83,6 +86,7 @@ pub struct SegmentLog {
     next: AtomicU64,
     holds: Holds,
     keeper: Keeper,
+    reserve: Arc<Reserve>,
 }
 
 /// What readers need.
@@ -131,11 +135,11 @@ impl SegmentLog {
     /// When the log is damaged, which changes nothing, when it no longer reaches back to `applied`, or when
     /// the operating system refuses.
     pub fn open(dir: &Path, segment_bytes: u64, applied: Position) -> Result<Self, LogError> {
-        Self::start(Found::look(dir, applied)?, segment_bytes)
+        Self::start(Found::look(dir, applied)?, segment_bytes, Reserve::none())
     }
 
-    /// Begins to write behind what was found.
-    pub(crate) fn start(found: Found, segment_bytes: u64) -> Result<Self, LogError> {
+    /// Begins to write behind what was found. Where there is no room the reserve is released.
+    pub(crate) fn start(found: Found, segment_bytes: u64, reserve: Arc<Reserve>) -> Result<Self, LogError> {
         let Found { dir, mut segments, end } = found;
         let segment_bytes = segment_bytes.max(SEGMENT_BYTES_MIN);
         create_durable_dir(&dir).map_err(LogError::io("create", &dir))?;
@@ -161,7 +165,8 @@ impl SegmentLog {
             writer: Mutex::new(writer),
             next: AtomicU64::new(next.0),
             holds: Holds::default(),
-            keeper: Keeper::start(&dir, segment_bytes)?,
+            keeper: Keeper::start(&dir, segment_bytes, Arc::clone(&reserve))?,
+            reserve,
             dir,
         };
         log.mark(&mut log.writer.lock(), Kind::Barrier)?;
@@ -193,22 +198,31 @@ impl SegmentLog {
             return Err(LogError::TooLarge { bytes, max });
         }
         if writer.end.offset + bytes as u64 > writer.file_bytes {
-            self.rotate(writer)?;
+            self.rotate(writer, bytes as u64)?;
         }
-        writer.write(kind, payload)
+        match writer.write(kind, payload) {
+            Err(error) if error.is_full() && self.reserve.release(&error) => {
+                writer.clean()?;
+                writer.write(kind, payload)
+            }
+            written => written,
+        }
     }
 
-    fn rotate(&self, writer: &mut Writer) -> Result<(), LogError> {
-        let header = SegmentHeader {
-            seed: writer.end.seed,
-            first: writer.end.position,
-            previous: writer.end.previous,
-            epoch: writer.epoch,
-            bytes: self.segment_bytes,
-        };
-        let segment = Segment::new(&self.dir, header.first);
-        let spare = self.keeper.take_spare();
-        let begun = spare.and_then(|spare| Writer::begin(&self.dir, &segment, spare, &header));
+    /// Begins a segment that has room for so many bytes of groups.
+    fn rotate(&self, writer: &mut Writer, bytes: u64) -> Result<(), LogError> {
+        let first = writer.end.position;
+        let segment = Segment::new(&self.dir, first);
+        let begun = self.keeper.take_spare(SEGMENT_HEADER_BYTES as u64 + bytes).and_then(|spare| {
+            let header = SegmentHeader {
+                seed: writer.end.seed,
+                first,
+                previous: writer.end.previous,
+                epoch: writer.epoch,
+                bytes: spare.bytes,
+            };
+            Writer::begin(&self.dir, &segment, spare, &header)
+        });
         let mut next = match begun {
             Ok(next) => next,
             Err(error) => {
@@ -269,7 +283,7 @@ impl Writer {
 
     /// Makes a segment out of a prepared file. Its header is durable before it has the segment's name.
     fn begin(dir: &Path, segment: &Segment, spare: Spare, header: &SegmentHeader) -> Result<Self, LogError> {
-        let Spare { file, path } = spare;
+        let Spare { file, path, bytes: _ } = spare;
         let named = file
             .write_all_at(&header.encode(), 0)
             .map_err(LogError::io("write", &path))
@@ -448,7 +462,7 @@ impl Log for SegmentLog {
         if has_groups {
             // What is not flushed would be in a file that the next flush does not know of.
             writer.flush()?;
-            self.rotate(&mut writer)?;
+            self.rotate(&mut writer, 0)?;
         }
         Ok(())
     }
@@ -472,129 +486,5 @@ impl Log for SegmentLog {
         self.mark(&mut writer, Kind::Close)?;
         writer.state = State::Closed;
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs::{self, File};
-    use std::path::{Path, PathBuf};
-    use std::time::SystemTime;
-
-    use super::{Log, LogError, Position, SEGMENT_BYTES_MIN, SegmentLog};
-    use crate::durable::syncs;
-
-    /// Headers of the segment and of the barrier and the group in front of the payload.
-    const OVERHEAD_BYTES: usize = 64 + 56 + 56;
-
-    fn open(dir: &Path) -> SegmentLog {
-        SegmentLog::open(dir, SEGMENT_BYTES_MIN, Position::ZERO).unwrap()
-    }
-
-    /// A log whose only group fills its segment and is not flushed. The mark of the next start goes into a
-    /// segment of its own, so its flush does not reach this one.
-    fn one_full_segment(dir: &Path) -> PathBuf {
-        let log = open(dir);
-        log.append(&[7; 4096 - OVERHEAD_BYTES]).unwrap();
-        dir.join(format!("{:020}.log", 1))
-    }
-
-    #[test]
-    fn what_a_start_finds_is_flushed_before_it_counts() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = one_full_segment(dir.path());
-        syncs::take();
-        let log = open(dir.path());
-        let synced = syncs::take();
-        assert!(synced.contains(&path), "{synced:?}");
-        let (file, name) =
-            (synced.iter().position(|p| *p == path), synced.iter().position(|p| p == dir.path()));
-        let barrier = synced.iter().position(|p| p.ends_with(format!("{:020}.log", 2)));
-        assert!(file < barrier && name < barrier, "{synced:?}");
-        assert_eq!(log.next(), Position(2));
-    }
-
-    /// After a failed flush the pages count as clean, and only a write makes a flush reach the disk again.
-    #[test]
-    fn the_last_group_is_written_again_and_is_the_same() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = one_full_segment(dir.path());
-        let bytes = fs::read(&path).unwrap();
-        let long_ago = SystemTime::UNIX_EPOCH;
-        File::options().write(true).open(&path).unwrap().set_modified(long_ago).unwrap();
-        open(dir.path());
-        assert!(fs::read(&path).unwrap() == bytes);
-        assert_ne!(fs::metadata(&path).unwrap().modified().unwrap(), long_ago);
-    }
-
-    #[test]
-    fn a_failed_flush_poisons() {
-        let dir = tempfile::tempdir().unwrap();
-        let log = open(dir.path());
-        log.append(b"stored").unwrap();
-        log.flush().unwrap();
-        log.append(b"perhaps").unwrap();
-        syncs::fail_next();
-        assert!(matches!(log.flush(), Err(LogError::Io { .. })));
-        // The disk is well again, and nobody may take what it has for what was written.
-        assert!(matches!(log.flush(), Err(LogError::Poisoned)));
-        assert!(matches!(log.append(b"more"), Err(LogError::Poisoned)));
-        assert!(matches!(log.fence(1), Err(LogError::Poisoned)));
-        assert!(matches!(log.close(), Err(LogError::Poisoned)));
-        let mut read = Vec::new();
-        let mut visit = |_, group: &[u8]| {
-            read.push(group.to_owned());
-            Ok(())
-        };
-        log.read(Position(1), &mut visit).unwrap();
-        assert_eq!(read, [b"stored"]);
-        drop(log);
-        // Whether the second one is stored was unknown. Here the operating system has it, and the start makes
-        // it durable.
-        let log = open(dir.path());
-        assert_eq!(log.next(), Position(3));
-        log.append(b"more").unwrap();
-        log.flush().unwrap();
-    }
-
-    /// As a write leaves it that found no room: some bytes behind the end, of which some may be on the disk.
-    #[test]
-    fn what_a_write_without_room_has_left_is_undone_before_the_next_one() {
-        let dir = tempfile::tempdir().unwrap();
-        let log = open(dir.path());
-        log.append(b"stored").unwrap();
-        log.flush().unwrap();
-        let at = {
-            let mut writer = log.writer.lock();
-            let at = writer.end.offset;
-            std::os::unix::fs::FileExt::write_all_at(&writer.file, &[7; 1500], at).unwrap();
-            writer.unclean_until = at + 1500;
-            at
-        };
-        syncs::take();
-        log.make_room().unwrap();
-        assert_eq!(syncs::take().len(), 1, "what is undone is durable");
-        let path = dir.path().join(format!("{:020}.log", 1));
-        let tail = fs::read(&path).unwrap().split_off(usize::try_from(at).unwrap());
-        assert!(tail.iter().all(|byte| *byte == 0));
-        {
-            let mut writer = log.writer.lock();
-            std::os::unix::fs::FileExt::write_all_at(&writer.file, &[7; 1500], at).unwrap();
-            writer.unclean_until = at + 1500;
-        }
-        log.append(b"short").unwrap();
-        log.flush().unwrap();
-        drop(log);
-        assert_eq!(open(dir.path()).next(), Position(3));
-    }
-
-    #[test]
-    fn a_start_whose_flush_fails_is_none() {
-        let dir = tempfile::tempdir().unwrap();
-        one_full_segment(dir.path());
-        syncs::fail_next();
-        let opened = SegmentLog::open(dir.path(), SEGMENT_BYTES_MIN, Position::ZERO);
-        assert!(matches!(opened, Err(LogError::Io { .. })));
-        assert_eq!(open(dir.path()).next(), Position(2));
     }
 }

@@ -16,8 +16,24 @@ use crate::view::ViewError;
 pub(super) fn of(engine_dir: &Path) -> Result<TempDir, ViewError> {
     let engine_dir = std::path::absolute(engine_dir).map_err(ViewError::io("find", engine_dir))?;
     let copy = new()?;
-    copy_dir(&engine_dir, copy.path(), &|path, copy| symlink(path, copy))?;
+    copy_dir(&engine_dir, copy.path(), &mut |from, to| {
+        each_table(from, to, |path, copy| symlink(path, copy))
+    })?;
     Ok(copy)
+}
+
+/// Does something with each table of a folder and its place in another one.
+pub(super) fn each_table(
+    from: &Path,
+    to: &Path,
+    take: impl Fn(&Path, &Path) -> io::Result<()>,
+) -> Result<(), ViewError> {
+    for entry in fs::read_dir(from).map_err(ViewError::io("list", from))? {
+        let entry = entry.map_err(ViewError::io("list", from))?;
+        let path = entry.path();
+        take(&path, &to.join(entry.file_name())).map_err(ViewError::io("make a link to", &path))?;
+    }
+    Ok(())
 }
 
 /// An empty temporary folder.
@@ -27,22 +43,23 @@ pub(super) fn new() -> Result<TempDir, ViewError> {
     made.map_err(ViewError::io("create a folder for a copy of the view in", &temp_dir))
 }
 
-/// Copies fjall's folder into another one. What becomes of a table is for `table` to say.
+/// Copies fjall's folder into another one. What becomes of a folder of tables is for `tables` to say, which
+/// gets its place and an empty one in the copy.
 pub(super) fn copy_dir(
     from: &Path,
     to: &Path,
-    table: &dyn Fn(&Path, &Path) -> io::Result<()>,
+    tables: &mut dyn FnMut(&Path, &Path) -> Result<(), ViewError>,
 ) -> Result<(), ViewError> {
-    let is_tables = from.file_name().is_some_and(|name| name == "tables");
+    if from.file_name().is_some_and(|name| name == "tables") {
+        return tables(from, to);
+    }
     for entry in fs::read_dir(from).map_err(ViewError::io("list", from))? {
         let entry = entry.map_err(ViewError::io("list", from))?;
         let (path, copy) = (entry.path(), to.join(entry.file_name()));
         let copied = if path.is_dir() {
             fs::create_dir(&copy).map_err(ViewError::io("create", &copy))?;
-            copy_dir(&path, &copy, table)?;
+            copy_dir(&path, &copy, tables)?;
             Ok(())
-        } else if is_tables {
-            table(&path, &copy)
         } else if path.extension().is_some_and(|extension| extension == "jnl") {
             fs::write(&copy, [])
         } else {

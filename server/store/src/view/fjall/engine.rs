@@ -27,6 +27,7 @@ use super::row;
 use super::window::Window;
 use crate::class::Class;
 use crate::durable::sync_dir;
+use crate::reserve::Reserve;
 use crate::view::ViewError;
 
 /// Size of the tables that merges write, in bytes. Each is written and flushed at once, and the log's flush
@@ -65,6 +66,8 @@ pub(super) struct Engine {
     batch: RwLock<()>,
     /// How many snapshots are open, by fjall's sequence number.
     snapshots: Mutex<BTreeMap<SeqNo, usize>>,
+    /// Released when there is no room.
+    pub(super) reserve: Arc<Reserve>,
     /// Held while tables are merged, and by whoever must not find them half merged. Taken before a tree's
     /// flush lock.
     pub(super) merging: Mutex<()>,
@@ -135,8 +138,14 @@ impl Engine {
             compaction: Arc::new(compaction),
             batch: RwLock::default(),
             snapshots: Mutex::default(),
+            reserve: Reserve::none(),
             merging: Mutex::default(),
         })
+    }
+
+    /// With a reserve that is released when there is no room.
+    pub(super) fn with_reserve(self, reserve: Arc<Reserve>) -> Self {
+        Self { reserve, ..self }
     }
 
     /// All of them, in the order in which they are flushed: what spans lead to is on the disk before they
@@ -427,7 +436,7 @@ mod tests {
         assert!(!engine.free_files().unwrap(), "the read has it");
         assert_eq!(&*read.get(&engine.registers, "key").unwrap().unwrap(), b"what is taken back");
         drop(read);
-        engine.merge_registers().unwrap();
+        assert!(is_there(), "nobody else lets it go");
         syncs::take();
         assert!(engine.free_files().unwrap() && !is_there());
         let tables = engine.registers.tree.tree_config().path.join("tables");

@@ -6,10 +6,11 @@ use ::fjall::UserKey;
 use quoth_protocol::{ConversationName, Seq};
 
 use super::engine::{Batch, Snapshot};
+use super::grouped::events;
 use super::run;
 use super::tally::{Tallies, UNKNOWN};
 use super::window::{ClassWindow, Piece};
-use super::{FjallView, Writing, events};
+use super::{FjallView, Writing};
 use crate::key::ConversationKey;
 use crate::log::Position;
 use crate::record::Record;

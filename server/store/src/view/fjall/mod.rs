@@ -32,9 +32,11 @@ mod checkpoint;
 mod compactor;
 mod conversations;
 mod copy;
+mod cut;
 mod engine;
 mod erase;
 mod find;
+mod grouped;
 mod pin;
 mod precheck;
 mod read;
@@ -69,6 +71,7 @@ use self::checkpoint::{Checkpoint, OpenWindow};
 use self::compactor::Compactor;
 use self::engine::{Batch, Engine, Snapshot, engine_error};
 use self::find::ProducerRows;
+use self::grouped::{by_conversation, last_of_producers};
 pub(crate) use self::pin::{Place as FilePlace, place};
 use self::row::Block;
 use self::run::Message;
@@ -82,7 +85,8 @@ use crate::class::Class;
 use crate::durable::{create_durable_dir, sync_dir};
 use crate::key::{ConversationKey, ProducerKey};
 use crate::log::Position;
-use crate::record::{MessageId, Record};
+use crate::record::Record;
+use crate::reserve::Reserve;
 
 /// Folder of fjall's files in the view's folder.
 const ENGINE_DIR: &str = "engine";
@@ -185,6 +189,11 @@ impl FjallView {
     /// # Errors
     /// When its files are damaged or the operating system refuses.
     pub fn open(dir: &Path, cache_bytes: u64) -> Result<Self, ViewError> {
+        Self::open_with(dir, cache_bytes, Reserve::none())
+    }
+
+    /// The same with a reserve that is released when there is no room.
+    pub(crate) fn open_with(dir: &Path, cache_bytes: u64, reserve: Arc<Reserve>) -> Result<Self, ViewError> {
         let checkpoint = checkpoint::read(dir)?;
         let engine_dir = dir.join(ENGINE_DIR);
         if checkpoint.is_some() {
@@ -196,7 +205,7 @@ impl FjallView {
             fs::remove_dir_all(&engine_dir).map_err(ViewError::io("delete", &engine_dir))?;
         }
         create_durable_dir(dir).map_err(ViewError::io("create", dir))?;
-        let view = Self::start(dir, &engine_dir, checkpoint, cache_bytes)?;
+        let view = Self::start(dir, &engine_dir, checkpoint, cache_bytes, reserve)?;
         if checkpoint.is_none() {
             // fjall flushes what it makes in its trees' folders and not the names of these.
             for dir in [engine_dir.join("keyspaces"), engine_dir, dir.to_owned()] {
@@ -220,7 +229,7 @@ impl FjallView {
         precheck::check(dir, &engine_dir)?;
         let copy = copy::of(&engine_dir)?;
         empty_journal(copy.path())?;
-        let view = Self::start(dir, copy.path(), Some(checkpoint), cache_bytes)?;
+        let view = Self::start(dir, copy.path(), Some(checkpoint), cache_bytes, Reserve::none())?;
         Ok(Some(Self { copy: Some(copy), ..view }))
     }
 
@@ -228,7 +237,7 @@ impl FjallView {
     /// `dir`.
     pub(crate) fn open_new_copy(dir: &Path, cache_bytes: u64) -> Result<Self, ViewError> {
         let copy = copy::new()?;
-        let view = Self::start(dir, copy.path(), None, cache_bytes)?;
+        let view = Self::start(dir, copy.path(), None, cache_bytes, Reserve::none())?;
         Ok(Self { copy: Some(copy), ..view })
     }
 
@@ -238,8 +247,10 @@ impl FjallView {
         engine_dir: &Path,
         checkpoint: Option<Checkpoint>,
         cache_bytes: u64,
+        reserve: Arc<Reserve>,
     ) -> Result<Self, ViewError> {
-        let engine = Arc::new(Engine::open(dir, engine_dir, checkpoint.is_none(), cache_bytes)?);
+        let engine = Engine::open(dir, engine_dir, checkpoint.is_none(), cache_bytes)?;
+        let engine = Arc::new(engine.with_reserve(reserve));
         let compactor =
             Compactor::start(Arc::clone(&engine)).map_err(ViewError::io("start a thread for", dir))?;
         let checkpoint = checkpoint.unwrap_or_default();
@@ -308,13 +319,26 @@ impl FjallView {
 
     /// Brings everything to stable storage, whether groups were applied since the last time or not.
     fn flush_all(&self, checkpoint: &mut Checkpoint) -> Result<(), ViewError> {
-        self.compactor.wait_for_room()?;
-        let next = self.cut();
-        self.engine.flush()?;
-        checkpoint::write(&self.dir, next)?;
-        *checkpoint = next;
+        *checkpoint = self.with_room(|| {
+            self.compactor.wait_for_room()?;
+            let next = self.cut();
+            self.engine.flush()?;
+            checkpoint::write(&self.dir, next)?;
+            Ok(next)
+        })?;
         self.compactor.wake();
         Ok(())
+    }
+
+    /// Does something that may be done again, and does it once more when there was no room and the reserve
+    /// has some.
+    fn with_room<T>(&self, mut attempt: impl FnMut() -> Result<T, ViewError>) -> Result<T, ViewError> {
+        loop {
+            match attempt() {
+                Err(error) if error.is_full() && self.engine.reserve.release(&error) => {}
+                done => return done,
+            }
+        }
     }
 }
 
@@ -422,7 +446,7 @@ impl View for FjallView {
     }
 
     fn reclaim(&self, keeps: &mut Keeps<'_>) -> Result<Reclaimed, ViewError> {
-        self.reclaim_windows(keeps)
+        self.with_room(|| self.reclaim_windows(keeps))
     }
 
     fn rewrite(
@@ -430,7 +454,7 @@ impl View for FjallView {
         keepings: &mut Keepings<'_>,
         rewrite: &mut Rewrite<'_>,
     ) -> Result<Rewritten, ViewError> {
-        self.rewrite_dead(keepings, rewrite)
+        self.with_room(|| self.rewrite_dead(keepings, rewrite))
     }
 
     fn sweep(&self, everything: bool, pace: &mut dyn FnMut(u64) -> bool) -> Result<Swept, ViewError> {
@@ -498,39 +522,6 @@ impl View for FjallView {
     ) -> Result<Vec<ConversationName>, ViewError> {
         self.read_conversations(after, limit)
     }
-}
-
-/// Those of a group's records that readers see.
-fn events(records: &[Record]) -> impl Iterator<Item = &Record> {
-    records.iter().filter(|record| record.is_event())
-}
-
-/// The events of each conversation of a group, in their order.
-fn by_conversation(records: &[Record]) -> Vec<(&ConversationName, Vec<&Record>)> {
-    let mut places = HashMap::new();
-    let mut gathered: Vec<(&ConversationName, Vec<&Record>)> = Vec::new();
-    for record in events(records) {
-        let place = *places.entry(&record.conversation).or_insert_with(|| {
-            gathered.push((&record.conversation, Vec::new()));
-            gathered.len() - 1
-        });
-        gathered[place].1.push(record);
-    }
-    gathered
-}
-
-/// The last message of each producer. A block has few, so a search in a list is the fastest.
-fn last_of_producers(records: &[&Record]) -> Vec<(ProducerKey, ProducerState)> {
-    let mut last: Vec<(ProducerKey, ProducerState)> = Vec::new();
-    for record in records {
-        let Some(MessageId { producer, n }) = record.id else { continue };
-        let state = ProducerState { n, seq: record.seq };
-        match last.iter_mut().find(|(of, _)| *of == producer) {
-            Some((_, before)) => *before = state,
-            None => last.push((producer, state)),
-        }
-    }
-    last
 }
 
 /// Empties fjall's journal but keeps its last file, without which fjall would not look for its last sequence

@@ -1,6 +1,6 @@
 //! The view's files as they are at one moment, for whoever reads all of them while it goes on.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,22 +33,46 @@ impl Engine {
 
 impl FjallView {
     /// Puts the view as it was at its last flush into a folder that does not exist yet: tables as links,
-    /// since they never change, and the rest as copies. Flushes and merges wait meanwhile, which is for a
-    /// moment. Nothing is flushed for it.
+    /// since they never change, and the rest as copies. Flushes and merges wait while the rest is copied,
+    /// which is some small files whatever the view has. Nothing is flushed for it.
     pub(crate) fn pin(&self, to: &Path) -> Result<(), ViewError> {
-        let _nobody_flushes = self.checkpoint.lock();
-        let _nobody_merges = self.engine.merging.lock();
-        let tables: HashSet<_> = self.engine.tables().iter().filter_map(TableFile::place).collect();
-        let trees: HashSet<_> =
-            self.engine.keyspaces().filter_map(|tree| Some(tree.path().file_name()?.to_owned())).collect();
+        self.begin_pin(to)?()
+    }
+
+    /// All of a pin but the tables. What it gives links those, whose files stay until then.
+    fn begin_pin(&self, to: &Path) -> Result<impl FnOnce() -> Result<(), ViewError>, ViewError> {
         let engine_dir = to.join(ENGINE_DIR);
         fs::create_dir_all(&engine_dir).map_err(ViewError::io("create", &engine_dir))?;
-        checkpoint::copy(&self.dir, to)?;
-        copy::copy_dir(&self.dir.join(ENGINE_DIR), &engine_dir, &|table, link| {
+        // By the trees' names: where their tables are, and where the links are to be.
+        let mut folders: HashMap<OsString, (PathBuf, PathBuf)> = HashMap::new();
+        let versions: Vec<_> = {
+            let _nobody_flushes = self.checkpoint.lock();
+            let _nobody_merges = self.engine.merging.lock();
+            checkpoint::copy(&self.dir, to)?;
+            copy::copy_dir(&self.dir.join(ENGINE_DIR), &engine_dir, &mut |from, to| {
+                let tree = from.parent().and_then(Path::file_name).unwrap_or_default();
+                folders.insert(tree.to_owned(), (from.to_owned(), to.to_owned()));
+                Ok(())
+            })?;
+            self.engine.keyspaces().map(|keyspace| keyspace.tree.current_version()).collect()
+        };
+        let trees: Vec<_> = self
+            .engine
+            .keyspaces()
+            .filter_map(|keyspace| folders.remove(keyspace.path().file_name()?))
+            .zip(versions)
+            .collect();
+        Ok(move || {
+            // The files of a version's tables stay for as long as that is held.
+            for ((from, to), version) in &trees {
+                for (_, name) in version.iter_tables().filter_map(|table| place(&table.path)) {
+                    let (table, link) = (from.join(&name), to.join(&name));
+                    fs::hard_link(&table, link).map_err(ViewError::io("make a link to", &table))?;
+                }
+            }
             // fjall has a tree of its own, which does not change while the view is open.
-            let is_needed =
-                place(table).is_some_and(|place| !trees.contains(&place.0) || tables.contains(&place));
-            if is_needed { fs::hard_link(table, link) } else { Ok(()) }
+            let link = |table: &Path, link: &Path| fs::hard_link(table, link);
+            folders.values().try_for_each(|(from, to)| copy::each_table(from, to, link))
         })
     }
 
@@ -72,4 +96,42 @@ pub(crate) type Place = (OsString, OsString);
 pub(crate) fn place(table: &Path) -> Option<Place> {
     let tree = table.parent()?.parent()?;
     Some((tree.file_name()?.to_owned(), table.file_name()?.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::log::Position;
+    use crate::testing::{notice, set};
+    use crate::view::View as _;
+    use crate::view::fjall::FjallView;
+
+    const CACHE_BYTES: u64 = 1 << 20;
+
+    #[test]
+    fn what_goes_while_tables_are_linked_is_in_the_pin_and_nobody_waits_for_that() {
+        let dir = tempfile::tempdir().unwrap();
+        let (live, to) = (dir.path().join("live"), dir.path().join("pin"));
+        let view = FjallView::open(&live, CACHE_BYTES).unwrap();
+        let write = |position: u64, value: &str| {
+            let records = [notice("a", [set(&format!("key {position}"), value), set("key", value)])];
+            view.apply(Position(position), &records).unwrap();
+            view.flush().unwrap();
+        };
+        (1..=3).for_each(|position| write(position, "before"));
+        let link_tables = view.begin_pin(&to).unwrap();
+        let before = view.tables();
+        write(4, "behind");
+        view.engine.merge_registers().unwrap();
+        assert!(view.engine.free_files().unwrap());
+        let is_merged = before.iter().any(|table| view.tables().iter().all(|other| other.path != table.path));
+        assert!(is_merged, "tables of before are no more");
+        link_tables().unwrap();
+        let pinned = FjallView::open_copy(&to, CACHE_BYTES).unwrap().unwrap();
+        let name = quoth_protocol::ConversationName::new("a").unwrap();
+        let held = |key: &str| pinned.register(&name, key.as_bytes()).unwrap();
+        for key in ["key 1", "key 2", "key 3", "key"] {
+            assert_eq!(held(key).as_deref(), Some(&b"before"[..]), "{key}");
+        }
+        assert_eq!((held("key 4"), pinned.applied()), (None, Position(3)));
+    }
 }

@@ -27,23 +27,20 @@ use quoth_protocol::{ConversationName, Seq};
 
 use super::FjallView;
 use super::checkpoint::OpenWindow;
+use super::cut::{Spans, cut};
 use super::engine::{Batch, Snapshot};
 use super::read::{StoredRun, hole};
-use super::row::{self, BLOCK_SEQS, Block, SPAN_KEY_BYTES};
+use super::row::{self, Block};
 use super::run::{self, Message};
 use super::tally::{Tally, UNKNOWN};
 use super::window::{ClassWindow, Held, Piece, Span, WINDOW_BYTES, Window};
 use crate::applier::FLUSH_BYTES;
 use crate::class::Class;
 use crate::key::ConversationKey;
-use crate::view::{Erased, Keep, Keepings, Last, Place, Rewrite, Rewritten, ViewError};
+use crate::view::{Erased, Keep, Keepings, Place, Rewrite, Rewritten, ViewError};
 
 /// Bytes of rows that a step moves, about. No group is applied meanwhile.
 const STEP_BYTES: usize = 128 * 1024;
-
-/// So many absent events side by side are a row of `spans`. A block has no more, so each block that has a row
-/// has something to read.
-const GONE_SEQS_MIN: u64 = BLOCK_SEQS;
 
 /// While more than the eighth part of what windows have is dead, the deadest of them are rewritten.
 const DEAD_PARTS: u64 = 8;
@@ -112,7 +109,7 @@ impl FjallView {
                 if dead >= self.window_bytes / OPEN_PARTS {
                     self.hold_up(window.class, &mut rewritten);
                 }
-            } else if has_enough(&windows, &assessed) {
+            } else if self.has_enough(&windows, &assessed) {
                 rewritten.more = true;
                 break;
             } else {
@@ -245,7 +242,7 @@ impl FjallView {
         let (writing, mut windows) = (self.writing.lock(), BTreeSet::new());
         for window in assessed.keys().filter(|window| window.number < closed[window.class.index()]) {
             if writing.tallies.get(*window).is_some_and(|tally| tally.is_left) {
-                if has_enough(&windows, assessed) {
+                if self.has_enough(&windows, assessed) {
                     rewritten.more = true;
                     break;
                 }
@@ -271,7 +268,7 @@ impl FjallView {
             due.map(|(window, _)| window).filter(|window| *window != UNKNOWN).collect()
         };
         for window in due {
-            if has_enough(windows, assessed) {
+            if self.has_enough(windows, assessed) {
                 rewritten.more = true;
                 return;
             }
@@ -286,6 +283,18 @@ impl FjallView {
                 self.hold_up(class, rewritten);
             }
         }
+    }
+
+    /// Whether windows are as much as is rewritten at once. On a full disk that is one, so that what is
+    /// copied of it finds room.
+    fn has_enough(
+        &self,
+        windows: &BTreeSet<ClassWindow>,
+        assessed: &BTreeMap<ClassWindow, Assessed>,
+    ) -> bool {
+        let bytes = windows.iter().filter_map(|window| assessed.get(window)).map(|assessed| assessed.bytes);
+        let bytes_max = if self.engine.reserve.is_held() { WINDOWS_BYTES_MAX } else { 1 };
+        bytes.sum::<u64>() >= bytes_max
     }
 
     fn windows_with_spans(&self) -> Result<BTreeSet<ClassWindow>, ViewError> {
@@ -447,12 +456,6 @@ fn must_be_whole(name: &ConversationName, first: Seq, messages: &[Message<'_>]) 
     if messages.is_empty() { Err(hole(name, first, None)) } else { Ok(()) }
 }
 
-/// Whether windows are as much as is rewritten at once.
-fn has_enough(windows: &BTreeSet<ClassWindow>, assessed: &BTreeMap<ClassWindow, Assessed>) -> bool {
-    let bytes = windows.iter().filter_map(|window| assessed.get(window)).map(|assessed| assessed.bytes);
-    bytes.sum::<u64>() >= WINDOWS_BYTES_MAX
-}
-
 /// Whether something was erased by a time.
 fn is_due(tally: &Tally, erased_by_ms: u64) -> bool {
     tally.due_since_ms().is_some_and(|since_ms| since_ms <= erased_by_ms)
@@ -486,70 +489,6 @@ fn choose(mut candidates: Vec<Candidate>) -> Vec<Candidate> {
         dead -= candidate.dead;
     }
     chosen
-}
-
-/// What becomes of consecutive events: those that are gone as a whole, and those that stay in rows.
-struct CutPiece<'a> {
-    is_gone: bool,
-    messages: Vec<Message<'a>>,
-}
-
-fn cut<'a>(messages: &[Message<'a>], keep: &Keep, is_behind_gone: bool) -> Vec<CutPiece<'a>> {
-    let is_dead =
-        |message: &Message<'_>| message.is_absent() || keep.is_absent(message.place(), message.expires_ms());
-    let mut pieces: Vec<CutPiece<'a>> = Vec::new();
-    for alike in messages.chunk_by(|a, b| is_dead(a) == is_dead(b)) {
-        let is_absent = alike.first().is_some_and(is_dead);
-        let is_first = pieces.is_empty() && is_behind_gone;
-        let is_gone =
-            is_absent && (alike.len() as u64 >= GONE_SEQS_MIN || is_first || alike.len() == messages.len());
-        let of_piece = alike.iter().map(|message| if is_absent { message.gone() } else { *message });
-        match pieces.last_mut() {
-            Some(last) if !last.is_gone && !is_gone => last.messages.extend(of_piece),
-            _ => pieces.push(CutPiece { is_gone, messages: of_piece.collect() }),
-        }
-    }
-    pieces
-}
-
-/// Rows of `spans` under construction.
-struct Spans {
-    key: ConversationKey,
-    /// The span before what comes next.
-    last: Option<(Seq, Held)>,
-    changes: BTreeMap<[u8; SPAN_KEY_BYTES], Option<Held>>,
-}
-
-impl Spans {
-    fn behind(key: ConversationKey, before: Option<Span>) -> Self {
-        Self { key, last: before.map(|span| (span.first, span.held)), changes: BTreeMap::new() }
-    }
-
-    const fn ends_gone(&self) -> bool {
-        matches!(self.last, Some((_, Held::Gone { .. })))
-    }
-
-    fn gone(&mut self, Place { seq, time_ms, offset }: Place, last: Last) {
-        match self.last {
-            Some((before, Held::Gone { time_ms, offset, .. })) => {
-                self.set(before, Held::Gone { time_ms, offset, last });
-            }
-            _ => self.set(seq, Held::Gone { time_ms, offset, last }),
-        }
-    }
-
-    fn there(&mut self, window: ClassWindow, Place { seq, time_ms, offset }: Place) {
-        // Those that go on in the same window are one.
-        let goes_on = matches!(self.last, Some((_, Held::There { window: before, .. })) if before == window);
-        if !goes_on {
-            self.set(seq, Held::There { window, time_ms, offset });
-        }
-    }
-
-    fn set(&mut self, first: Seq, held: Held) {
-        self.changes.insert(row::span_key(self.key, first), Some(held));
-        self.last = Some((first, held));
-    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,6 @@ use quoth_protocol::{ConversationName, Seq, UserId};
 
 use super::row::{self, Block};
 use crate::bytes_reader::Reader;
-use crate::class::Class;
 use crate::key::ProducerKey;
 use crate::record::{
     Content, FLAG_EXPIRES, FLAG_ID, FLAG_OFFSET, FLAG_ORIGIN_TIME, KIND_ABSENT, KIND_CHANGE, KIND_MESSAGE,
@@ -265,24 +264,14 @@ impl<'a> Message<'a> {
     pub(super) fn to_record(self, conversation: &ConversationName) -> Result<Record, &'static str> {
         let sender = std::str::from_utf8(self.sender).ok().and_then(|sender| UserId::new(sender).ok());
         let content = Bytes::copy_from_slice(self.content);
-        Ok(Record {
-            conversation: conversation.clone(),
-            seq: self.seq,
-            time_ms: self.time_ms,
-            origin_time_ms: self.origin_time_ms,
-            sender: sender.ok_or("a sender is no user id")?,
-            id: self.id,
-            content: match self.kind {
-                KIND_MESSAGE => Content::Message(content),
-                _ => Content::Change(content),
-            },
-            expires_ms: self.expires_ms,
-            offset: self.offset,
-            class: Class::default(),
-            erases: Vec::new(),
-            ends_window: false,
-            registers: Vec::new(),
-        })
+        let sender = sender.ok_or("a sender is no user id")?;
+        let content = match self.kind {
+            KIND_MESSAGE => Content::Message(content),
+            _ => Content::Change(content),
+        };
+        let Self { origin_time_ms, id, expires_ms, offset, .. } = self;
+        let event = Record::event(conversation.clone(), self.seq, self.time_ms, sender, content);
+        Ok(Record { origin_time_ms, id, expires_ms, offset, ..event })
     }
 }
 

@@ -10,7 +10,7 @@ export function placeOf(start: Start, head: number, floor: number): number {
   return "after" in start ? start.after : Math.min(Math.max(head - start.last, floor - 1), head);
 }
 
-export class Cursor {
+export class Progress {
   /** Everything up to here has been handed out, or is not wanted. `undefined` while only the server can tell. */
   private at: number | undefined;
   /** Behind `at` comes `at + 1`. With the last events and retention running, the first one may be a later one. */

@@ -6,7 +6,7 @@ use quoth_protocol::frame::Start;
 /// A reader's place. It moves only when an event has been handed to the application, so it is also the place
 /// to read on from after a disconnect.
 #[derive(Debug)]
-pub(crate) struct Cursor {
+pub(crate) struct Progress {
     place: Place,
     caught_up: CaughtUp,
 }
@@ -32,7 +32,7 @@ enum CaughtUp {
 /// What to do with an event or a gap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Hand it out, then call [`Cursor::advance`].
+    /// Hand it out, then call [`Progress::advance`].
     Deliver,
     /// The application has it: drop it.
     Skip,
@@ -45,7 +45,7 @@ pub(crate) enum Verdict {
     Impossible,
 }
 
-impl Cursor {
+impl Progress {
     pub(crate) fn new(start: Start) -> Self {
         Self { place: Place::Unopened(start), caught_up: CaughtUp::Unknown }
     }
@@ -90,7 +90,7 @@ impl Cursor {
     }
 
     /// The head that was known when reading began, as soon as it has been reached and
-    /// [`Cursor::told_caught_up`] has not been called.
+    /// [`Progress::told_caught_up`] has not been called.
     pub(crate) fn caught_up(&self) -> Option<Seq> {
         match (self.caught_up, self.place) {
             (CaughtUp::When(head), Place::Near(seq) | Place::At(seq)) if seq >= head => Some(head),
@@ -132,8 +132,8 @@ mod tests {
 
     use super::*;
 
-    fn at(seq: u64) -> Cursor {
-        let mut cursor = Cursor::new(Start::After(Seq(seq)));
+    fn at(seq: u64) -> Progress {
+        let mut cursor = Progress::new(Start::After(Seq(seq)));
         cursor.opened(Seq(seq), Seq(1));
         cursor
     }
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn the_last_number_that_there_is_is_no_seq() {
-        let mut near = Cursor::new(Start::Last(5));
+        let mut near = Progress::new(Start::Last(5));
         near.opened(Seq(9), Seq(1));
         for cursor in [at(5), at(u64::MAX - 1), at(u64::MAX), near] {
             assert_eq!(cursor.check_event(Seq(u64::MAX)), Verdict::Impossible);
@@ -177,20 +177,20 @@ mod tests {
             (Start::Last(20), 80, Verdict::Deliver),
             (Start::Last(500), 39, Verdict::Deliver),
         ] {
-            let mut cursor = Cursor::new(start);
+            let mut cursor = Progress::new(start);
             assert_eq!(cursor.start(), start);
             cursor.opened(Seq(100), Seq(40));
             assert_eq!(cursor.start(), Start::After(Seq(resume)));
             assert_eq!(cursor.check_event(Seq(resume + 3)), verdict);
         }
-        let mut empty = Cursor::new(Start::Last(20));
+        let mut empty = Progress::new(Start::Last(20));
         empty.opened(Seq(0), Seq(1));
         assert_eq!(empty.start(), Start::After(Seq(0)));
     }
 
     #[test]
     fn caught_up_is_told_once_at_the_first_head() {
-        let mut cursor = Cursor::new(Start::After(Seq(3)));
+        let mut cursor = Progress::new(Start::After(Seq(3)));
         assert_eq!(cursor.caught_up(), None);
         cursor.opened(Seq(4), Seq(1));
         assert_eq!(cursor.caught_up(), None);
@@ -199,7 +199,7 @@ mod tests {
         cursor.told_caught_up();
         cursor.opened(Seq(9), Seq(1));
         assert_eq!(cursor.caught_up(), None);
-        let mut live = Cursor::new(Start::Live);
+        let mut live = Progress::new(Start::Live);
         live.opened(Seq(9), Seq(1));
         assert_eq!(live.caught_up(), Some(Seq(9)));
     }
