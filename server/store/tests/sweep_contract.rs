@@ -33,6 +33,9 @@ fn event(conversation: &str, seq: u64) -> Record {
     registers.push(set("kept", "for ever"));
     // As of an event of which there may be more.
     registers.push(set("@", "short"));
+    // As of an event, and of none.
+    let Register { key, value } = set_of(b'e', seq, "");
+    registers.push(Register { key: [b"X", &key[1..]].concat().into(), value });
     Record { offset: (1..seq).map(bytes).sum(), registers, ..record(conversation, seq, seq) }
 }
 
@@ -93,6 +96,7 @@ fn registers_of_events_go_with_these_and_no_others_do() {
             must_be_of(view, "b", b..=HEAD, "swept");
         };
         check(&*view);
+        assert_eq!(view.registers(&name("a"), b"Xe", None, 100).unwrap().len() as u64, HEAD);
         assert_eq!((sweep(&*view, false).registers, sweep(&*view, true).registers), (0, 0));
         // What comes later of an event that has gone, an edit that was on its way, goes as well.
         let late = change("a", HEAD + 1, [set_of(b'e', 1, "late"), set_of(b'e', HEAD + 5, "early")]);

@@ -171,6 +171,15 @@ async fn a_restart_with_a_clock_that_was_set_back_brings_nothing_back() {
         world.publish(&mut model, 10, 1_000).await;
         let both = [Told::Gap(1, 1), Told::Event(2), Told::Event(3)];
         assert_eq!(world.read(Seq::ZERO, 1_000).await, both, "{back_ms} ms back");
+        // Nor does what is the first one of its conversation.
+        let publisher = super::world::publisher("other");
+        super::world::stored(&world.engine, &publisher, 1).await;
+        let operator = Caller::Operator(UserId::new("ops").unwrap());
+        let second = Retain::Policy(Retention { age_s: 1, ..Retention::FOR_EVER });
+        world.engine.retain(operator, &room("other"), second).await.unwrap();
+        let keeping = world.engine.keeping(&room("other")).await.unwrap();
+        let bounds = world.engine.bounds(&room("other"), keeping).await.unwrap();
+        assert_eq!(bounds.floor, Seq(1), "{back_ms} ms back");
         world.clock.0.store(2 * DAY_MS + 1_001, Ordering::Relaxed);
         assert_eq!(world.read(Seq::ZERO, 1_000).await, [Told::Gap(1, 1), Told::Event(2), Told::Gap(3, 3)]);
     }
