@@ -209,6 +209,7 @@ async fn backends_get_the_same_pages() -> anyhow::Result<()> {
     let cases = [
         (String::new(), (34, 43, true, false)),
         ("&after=0".to_owned(), (1, 10, false, true)),
+        ("&after=10".to_owned(), (11, 20, true, true)),
         ("&before=11".to_owned(), (1, 10, false, true)),
         ("&around=20".to_owned(), (15, 24, true, true)),
         (format!("&after_time_ms={time_ms}"), (first, first + 9, first > 1, true)),

@@ -56,6 +56,10 @@ impl Part {
 
     /// With as many of the events as these, of its one end.
     fn cut_to(&mut self, count: usize, end: End) {
+        if count >= self.events.len() {
+            // What is absent at its ends is told as that.
+            return;
+        }
         match end {
             End::First => {
                 self.events.truncate(count);

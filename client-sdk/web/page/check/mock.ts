@@ -7,6 +7,8 @@ import {
   QuothError,
   SendError,
   type Ack,
+  type Cursor,
+  type Events,
   type Client,
   type Conversation,
   type Gap,
@@ -79,14 +81,21 @@ export class MockRoom implements Conversation {
     for (const listener of this.rosterListeners) listener(roster);
   }
 
-  async *events(options: { from?: Start; signal?: AbortSignal } = {}): AsyncIterableIterator<RoomEvent> {
+  events(options: { from?: Start | Cursor; signal?: AbortSignal } = {}): Events {
+    return Object.assign(this.read(options), { cursor: undefined });
+  }
+
+  private async *read(options: { from?: Start | Cursor; signal?: AbortSignal }): AsyncIterableIterator<RoomEvent> {
     await this.client.whenConnected();
     if (this.denied) throw new QuothError("FORBIDDEN", "not allowed, or no such conversation", false);
     const { from = "live", signal } = options;
     const queue: RoomEvent[] = [];
     if (from === "live") queue.push();
     else if ("last" in from) queue.push(...this.log.slice(-from.last));
-    else queue.push(...this.log.filter((event) => (event.type === "gap" ? event.to : event.seq) > from.after));
+    else {
+      const after = "after" in from ? from.after : from.seq;
+      queue.push(...this.log.filter((event) => (event.type === "gap" ? event.to : event.seq) > after));
+    }
     queue.push({ type: "caught_up", head: this.head });
     let wake: (() => void) | undefined;
     const reader = (event: RoomEvent): void => {

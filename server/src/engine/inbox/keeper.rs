@@ -77,7 +77,7 @@ impl Round {
 pub(in crate::engine) async fn keep(inbox: Arc<Inbox>, engine: Weak<Inner>, worker: Worker) {
     let upgraded = || engine.upgrade().map(|inner| Engine { inner, worker: worker.clone() });
     let mut result = match upgraded() {
-        Some(engine) => restore(&engine).await,
+        Some(engine) => unless_failed(&engine, restore(&engine)).await,
         None => return,
     };
     let mut large = Large::default();
@@ -85,12 +85,7 @@ pub(in crate::engine) async fn keep(inbox: Arc<Inbox>, engine: Weak<Inner>, work
         wait(&inbox, large.due_ms(), upgraded().map(|engine| engine.now_ms())).await;
         tokio::time::sleep(GATHER).await;
         let Some(engine) = upgraded() else { return };
-        let mut failure = engine.failure();
-        // What has failed is waited for in vain, and the engine is held meanwhile.
-        result = tokio::select! {
-            result = round(&inbox, &mut large, &engine) => result,
-            _ = failure.wait_for(Option::is_some) => Err("the store failed".to_owned()),
-        };
+        result = unless_failed(&engine, round(&inbox, &mut large, &engine)).await;
     }
     let error = result.err().unwrap_or_default();
     tracing::error!(error, "what users have read is kept no more, and their lists are as they were");
@@ -98,6 +93,19 @@ pub(in crate::engine) async fn keep(inbox: Arc<Inbox>, engine: Weak<Inner>, work
     waiting.has_failed = true;
     waiting.marks.clear();
     waiting.settled.clear();
+}
+
+/// Does something as long as the store has not failed, which would be waited for in vain. The engine is held
+/// meanwhile.
+async fn unless_failed(
+    engine: &Engine,
+    work: impl Future<Output = Result<(), String>>,
+) -> Result<(), String> {
+    let mut failure = engine.failure();
+    tokio::select! {
+        done = work => done,
+        _ = failure.wait_for(Option::is_some) => Err("the store failed".to_owned()),
+    }
 }
 
 /// Waits until there is something to do.
