@@ -123,7 +123,7 @@ impl Conversation {
         }
     }
 
-    /// Reads the conversation from a [`Start`] or a [`Cursor`](crate::Cursor) on, through history into live. Resolves when the server has
+    /// Reads the conversation from a [`Start`](crate::Start) or a [`Cursor`](crate::Cursor) on, through history into live. Resolves when the server has
     /// confirmed it and waits for a connection until then. A conversation has one reader in a client at a
     /// time.
     ///
