@@ -220,12 +220,14 @@ impl Freeing {
             let rewritten = self.rewrite(is_wanted).await;
             self.done(rewritten, "the space of what is absent beside others is not freed");
             let is_due = is_wanted || all_due <= tokio::time::Instant::now();
-            self.done(self.sweep(is_due).await, "what is kept beside events that have gone stays");
             if is_due {
                 self.engine.change_pass(|pass| pass.step = Step::Log);
                 all_due = tokio::time::Instant::now() + self.erasure_max / SEGMENT_PARTS;
                 self.done(self.engine.free_log().await, "the log is not freed of what is in the view");
             }
+            // Last, since all of it takes the longest: on a full disk it would hold up what frees the most.
+            let everything = is_due && !self.engine.is_short();
+            self.done(self.sweep(everything).await, "what is kept beside events that have gone stays");
             if is_wanted {
                 // Who has asked for it looks what has become of it.
                 self.look().await;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use quoth_core::authorize::Pattern;
-use quoth_core::retention::Classes;
+use quoth_core::retention::{Classes, judged_ms};
 use quoth_protocol::{ConversationName, Seq};
 use quoth_store::backup::{BackupFolder, Frozen};
 use quoth_store::{FjallView, PageLimit, Record, View as _, ViewError};
@@ -85,11 +85,13 @@ pub(super) fn export(config: &Config, args: &ExportArgs) -> Result<(), String> {
         }
         None => Source::of(&config.data_dir)?,
     };
+    let view = source.store.view().map_err(|error| error.to_string())?;
+    let now_ms = judged_ms(view.stored_ms(), SystemClock.unix_ms());
     let export = Export {
-        view: source.store.view().map_err(|error| error.to_string())?,
+        view,
         patterns: args.conversation.iter().map(|text| (Pattern::new(text), text.clone())).collect(),
         classes: Classes::new(config.retention.classes.clone()),
-        now_ms: SystemClock.unix_ms(),
+        now_ms,
         is_raw: args.raw,
     };
     let lost = match &args.to {

@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use quoth_core::retention::Classes;
+use quoth_core::retention::{Classes, judged_ms};
 use quoth_store::backup::{Backup, BackupFolder, CheckedBackups};
 use quoth_store::{Progress, Record, Report, View, ViewError};
 
@@ -73,9 +73,11 @@ pub(super) fn what_it_has(backup: &Backup) -> String {
 /// Says of an event whether it may be absent: by the configured classes, or by those of the store's last
 /// start, when space was freed.
 fn may_be_absent(config: &Config) -> impl FnMut(&dyn View, &Record) -> bool + use<> {
-    let (configured, now_ms) = (Classes::new(config.retention.classes.clone()), SystemClock.unix_ms());
+    let (configured, clock_ms) = (Classes::new(config.retention.classes.clone()), SystemClock.unix_ms());
     let mut former = None;
     move |view, record| {
+        // As the server judges, whose clock goes back for nobody.
+        let now_ms = judged_ms(view.stored_ms(), clock_ms);
         let former = former.get_or_insert_with(|| former_classes(view).unwrap_or_default());
         let name = &record.conversation;
         let mut by = [&configured, &*former].into_iter().map(|classes| {

@@ -204,7 +204,10 @@ impl Committer {
                 request if is_short && !request.is_urgent() => {
                     self.refuse_one(request, now_ms, &mut group)?;
                 }
-                Request::Publish(publish) => self.publish(publish, now_ms, &mut group)?,
+                Request::Publish(publish) => match publish.refused_if_new {
+                    Some(refusal) => self.refuse_new(publish, refusal, now_ms, &mut group)?,
+                    None => self.publish(publish, now_ms, &mut group)?,
+                },
                 Request::Change(change) => self.change(*change, now_ms, &mut group)?,
                 Request::Note(note) => {
                     let (record, noted) = note.into_record(self.parts.latest.read(now_ms));
@@ -236,11 +239,6 @@ impl Committer {
         // an event is judged by it.
         group.changes.iter().for_each(|change| change.release(self.position.0));
         self.drafts.released();
-        if !group.changes.is_empty()
-            && let Some(statuses) = self.parts.rosters.statuses()
-        {
-            change::tell(&group.changes, &*statuses);
-        }
         let targets: HashMap<_, _> = group.changes.iter().filter_map(Changed::target).collect();
         let mut wake = Wake::default();
         let events = group.records.iter().filter(|record| record.is_event());
@@ -260,6 +258,12 @@ impl Committer {
             erases.iter().for_each(|seq| self.parts.tails.erase(conversation, *seq, self.position.0));
         }
         self.parts.released.store(self.position.0, Ordering::Release);
+        // Behind that: who looks anew for it finds what it is about in what is out.
+        if !group.changes.is_empty()
+            && let Some(statuses) = self.parts.rosters.statuses()
+        {
+            change::tell(&group.changes, &*statuses);
+        }
         if !group.records.is_empty() {
             self.parts.counts.add_group(group.records.len(), self.encoded.len());
         }

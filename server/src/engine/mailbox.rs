@@ -62,8 +62,10 @@ impl Outcome {
         let n = self.n;
         match self.result {
             Ok(Stored { seq, time_ms, duplicate }) => Ok(ServerFrame::Ack { n, seq, time_ms, duplicate }),
-            Err(NotStored::Refused(Refusal { code, retry_after_ms, .. })) => {
-                Ok(ServerFrame::Refused { n, code, retry_after_ms, reason: String::new() })
+            Err(NotStored::Refused(Refusal { code, retry_after_ms, reason })) => {
+                // All other codes say it by themselves.
+                let reason = if code == Code::UNAVAILABLE { reason } else { "" };
+                Ok(ServerFrame::Refused { n, code, retry_after_ms, reason: reason.to_owned() })
             }
             Err(NotStored::Unknown(code)) => Err(code),
         }

@@ -42,7 +42,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quoth_core::conversation::Append;
 use quoth_core::membership::user::UserState;
-use quoth_core::membership::{ConversationState, Rules};
+use quoth_core::membership::{ConversationState, Refusal, Rules};
 use quoth_core::messages::{Absent, MessageState};
 use quoth_core::retention::{Classes, Keeping, Kept};
 use quoth_core::tail::{Next, Wanted};
@@ -157,6 +157,8 @@ pub(crate) struct PublishRequest {
     /// As of that version, the user writes at most once in so many milliseconds; 0: as often as the user
     /// likes.
     slow_mode_interval_ms: u32,
+    /// What it is answered if it is new: then only a repeat is acked. `None`: it is stored.
+    refused_if_new: Option<Refusal>,
     /// Its share of [`QUEUE_BYTES_MAX`].
     queued: OwnedSemaphorePermit,
 }
@@ -344,27 +346,6 @@ impl Engine {
     #[must_use]
     pub fn mailbox(&self, user: &UserId, typings: Arc<Typings>, wants_roster: bool) -> Arc<Mailbox> {
         Mailbox::new(self.worker.index, user.clone(), typings, wants_roster)
-    }
-
-    /// Hands a message to the committer; its outcome comes to the publisher's mailbox. Waits while the queue
-    /// is full. `stand` is what the message was let through by: that of the publisher's user by the
-    /// publisher's access.
-    ///
-    /// Dropping the future before it is ready publishes nothing. Returns false when the engine has failed or
-    /// is stopping: then no outcome comes.
-    pub async fn publish(&self, publisher: &Arc<Publisher>, append: Append, stand: &Stand) -> bool {
-        let weight = append.body.len().saturating_add(PUBLISH_OVERHEAD_BYTES);
-        let weight = u32::try_from(weight).unwrap_or(u32::MAX);
-        let queued = Arc::clone(&self.inner.queue_bytes).acquire_many_owned(weight).await;
-        let Ok(queued) = queued else { return false };
-        let request = PublishRequest {
-            publisher: Arc::clone(publisher),
-            append,
-            version: stand.version,
-            slow_mode_interval_ms: stand.standing.slow_mode_interval_ms(),
-            queued,
-        };
-        self.inner.queue.send(Request::Publish(request)).await.is_ok()
     }
 
     /// Wakes the mailbox at each new event of the conversation, until the subscription is dropped. To miss

@@ -2,13 +2,16 @@
 
 use std::sync::{Arc, OnceLock};
 
+use quoth_core::conversation::Append;
+use quoth_core::membership::Refusal;
 use quoth_core::sequencer::Producer;
 use quoth_protocol::{ConversationName, ProducerId, Seq, UserId};
 use quoth_store::{Bounds, Position, ProducerKey, View, ViewError};
 
-use super::access::Access;
+use super::access::{Access, Stand};
 use super::mailbox::Mailbox;
 use super::readable::Reading;
+use super::{Engine, PUBLISH_OVERHEAD_BYTES, PublishRequest, Request};
 
 /// One stream's publishes: all go to one conversation, have one producer, and their outcomes come to one
 /// mailbox.
@@ -99,5 +102,51 @@ impl Prior {
         };
         // The committer comes upon the same damage and answers the publish.
         Ok((bounds, prior().ok()))
+    }
+}
+
+impl Engine {
+    /// Hands a message to the committer; its outcome comes to the publisher's mailbox. Waits while the queue
+    /// is full. `stand` is what the message was let through by: that of the publisher's user by the
+    /// publisher's access.
+    ///
+    /// Dropping the future before it is ready publishes nothing. Returns false when the engine has failed or
+    /// is stopping: then no outcome comes.
+    pub async fn publish(&self, publisher: &Arc<Publisher>, append: Append, stand: &Stand) -> bool {
+        self.enqueue_publish(publisher, append, stand, None).await
+    }
+
+    /// The same of a message that must not be stored: it is acked if it is there already, and refused
+    /// otherwise.
+    pub async fn refuse_new(
+        &self,
+        publisher: &Arc<Publisher>,
+        append: Append,
+        stand: &Stand,
+        refusal: Refusal,
+    ) -> bool {
+        self.enqueue_publish(publisher, append, stand, Some(refusal)).await
+    }
+
+    async fn enqueue_publish(
+        &self,
+        publisher: &Arc<Publisher>,
+        append: Append,
+        stand: &Stand,
+        refused_if_new: Option<Refusal>,
+    ) -> bool {
+        let weight = append.body.len().saturating_add(PUBLISH_OVERHEAD_BYTES);
+        let weight = u32::try_from(weight).unwrap_or(u32::MAX);
+        let queued = Arc::clone(&self.inner.queue_bytes).acquire_many_owned(weight).await;
+        let Ok(queued) = queued else { return false };
+        let request = PublishRequest {
+            publisher: Arc::clone(publisher),
+            append,
+            version: stand.version,
+            slow_mode_interval_ms: stand.standing.slow_mode_interval_ms(),
+            refused_if_new,
+            queued,
+        };
+        self.inner.queue.send(Request::Publish(request)).await.is_ok()
     }
 }

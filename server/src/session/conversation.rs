@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quoth_core::authorize::{Action, Grant, Reach};
 use quoth_core::conversation::{Append, ConversationStream, Output, Rights};
-use quoth_core::membership::{Actor, ConversationState};
+use quoth_core::membership::{Actor, ConversationState, Refusal};
 use quoth_core::receipts::Cursor as Receipt;
 use quoth_core::tail::{Next, Wanted};
 use quoth_protocol::frame::{ClientFrame, Open, ServerFrame, Start, feature};
@@ -402,11 +402,12 @@ impl Stream {
                 self.answer([ServerFrame::Refused { n, code, retry_after_ms: 0, reason }], writer);
                 return Ok(());
             }
-            // A reset would take the messages behind it with it, and could not say when to come again.
+            // A reset would take the messages behind it with it, and could not say when to come again. It may
+            // be one that is stored already, whose ack was lost.
             Judgement::Unavailable { retry_after_ms } => {
-                let (n, code, reason) = (append.n, Code::UNAVAILABLE, UNAVAILABLE.to_owned());
-                self.answer([ServerFrame::Refused { n, code, retry_after_ms, reason }], writer);
-                return Ok(());
+                let refusal = Refusal { code: Code::UNAVAILABLE, retry_after_ms, reason: UNAVAILABLE };
+                let is_alive = self.engine.refuse_new(&self.publisher, append, &stand, refusal).await;
+                return if is_alive { Ok(()) } else { Err(Code::STORE_FAILED) };
             }
         };
         // A token that has come meanwhile may no longer allow it.

@@ -47,6 +47,8 @@ struct Watched {
 struct Told {
     rows: BTreeMap<ConversationName, InboxRow>,
     incomplete: bool,
+    /// Whether the server has answered on this connection: what comes before is told to another watch.
+    has_begun: bool,
     /// Where the next connection goes on: up to where all that has changed has come.
     version: Option<u64>,
     /// The same of what was handed out.
@@ -71,7 +73,9 @@ impl Inboxes {
     pub(crate) fn tell(&self, known: u64, row: &InboxRow) {
         for watched in self.watches().iter().filter_map(Weak::upgrade) {
             let mut told = watched.told();
-            told.version = told.version.max(Some(known));
+            if told.has_begun {
+                told.version = told.version.max(Some(known));
+            }
             let is_later = |known: &InboxRow| known.version <= row.version;
             if told.rows.get(&row.conversation).is_none_or(is_later) {
                 told.rows.insert(row.conversation.clone(), row.clone());
@@ -104,7 +108,8 @@ impl Watched {
     /// The server watches from here on.
     fn began(&self, version: u64, complete: bool) {
         let mut told = self.told();
-        told.version = told.version.max(Some(version));
+        // Where another watch has more to be told it is less than what this one knew.
+        (told.version, told.has_begun) = (Some(version), true);
         told.incomplete |= !complete;
         drop(told);
         if !complete {
@@ -210,7 +215,11 @@ async fn watch_once(
     watched: &Watched,
     deadline: Instant,
 ) -> Result<u64, RequestError> {
-    let since = watched.told().version;
+    let since = {
+        let mut told = watched.told();
+        told.has_begun = false;
+        told.version
+    };
     let answer = ask(link, &Request::WatchInbox { since, watch: true }, deadline).await?;
     match answer.reply {
         Reply::Watching { version, complete } => {

@@ -117,6 +117,7 @@ class ClientInbox implements Inbox {
         // Too much has changed, or all of it is new: what stands is what the pages say.
         this.known.clear();
         this.gone.clear();
+        this.version = undefined;
         await this.load(undefined);
       }
       this.version = Math.max(this.version ?? 0, version);

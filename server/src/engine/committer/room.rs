@@ -99,7 +99,7 @@ impl Committer {
         group: &mut Group,
     ) -> Result<(), StoreError> {
         match request {
-            Request::Publish(publish) => self.refuse_new(publish, now_ms, group)?,
+            Request::Publish(publish) => self.refuse_new(publish, FULL, now_ms, group)?,
             Request::Change(change) => group.answers.push((change.answer, Err(FULL))),
             // Whoever waits for it is told that it is not stored.
             Request::Note(_) => {}
@@ -107,9 +107,11 @@ impl Committer {
         Ok(())
     }
 
-    fn refuse_new(
+    /// Answers a publish that must not be stored: only what is there already is acked.
+    pub(super) fn refuse_new(
         &mut self,
         request: PublishRequest,
+        refusal: Refusal,
         now_ms: u64,
         group: &mut Group,
     ) -> Result<(), StoreError> {
@@ -125,9 +127,9 @@ impl Committer {
         let n = request.append.n;
         let result = match is_new {
             Some(false) => return self.publish(request, now_ms, group),
-            Some(true) => Err(NotStored::Refused(FULL)),
+            Some(true) => Err(NotStored::Refused(refusal)),
             // It may be stored already, so it is to be sent again.
-            None => Err(NotStored::Unknown(Code::STORAGE_FULL)),
+            None => Err(NotStored::Unknown(refusal.code)),
         };
         group.outcomes.push((Arc::clone(&request.publisher), Outcome { n, result }));
         Ok(())
@@ -188,6 +190,8 @@ impl Committer {
         self.runtime.spawn_blocking(move || drop::<(Sequencer, Drafts)>(forgotten));
         // They are learned again, as after a restart.
         self.slow_modes = quoth_core::membership::slow::SlowModes::new(self.parts.clock.unix_ms());
+        // An edit that was taken back has not used its turn.
+        self.slow_edits = quoth_core::membership::slow::SlowModes::default();
         (self.generation_position, self.horizon) = (self.position, self.position);
         self.remembers_from = self.position;
     }

@@ -65,7 +65,15 @@ fn request_of(publisher: &Arc<Publisher>, n: u64, bytes: usize) -> Request {
     let append = Append { n, sender, origin_time_ms: None, body, about };
     let queued = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
     let publisher = Arc::clone(publisher);
-    Request::Publish(PublishRequest { publisher, append, version: 0, slow_mode_interval_ms: 0, queued })
+    let (version, slow_mode_interval_ms, refused_if_new) = (0, 0, None);
+    Request::Publish(PublishRequest {
+        publisher,
+        append,
+        version,
+        slow_mode_interval_ms,
+        refused_if_new,
+        queued,
+    })
 }
 
 async fn commit(

@@ -4,12 +4,14 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
+use quoth_core::conversation::{About, Append};
+use quoth_core::membership::Refusal;
 use quoth_core::tail::Next;
-use quoth_protocol::Seq;
+use quoth_protocol::{Code, Seq};
 use quoth_store::{Log, LogError, MemoryLog, MemoryView, View as _};
 
-use super::world::{failure, hooked_log, outcome, publish, publisher, room, start, stop, wanted};
-use crate::engine::{Engine, Mailbox};
+use super::world::{failure, hooked_log, outcome, publish, publisher, room, start, stop, stored, wanted};
+use crate::engine::{Engine, Mailbox, NotStored, Stand};
 
 /// A log whose flushes say that they have begun and wait for a word how to end.
 pub(super) fn gated_log() -> (impl Log, Receiver<()>, Sender<Result<(), LogError>>) {
@@ -73,4 +75,25 @@ async fn nothing_leaves_before_the_flush_has_returned() {
     assert!(stop(engine, stopper).await.unwrap_err().contains("earlier write failed"));
     assert_eq!(view.applied().0, 1);
     assert_eq!(Arc::strong_count(&writer), 1, "nothing waits for the outcome any more");
+}
+
+/// As when nobody can judge it: its ack may have been lost.
+#[tokio::test]
+async fn what_must_not_be_stored_is_acked_if_it_is_there_already() {
+    let (engine, stopper) = start(MemoryLog::new(), MemoryView::new());
+    let publisher = publisher("room");
+    let seq = stored(&engine, &publisher, 1).await;
+    let refusal = Refusal { code: Code::UNAVAILABLE, retry_after_ms: 5_000, reason: "nobody can judge it" };
+    let refuse_new = async |n: u64| {
+        let sender = publisher.producer.user.clone();
+        let append = Append { n, sender, origin_time_ms: None, body: "text".into(), about: About::default() };
+        assert!(engine.refuse_new(&publisher, append, &Stand::FIXED, refusal).await);
+        outcome(&publisher).await.result
+    };
+    let repeat = refuse_new(1).await.unwrap();
+    assert_eq!((repeat.seq, repeat.duplicate), (seq, true));
+    assert_eq!(refuse_new(2).await, Err(NotStored::Refused(refusal)));
+    assert_eq!(stored(&engine, &publisher, 2).await, seq.next(), "it was not stored");
+    drop(publisher);
+    stop(engine, stopper).await.unwrap();
 }
