@@ -54,6 +54,28 @@ fn censor(request: &Message) -> Answer {
     (200, said.to_string())
 }
 
+/// Holds up a backend's answers while it is closed, as it is at first.
+#[derive(Default)]
+struct Gate {
+    is_open: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Gate {
+    fn wait(&self) {
+        self.opened.wait_while(&mut self.is_open.lock(), |is_open| !*is_open);
+    }
+
+    fn open(&self) {
+        *self.is_open.lock() = true;
+        self.opened.notify_all();
+    }
+
+    fn close(&self) {
+        *self.is_open.lock() = false;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messages_are_let_through_changed_or_refused_and_keep_their_order() -> anyhow::Result<()> {
     const MESSAGES: u64 = 200;
@@ -145,10 +167,10 @@ async fn an_edit_is_asked_about_like_a_message() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backend_that_hangs_does_not_hold_up_messages_for_long() -> anyhow::Result<()> {
-    let gate = Arc::new((Mutex::new(false), Condvar::new()));
+    let gate = Arc::<Gate>::default();
     let waits = Arc::clone(&gate);
     let backend = Backend::start(move |_| {
-        waits.1.wait_while(&mut waits.0.lock(), |is_open| !*is_open);
+        waits.wait();
         (204, String::new())
     })?;
     let server = EmbeddedServer::start_configured(|config| {
@@ -164,8 +186,7 @@ async fn a_backend_that_hangs_does_not_hold_up_messages_for_long() -> anyhow::Re
     let asked = backend.requests().len();
     assert!((5..=8).contains(&asked), "{asked} of 300 were asked about");
     // When it answers again it is asked again.
-    *gate.0.lock() = true;
-    gate.1.notify_all();
+    gate.open();
     let mut n = 300;
     while backend.requests().len() < asked + 20 {
         n += 1;
@@ -283,12 +304,12 @@ async fn a_client_is_signed_in_when_its_hook_says_so() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_is_kicked_while_a_hook_is_asked_is_not_let_in_by_its_answer() -> anyhow::Result<()> {
-    let gate = Arc::new((Mutex::new(false), Condvar::new()));
+    let gate = Arc::<Gate>::default();
     let waits = Arc::clone(&gate);
     let (asks, mut asked) = tokio::sync::mpsc::unbounded_channel();
     let backend = Backend::start(move |_| {
         asks.send(()).expect("somebody waits for the question");
-        waits.1.wait_while(&mut waits.0.lock(), |is_open| !*is_open);
+        waits.wait();
         (204, String::new())
     })?;
     let server = EmbeddedServer::start_configured(|config| {
@@ -298,12 +319,11 @@ async fn who_is_kicked_while_a_hook_is_asked_is_not_let_in_by_its_answer() -> an
     let (token, alice) = (server.token_with("alice", |_| {})?, UserId::new("alice")?);
     for (over, generation) in Over::ALL.into_iter().zip(1..) {
         let who = Who { token: &token, device: "phone", generation, platform: "test" };
-        *gate.0.lock() = false;
+        gate.close();
         let kicks = async {
             tokio::time::timeout(PATIENCE, asked.recv()).await?.context("the hook is not asked")?;
             let closed = server.sessions().kick(&alice, None, "by us", 0);
-            *gate.0.lock() = true;
-            gate.1.notify_all();
+            gate.open();
             anyhow::Ok(closed)
         };
         let (came, closed) = tokio::join!(Device::sign_in(&server, over, &who), kicks);
@@ -371,12 +391,12 @@ async fn a_user_joins_when_its_hook_says_so() -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_that_waits_for_its_hook_is_refused_when_a_new_token_no_longer_allows_it()
 -> anyhow::Result<()> {
-    let gate = Arc::new((Mutex::new(false), Condvar::new()));
+    let gate = Arc::<Gate>::default();
     let waits = Arc::clone(&gate);
     let (asks, mut asked) = tokio::sync::mpsc::unbounded_channel();
     let backend = Backend::start(move |_| {
         asks.send(()).expect("somebody waits for the question");
-        waits.1.wait_while(&mut waits.0.lock(), |is_open| !*is_open);
+        waits.wait();
         (204, String::new())
     })?;
     let server = EmbeddedServer::start_configured(|config| {
@@ -391,8 +411,7 @@ async fn a_message_that_waits_for_its_hook_is_refused_when_a_new_token_no_longer
     peer.control.write(&ClientFrame::Refresh { token }).await?;
     // What is asked behind it is answered behind it.
     ask(&mut peer, Request::Conversations { after: None, limit: 1 }).await?;
-    *gate.0.lock() = true;
-    gate.1.notify_all();
+    gate.open();
     assert_eq!(outcome(&mut frames).await?, (1, Err(Code::FORBIDDEN)));
     peer.close(&endpoint).await;
     server.stop()
@@ -401,14 +420,14 @@ async fn a_message_that_waits_for_its_hook_is_refused_when_a_new_token_no_longer
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_that_waits_for_its_hook_is_refused_when_a_new_token_no_longer_allows_it()
 -> anyhow::Result<()> {
-    let gate = Arc::new((Mutex::new(false), Condvar::new()));
+    let gate = Arc::<Gate>::default();
     let waits = Arc::clone(&gate);
     let (asks, mut asked) = tokio::sync::mpsc::unbounded_channel();
     let backend = Backend::start(move |request| {
         let question = request.json();
         if question["type"] == "join" || !question["data"]["edits"].is_null() {
             asks.send(()).expect("somebody waits for the question");
-            waits.1.wait_while(&mut waits.0.lock(), |is_open| !*is_open);
+            waits.wait();
         }
         (204, String::new())
     })?;
@@ -435,8 +454,7 @@ async fn a_request_that_waits_for_its_hook_is_refused_when_a_new_token_no_longer
     alice.send_control(&ClientFrame::Refresh { token }).await?;
     // What is asked behind it is answered behind it.
     alice.request(Request::Conversations { after: None, limit: 1 }).await?;
-    *gate.0.lock() = true;
-    gate.1.notify_all();
+    gate.open();
     while !waiting.is_empty() {
         let (id, reply) = alice.any_reply().await?;
         assert!(matches!(reply, Reply::Refused { code: Code::FORBIDDEN, .. }), "{reply:?}");
@@ -449,13 +467,13 @@ async fn a_request_that_waits_for_its_hook_is_refused_when_a_new_token_no_longer
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_that_waits_for_its_hook_ends_with_its_connection() -> anyhow::Result<()> {
     const OTHERS: usize = 10;
-    let gate = Arc::new((Mutex::new(false), Condvar::new()));
+    let gate = Arc::<Gate>::default();
     let waits = Arc::clone(&gate);
     let (asks, mut asked) = tokio::sync::mpsc::unbounded_channel();
     let backend = Backend::start(move |request| {
         if request.json()["data"]["user"] == "alice" {
             asks.send(()).expect("somebody waits for the question");
-            waits.1.wait_while(&mut waits.0.lock(), |is_open| !*is_open);
+            waits.wait();
         }
         (204, String::new())
     })?;
@@ -495,8 +513,7 @@ async fn a_request_that_waits_for_its_hook_ends_with_its_connection() -> anyhow:
         let reply = ask(&mut bob, join(n)?).await?;
         assert!(matches!(reply, Reply::Done { .. }), "{reply:?}");
         // What alice's request would still do is behind one of his and before the others.
-        *gate.0.lock() = true;
-        gate.1.notify_all();
+        gate.open();
     }
     let members =
         tokio::task::spawn_blocking(move || api.done("GET", "/v1/conversations/group%200/members", None))
