@@ -1,7 +1,7 @@
 //! A view whose windows are rewritten all the time reads as one that is never changed.
 
 use quoth_protocol::{ConversationName, Seq};
-use quoth_store::testing::record;
+use quoth_store::testing::{Random, record};
 use quoth_store::{
     Class, Content, FjallView, Keep, Marks, MemoryView, PageLimit, Position, Record, Rewrite, Rewritten, View,
 };
@@ -13,17 +13,6 @@ const ALL: PageLimit = PageLimit { records: usize::MAX, bytes: usize::MAX };
 const CONVERSATIONS: [&str; 4] = ["a", "b", "c", "d"];
 
 /// Numbers that a seed makes, without a library.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
-}
-
 fn name(text: &str) -> ConversationName {
     ConversationName::new(text).unwrap()
 }

@@ -13,6 +13,7 @@ use quoth_protocol::codec::Decoder;
 use quoth_protocol::frame::{Durability, EventKind, ServerFrame};
 use quoth_protocol::limits::FRAME_BYTES_MAX;
 use quoth_protocol::{Code, ProducerId, Seq, UserId, codec};
+use quoth_store::testing::Random;
 use quoth_store::{FjallView, Log, MemoryLog, MemoryView, PageLimit, Store, View};
 
 use super::world::{outcome, room};
@@ -27,22 +28,6 @@ pub(super) struct Hand(pub(super) AtomicU64);
 impl Clock for Hand {
     fn unix_ms(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// Numbers that a seed makes.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
-
-    fn maybe(&mut self, bound: u64) -> u64 {
-        self.below(2) * (1 + self.below(bound))
     }
 }
 

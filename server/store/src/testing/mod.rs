@@ -1,6 +1,7 @@
 //! What tests of the store and of its users need.
 
 mod overridden;
+mod random;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,6 +21,7 @@ use crate::view::Found;
 use crate::view::View;
 
 pub use overridden::{LogOverride, Overridden, ViewOverride};
+pub use random::Random;
 
 /// Releases a reserve, as want of room does.
 pub fn release(reserve: &Arc<Reserve>) {

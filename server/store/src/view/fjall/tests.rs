@@ -9,27 +9,11 @@ use super::FjallView;
 use crate::class::Class;
 use crate::log::Position;
 use crate::record::{Content, Record};
-use crate::testing::{notice, record};
+use crate::testing::{Random, notice, record};
 use crate::verify::Report;
 use crate::view::{Bounds, Keep, Marks, PageLimit, Place, Rewrite, View};
 
 const NAMES: [&str; 5] = ["busy", "held", "quiet", "short", "timed"];
-
-/// Numbers that a seed makes.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
-
-    fn one_in(&mut self, parts: u64) -> bool {
-        self.below(parts) == 0
-    }
-}
 
 /// How long a conversation is kept; 0: that is not said.
 #[derive(Debug, Clone, Copy, Default)]
