@@ -243,6 +243,23 @@ mod tests {
 
     struct Told<V>(V, Arc<Sweeps>);
 
+    /// Ends them with the test, whatever becomes of that.
+    struct Ends(Arc<Sweeps>);
+
+    impl std::ops::Deref for Ends {
+        type Target = Sweeps;
+
+        fn deref(&self) -> &Sweeps {
+            &self.0
+        }
+    }
+
+    impl Drop for Ends {
+        fn drop(&mut self) {
+            self.0.are_endless.store(false, Ordering::SeqCst);
+        }
+    }
+
     impl<V: View> ViewOverride for Told<V> {
         fn inner(&self) -> &dyn View {
             &self.0
@@ -275,7 +292,7 @@ mod tests {
     }
 
     /// An engine over a view with some conversations.
-    fn engine(view: impl View + 'static, are_endless: bool) -> (Engine, Arc<Sweeps>) {
+    fn engine(view: impl View + 'static, are_endless: bool) -> (Engine, Ends) {
         let sweeps = Arc::new(Sweeps { are_endless: are_endless.into(), ..Sweeps::default() });
         let mut store = Store::memory();
         store.view = Arc::new(Overridden(Told(view, Arc::clone(&sweeps))));
@@ -290,7 +307,7 @@ mod tests {
             rules,
             Classes::default(),
         );
-        (engine, sweeps)
+        (engine, Ends(sweeps))
     }
 
     /// A sweeper whose pieces take so long, and who asks it.

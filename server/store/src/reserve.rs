@@ -396,7 +396,7 @@ mod tests {
         };
         let (released, asked) = (changed(), ASKED.load(Ordering::SeqCst));
         // The first of them is through when the second one asks.
-        while ASKED.load(Ordering::SeqCst) < asked + 2 {
+        while ASKED.load(Ordering::SeqCst) < asked + 2 && !reserve.is_held() {
             std::thread::yield_now();
         }
         assert!(!reserve.is_held());

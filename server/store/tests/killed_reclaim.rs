@@ -78,7 +78,9 @@ fn rewrite(store: &Store) -> u64 {
 
 fn sweep(store: &Store, everything: bool) {
     store.view.sweep(everything, &mut SweepCursor::default(), &mut |_| true).unwrap();
-    store.view.purge(everything, &unpaced()).unwrap();
+    if everything {
+        store.view.purge(everything, &unpaced()).unwrap();
+    }
 }
 
 fn reclaim(store: &Store) -> u64 {

@@ -44,7 +44,7 @@ pub(super) const UNMERGED_MIN: u8 = 8;
 /// Size of the blocks of messages, in bytes: what is read, checked and compressed at once. A page has many
 /// runs, which are larger than fjall's default of 4 KiB in part, and compressing a small block costs more
 /// than its bytes do.
-const MESSAGE_BLOCK_BYTES: u32 = 16 * 1024;
+pub(super) const MESSAGE_BLOCK_BYTES: u32 = 16 * 1024;
 
 /// The name of the registers' tree.
 const REGISTERS: &str = "registers";

@@ -223,7 +223,7 @@ mod tests {
     use std::path::Path;
     use std::sync::Arc;
     use std::sync::mpsc;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use ::fjall::AbstractTree as _;
     use quoth_protocol::{ConversationName, Seq};
@@ -366,16 +366,24 @@ mod tests {
         std::thread::scope(|scope| {
             let purging = scope.spawn(|| view.purge(true, &pace).unwrap());
             held.recv_timeout(HANG).unwrap();
-            // A backup.
-            let pin = dir.path().join("pin");
-            view.pin(&pin).unwrap();
-            let pinned = FjallView::open_copy(&pin, 1 << 20).unwrap().unwrap();
-            assert_eq!(pinned.register(&name(), b"key 3").unwrap().unwrap().len(), VALUE_BYTES);
-            // Whoever stores: more tables than one otherwise waits for.
-            (0..30).for_each(|n| write(&view, vec![set("key", &format!("value {n}"))]));
-            // Who frees what others have, and who sweeps.
-            assert!(view.engine.free_files().unwrap());
-            assert!(view.sweep(true, &mut SweepCursor::default(), &mut |_| true).unwrap().is_done);
+            let others = scope.spawn(|| {
+                // A backup.
+                let pin = dir.path().join("pin");
+                view.pin(&pin).unwrap();
+                let pinned = FjallView::open_copy(&pin, 1 << 20).unwrap().unwrap();
+                assert_eq!(pinned.register(&name(), b"key 3").unwrap().unwrap().len(), VALUE_BYTES);
+                // Whoever stores: more tables than one otherwise waits for.
+                (0..30).for_each(|n| write(&view, vec![set("key", &format!("value {n}"))]));
+                // Who frees what others have, and who sweeps.
+                assert!(view.engine.free_files().unwrap());
+                assert!(view.sweep(true, &mut SweepCursor::default(), &mut |_| true).unwrap().is_done);
+            });
+            let until = Instant::now() + HANG;
+            while !others.is_finished() {
+                assert!(Instant::now() < until, "somebody waits");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            others.join().unwrap();
             assert!(!purging.is_finished());
             drop(goes_on);
             assert!(purging.join().unwrap());
@@ -413,14 +421,17 @@ mod tests {
     fn a_pin_is_whole_whenever_a_merge_comes_to_its_end() {
         let dir = tempfile::tempdir().unwrap();
         let view = view(&dir.path().join("live"));
-        let stop = std::sync::atomic::AtomicBool::new(false);
         std::thread::scope(|scope| {
+            // It merges until the other end is dropped.
+            let (goes_on, ended) = mpsc::channel::<()>();
             scope.spawn(|| {
-                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                let ended = ended;
+                while ended.try_recv() == Err(mpsc::TryRecvError::Empty) {
                     view.engine.merge_registers(&unpaced()).unwrap();
                     view.engine.free_files().unwrap();
                 }
             });
+            let _merging = goes_on;
             for n in 0..30 {
                 let pin = dir.path().join(format!("pin-{n}"));
                 view.pin(&pin).unwrap();
@@ -429,7 +440,6 @@ mod tests {
                 assert_eq!(value.map(|value| value.len()), Some(VALUE_BYTES));
                 assert_eq!(pinned.applied(), Position(REGISTERS + 2));
             }
-            stop.store(true, std::sync::atomic::Ordering::Relaxed);
         });
     }
 }

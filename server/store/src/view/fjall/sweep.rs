@@ -21,7 +21,7 @@ use ::fjall::Readable as _;
 use quoth_protocol::{ConversationName, Seq};
 
 use super::FjallView;
-use super::engine::{Batch, Snapshot};
+use super::engine::{Batch, MESSAGE_BLOCK_BYTES, Snapshot};
 use super::read::hole;
 use super::row;
 use super::window::Piece;
@@ -35,9 +35,9 @@ const ACTION: &str = "read a register from";
 /// Rows that are read with one snapshot, which keeps what is overwritten meanwhile, and removed in one batch.
 const PAGE: usize = 1_000;
 
-/// What a look at a conversation counts as, in bytes: a block of the tree, which is what it reads where that
-/// is not in memory.
-const LOOK_BYTES: u64 = 4 * 1024;
+/// What a look at a conversation counts as at least, in bytes: a block of messages, which is what it may read
+/// to know whether one is there.
+const LOOK_BYTES: u64 = MESSAGE_BLOCK_BYTES as u64;
 
 /// What a removed row takes in memory besides its key, in bytes, about.
 const REMOVED_BYTES: u64 = 64;
@@ -145,12 +145,12 @@ impl FjallView {
             let page = self.sweep_page(first, &mut events, sweep.everything)?;
             let bytes = page.bytes + events.bytes;
             drop(snapshot);
-            self.write_between_groups(page.batch);
-            sweep.swept.registers += page.removed;
-            sweep.unflushed += page.removed_bytes;
             if page.removed > 0 {
+                self.write_between_groups(page.batch);
                 self.has_swept.store(true, Ordering::SeqCst);
             }
+            sweep.swept.registers += page.removed;
+            sweep.unflushed += page.removed_bytes;
             if sweep.unflushed >= FLUSH_BYTES {
                 self.flush_all(&mut self.checkpoint.lock())?;
                 sweep.unflushed = 0;
@@ -172,26 +172,31 @@ impl FjallView {
     ) -> Result<Page<'a>, ViewError> {
         let of_events = row::register_key(events.key, &[OF_EVENT]);
         let mut page = Page { batch: Batch::default(), removed: 0, removed_bytes: 0, bytes: 0, next: None };
-        for row in events.snapshot.range(&self.engine.registers, first..).take(PAGE) {
-            let (row_key, value) = self.engine.database(ACTION, row.into_inner())?;
-            page.next = None;
-            if !row_key.starts_with(&of_events) {
-                break;
-            }
-            page.bytes += (row_key.len() + value.len()) as u64;
-            let behind = [&row_key[..], &[0]].concat();
-            page.next = Some(behind);
-            let Some((kind, seq)) = event_of(row::key_of_register(&row_key)) else { continue };
-            if events.is_gone(seq)? {
-                page.removed += 1;
-                page.removed_bytes += row_key.len() as u64 + REMOVED_BYTES;
-                page.batch.remove(&self.engine.registers, row_key);
-            } else if !everything {
-                // Whatever of this kind lies behind it is looked at another time.
-                page.next = kind.checked_add(1).map(|kind| row::register_key(events.key, &[OF_EVENT, kind]));
-                break;
+        let (mut next, mut left) = (Some(first), PAGE);
+        while left > 0
+            && let Some(first) = next.take()
+        {
+            for row in events.snapshot.range(&self.engine.registers, first..).take(left) {
+                let (row_key, value) = self.engine.database(ACTION, row.into_inner())?;
+                (left, next) = (left - 1, None);
+                if !row_key.starts_with(&of_events) {
+                    break;
+                }
+                page.bytes += (row_key.len() + value.len()) as u64;
+                next = Some([&row_key[..], &[0]].concat());
+                let Some((kind, seq)) = event_of(row::key_of_register(&row_key)) else { continue };
+                if events.is_gone(seq)? {
+                    page.removed += 1;
+                    page.removed_bytes += row_key.len() as u64 + REMOVED_BYTES;
+                    page.batch.remove(&self.engine.registers, row_key);
+                } else if !everything {
+                    // Whatever of this kind lies behind it is looked at another time.
+                    next = kind.checked_add(1).map(|kind| row::register_key(events.key, &[OF_EVENT, kind]));
+                    break;
+                }
             }
         }
+        page.next = next;
         Ok(page)
     }
 }
