@@ -9,7 +9,7 @@ pub use quoth_protocol::retention::{Marks, Place};
 use quoth_protocol::{ConversationName, Seq};
 
 use crate::class::Class;
-use crate::key::ProducerKey;
+use crate::key::{ConversationKey, ProducerKey};
 use crate::log::Position;
 use crate::record::Record;
 
@@ -164,7 +164,10 @@ pub struct Rewritten {
 
 /// Where a sweep goes on. The default is the beginning, and so is the end: what is behind it comes again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SweepCursor(pub(crate) Option<fjall::Reached>);
+pub struct SweepCursor(pub(crate) Option<Reached>);
+
+/// Where a sweep has ended: in a conversation, before the row of a register, or behind a conversation.
+pub(crate) type Reached = (ConversationKey, Option<Vec<u8>>);
 
 /// Is told of bytes that were read and written, again and again, and waits as it likes; `false` ends it.
 pub type Pacer = Arc<dyn Fn(u64) -> bool + Send + Sync>;
@@ -453,7 +456,7 @@ pub trait View: Send + Sync + fmt::Debug {
     ) -> Result<Vec<(Bytes, Bytes)>, ViewError>;
 
     /// Conversations that have events or registers and come behind `after`, in the order of their keys
-    /// ([`ConversationKey`](crate::ConversationKey)). Fewer than `limit` means that these are the last ones.
+    /// ([`ConversationKey`]). Fewer than `limit` means that these are the last ones.
     /// Those whose names are damaged are left out.
     ///
     /// # Errors

@@ -76,7 +76,6 @@ use self::grouped::{by_conversation, last_of_producers};
 pub(crate) use self::pin::{Place as FilePlace, place};
 use self::row::Block;
 use self::run::Message;
-pub(super) use self::sweep::Reached;
 use self::tally::Tallies;
 use self::window::{ClassWindow, Held, WINDOW_BYTES, Window, window_bytes};
 use super::{

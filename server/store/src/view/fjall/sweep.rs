@@ -28,7 +28,7 @@ use super::window::Piece;
 use crate::applier::FLUSH_BYTES;
 use crate::key::ConversationKey;
 use crate::record::{OF_EVENT, event_of};
-use crate::view::{SweepCursor, Swept, ViewError};
+use crate::view::{Reached, SweepCursor, Swept, ViewError};
 
 const ACTION: &str = "read a register from";
 
@@ -41,9 +41,6 @@ const LOOK_BYTES: u64 = MESSAGE_BLOCK_BYTES as u64;
 
 /// What a removed row takes in memory besides its key, in bytes, about.
 const REMOVED_BYTES: u64 = 64;
-
-/// Where a sweep has ended: in a conversation, before the row of a register, or behind a conversation.
-pub(in crate::view) type Reached = (ConversationKey, Option<Vec<u8>>);
 
 /// A sweep under way.
 struct Sweep<'a> {
