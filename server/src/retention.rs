@@ -1,8 +1,9 @@
 //! Frees the space of what is absent, from time to time, and keeps what is absent by classes that are
 //! replaced.
 
+mod sweeper;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,9 +13,10 @@ use quoth_store::{Record, Register, Rewritten, Store, View, ViewError, group};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use self::sweeper::{Sweeper, Sweeping};
 use crate::config::{ERASURE_LOOKS_MIN, RetentionConfig};
 use crate::engine::retention::{kept_in, overview};
-use crate::engine::{Clock as _, Engine, LOOK_REST, Step, SystemClock, notice};
+use crate::engine::{Clock as _, Engine, LOOK_REST, Pace, Step, SystemClock, notice};
 
 /// Under which register of the server's own log the classes of the last start stand.
 const CLASSES_REGISTER: &[u8] = b"retention classes";
@@ -150,11 +152,14 @@ const LOOK_WHEN_FULL: Duration = Duration::from_secs(5);
 /// whether these have gone.
 const SEGMENT_PARTS: u32 = 4;
 
+const WINDOWS_STAY: &str = "the space of what is absent is not freed";
+const OTHERS_STAY: &str = "the space of what is absent beside others is not freed";
+
 /// A task that frees what is absent.
 #[derive(Debug)]
 pub(crate) struct Retention {
     stop: oneshot::Sender<()>,
-    stopping: Arc<AtomicBool>,
+    pace: Arc<Pace>,
     task: JoinHandle<()>,
 }
 
@@ -162,30 +167,33 @@ impl Retention {
     pub(crate) fn start(engine: Engine, config: &RetentionConfig) -> Self {
         engine.set_erasure_max(config.erasure_max_s.saturating_mul(1_000));
         engine.set_erasure_pace(config.rewrite_bytes_per_s);
-        let ((stop, stopped), stopping) = (oneshot::channel(), Arc::new(AtomicBool::new(false)));
+        let ((stop, stopped), pace) = (oneshot::channel(), engine.pace(config.rewrite_bytes_per_s));
         let erasure_max = Duration::from_secs(config.erasure_max_s);
+        let (sweeper, sweeping) =
+            Sweeper::new(engine.clone(), Arc::clone(&pace), erasure_max / SEGMENT_PARTS);
         let mut failure = engine.failure();
         let freeing = Freeing {
             engine,
+            sweeping,
             interval: Duration::from_secs(config.interval_s).min(erasure_max / ERASURE_LOOKS_MIN),
             erasure_max,
-            bytes_per_s: config.rewrite_bytes_per_s,
-            stopping: Arc::clone(&stopping),
+            pace: Arc::clone(&pace),
         };
-        let failed = Arc::clone(&stopping);
+        let failed = Arc::clone(&pace);
         let task = tokio::spawn(async move {
             tokio::select! {
-                () = freeing.run(stopped) => {}
+                // The sweeper ends when nobody is there who asks it.
+                ((), ()) = async { tokio::join!(freeing.run(stopped), sweeper.run()) } => {}
                 // What it waits for never comes then, and whoever stops the server waits for it.
-                _ = failure.wait_for(Option::is_some) => failed.store(true, Ordering::Relaxed),
+                _ = failure.wait_for(Option::is_some) => failed.stop(),
             }
         });
-        Self { stop, stopping, task }
+        Self { stop, pace, task }
     }
 
     /// Waits until the step that it is at is done, and does no more.
     pub(crate) async fn stop(self) {
-        self.stopping.store(true, Ordering::Relaxed);
+        self.pace.stop();
         let _ended_by_itself = self.stop.send(());
         let _told = self.task.await;
     }
@@ -194,17 +202,17 @@ impl Retention {
 /// How space is freed.
 struct Freeing {
     engine: Engine,
+    sweeping: Sweeping,
     interval: Duration,
     erasure_max: Duration,
-    bytes_per_s: u64,
-    stopping: Arc<AtomicBool>,
+    pace: Arc<Pace>,
 }
 
 impl Freeing {
     async fn run(self, mut stopped: oneshot::Receiver<()>) {
         let mut wait = self.interval;
         // What an earlier process has left is as old as can be.
-        let mut all_due = tokio::time::Instant::now();
+        let mut log_due = tokio::time::Instant::now();
         loop {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
@@ -213,30 +221,45 @@ impl Freeing {
             };
             let is_wanted = self.engine.begin_pass();
             let begun = tokio::time::Instant::now();
-            self.done(self.free_windows(is_wanted).await, "the space of what is absent is not freed");
+            self.done(self.free_windows(is_wanted).await, WINDOWS_STAY);
             self.look().await;
             wait = self.interval.max(begun.elapsed() * LOOK_REST);
             self.engine.change_pass(|pass| pass.step = Step::Rewrite);
-            let rewritten = self.rewrite(is_wanted).await;
-            self.done(rewritten, "the space of what is absent beside others is not freed");
-            let is_due = is_wanted || all_due <= tokio::time::Instant::now();
-            if is_due {
+            self.done(self.rewrite(is_wanted).await, OTHERS_STAY);
+            if is_wanted || log_due <= tokio::time::Instant::now() {
                 self.engine.change_pass(|pass| pass.step = Step::Log);
-                all_due = tokio::time::Instant::now() + self.erasure_max / SEGMENT_PARTS;
+                log_due = tokio::time::Instant::now() + self.erasure_max / SEGMENT_PARTS;
                 self.done(self.engine.free_log().await, "the log is not freed of what is in the view");
             }
-            // Last, since all of it takes the longest: on a full disk it would hold up what frees the most.
-            let everything = is_due && !self.engine.is_short();
-            self.done(self.sweep(everything).await, "what is kept beside events that have gone stays");
             if is_wanted {
+                self.sweep_everything().await;
                 // Who has asked for it looks what has become of it.
                 self.look().await;
+            } else {
+                self.sweeping.look();
             }
             self.engine.end_pass();
             // However long a look takes, what was erased is to be gone in time.
             wait = wait.min(self.erasure_max / ERASURE_LOOKS_MIN);
             if self.engine.is_short() {
                 wait = wait.min(LOOK_WHEN_FULL).max(begun.elapsed());
+            }
+        }
+    }
+
+    /// Waits until everything is swept, for whoever has asked for that. Others wait for nothing: what frees
+    /// the most goes on from time to time.
+    async fn sweep_everything(&self) {
+        let mut swept = std::pin::pin!(self.sweeping.everything());
+        loop {
+            tokio::select! {
+                swept = &mut swept => {
+                    return self.done(swept, "what is kept beside events that have gone stays");
+                }
+                () = tokio::time::sleep(self.interval) => {
+                    self.done(self.free_windows(false).await, WINDOWS_STAY);
+                    self.done(self.rewrite(false).await, OTHERS_STAY);
+                }
             }
         }
     }
@@ -264,17 +287,6 @@ impl Freeing {
         Ok(())
     }
 
-    async fn sweep(&self, everything: bool) -> Result<(), String> {
-        let swept = self.engine.sweep(everything, self.bytes_per_s, &self.stopping).await?;
-        if swept.registers > 0 {
-            tracing::debug!(
-                registers = swept.registers,
-                "removed what was kept beside events that have gone"
-            );
-        }
-        Ok(())
-    }
-
     async fn rewrite(&self, is_wanted: bool) -> Result<(), String> {
         let erasure_max_ms = u64::try_from(self.erasure_max.as_millis()).unwrap_or(u64::MAX);
         let mut passes = 0;
@@ -282,7 +294,7 @@ impl Freeing {
             let now_ms = self.engine.judged_ms();
             let erased_by_ms =
                 if is_wanted { now_ms } else { now_ms.saturating_sub(erasure_max_ms / DUE_PARTS) };
-            let rewritten = self.engine.rewrite(erased_by_ms, self.bytes_per_s, &self.stopping).await?;
+            let rewritten = self.engine.rewrite(erased_by_ms, &self.pace).await?;
             let Rewritten { windows, bytes, written_bytes, is_done, more, held_up, .. } = rewritten;
             if windows > 0 {
                 tracing::info!(windows, bytes, written_bytes, "rewrote what stays where others are absent");

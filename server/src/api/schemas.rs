@@ -3,6 +3,8 @@
 use quoth_protocol::limits::{BODY_BYTES_MAX, MENTIONS_MAX};
 use serde_json::{Value, json};
 
+use crate::engine::Step;
+
 /// All of them, by their names.
 pub(super) fn all() -> Value {
     let mut schemas = json!({
@@ -491,12 +493,12 @@ fn pass(text: &str) -> Value {
         &["run", "step", "begun_ms", "ended_ms", "windows", "bytes", "moved_bytes", "error"],
         json!({
             "run": count(),
-            "step": { "enum": ["windows", "look", "rewrite", "log", "done"] },
+            "step": { "enum": Step::ALL },
             "begun_ms": time(),
             "ended_ms": { "type": ["integer", "null"], "minimum": 0, "description": "null: it is under way" },
             "windows": count(),
             "bytes": { "$ref": "#/components/schemas/Count", "description": "of the disk that it has freed" },
-            "moved_bytes": { "$ref": "#/components/schemas/Count", "description": "of rows that were read and written to copy what stays" },
+            "moved_bytes": { "$ref": "#/components/schemas/Count", "description": "of rows that were read and written for it" },
             "error": { "type": ["string", "null"], "description": "what it could not do" },
         }),
     );

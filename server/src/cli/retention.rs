@@ -2,16 +2,17 @@
 
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
+use std::sync::Arc;
 
 use clap::Subcommand;
 use quoth_core::retention::Classes;
 use quoth_protocol::ConversationName;
-use quoth_store::{Class, OpenError, Record, Rewrite, Store, View};
+use quoth_store::{Class, OpenError, Pacer, Record, Rewrite, Store, SweepCursor, View};
 
 use super::print;
 use crate::config::Config;
 use crate::engine::retention::{keep_in, marks_in};
-use crate::engine::{Outstanding, Overview, WindowPlan, notice, outstanding, overview};
+use crate::engine::{Outstanding, Overview, WindowPlan, free_log, notice, outstanding, overview};
 use crate::retention::{adopt, commit, former_classes, newly_absent_bytes, now_ms};
 use crate::server::store_options;
 
@@ -88,12 +89,9 @@ pub(super) fn run(config: &Config, command: RetentionCommand) -> Result<(), Stri
             print(&format!("freed {windows} windows with {} of the disk\n", size(bytes)))?;
             let (windows, bytes) = rewrite(&store, &classes, now_ms)?;
             print(&format!("rewrote {windows} windows, which freed {} of the disk\n", size(bytes)))?;
-            let swept = store.view.sweep(true, &mut |_| true).map_err(|error| error.to_string())?;
-            print(&format!(
-                "removed {} edits, reactions and marks of events that have gone\n",
-                swept.registers
-            ))?;
-            free_log(&store)?;
+            let registers = sweep(&*store.view)?;
+            print(&format!("removed {registers} edits, reactions and marks of events that have gone\n"))?;
+            free_log(&*store.log, &*store.view)?;
             print(&status(&seen(&*store.view)?, &*store.view, erasure_max_ms, now_ms))?;
         }
     }
@@ -161,11 +159,14 @@ fn rewrite(store: &Store, classes: &Classes, now_ms: u64) -> Result<(u64, u64), 
     }
 }
 
-/// Frees the log of what is in the view.
-fn free_log(store: &Store) -> Result<(), String> {
-    store.log.end_segment().map_err(|error| error.to_string())?;
-    let flushed = store.view.flush().map_err(|error| error.to_string())?;
-    store.log.trim(flushed.next()).map_err(|error| error.to_string())
+/// Removes what is kept beside events that have gone, also from the disk; gives how much that was.
+fn sweep(view: &dyn View) -> Result<u64, String> {
+    let swept = view.sweep(true, &mut SweepCursor::default(), &mut |_| true);
+    let swept = swept.map_err(|error| error.to_string())?;
+    // Nobody reads, so nothing ends it.
+    let pace: Pacer = Arc::new(|_| true);
+    view.purge(true, &pace).map_err(|error| error.to_string())?;
+    Ok(swept.registers)
 }
 
 fn plan(overview: &Overview, classes: &Classes, now_ms: u64) -> String {

@@ -148,6 +148,7 @@ impl Engine {
             let read =
                 move |view: &dyn View| view.registers(&log, &REACTION, from.as_deref(), REGISTERS_PAGE);
             let rows = self.inner.reads.run(read).await.map_err(|error| unreadable(&error))?;
+            let bytes = rows.iter().map(|(key, value)| (key.len() + value.len()) as u64).sum();
             if rows.len() == REGISTERS_PAGE {
                 after = rows.last().map(|(key, _)| key.clone());
             }
@@ -163,6 +164,7 @@ impl Engine {
                     Err(refusal) => return Err(refusal),
                 }
             }
+            self.inner.space.pace(bytes).await;
             if after.is_none() {
                 return Ok(taken);
             }
@@ -205,6 +207,7 @@ impl Engine {
             cursor = read.to;
             let seqs = read.iter().map(|record| record.seq).collect();
             self.take_events(log.clone(), seqs).await.map_err(|_| self.not_noted())?;
+            self.inner.space.pace(read.iter().map(|record| record.content.len() as u64).sum()).await;
         }
     }
 

@@ -17,8 +17,18 @@ pub enum Step {
     Rewrite,
     /// Frees the log.
     Log,
+    /// Looks for what is kept beside events that have gone.
+    Sweep,
+    /// Takes what was removed of that from the disk.
+    Purge,
     /// It has ended.
     Done,
+}
+
+impl Step {
+    /// All of them.
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Windows, Self::Look, Self::Rewrite, Self::Log, Self::Sweep, Self::Purge, Self::Done];
 }
 
 /// One pass.
@@ -36,7 +46,7 @@ pub struct Pass {
     pub windows: u64,
     /// What they took of the disk, in bytes, but for what was written anew of it.
     pub bytes: u64,
-    /// Bytes of rows that it has read and written to copy what stays.
+    /// Bytes of rows that were read and written for it.
     pub moved_bytes: u64,
     /// What it could not do.
     pub error: Option<String>,

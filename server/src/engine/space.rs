@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use quoth_core::membership::Refusal;
 use quoth_protocol::Code;
-use quoth_store::{Erased, Log, Position, Reclaimed, Reserve, Rewrite, Rewritten, Swept, View, ViewError};
+use quoth_store::{
+    Erased, Log, Pacer, Position, Reclaimed, Reserve, Rewrite, Rewritten, SweepCursor, Swept, View, ViewError,
+};
 
 use super::Engine;
 use super::passes::{Pass, Passes};
@@ -150,25 +152,62 @@ pub fn outstanding(view: &dyn View, erasure_max_ms: u64, log_since_ms: u64) -> O
     }
 }
 
-/// Waits so that so many bytes a second are read and written, and no longer than it is wanted.
+/// Frees the log of what is in the view; gives the position at which it goes on.
+///
+/// # Errors
+/// Why the store could not do it.
+pub(crate) fn free_log(log: &dyn Log, view: &dyn View) -> Result<Position, String> {
+    log.end_segment().map_err(|error| error.to_string())?;
+    let next = log.next();
+    let flushed = view.flush().map_err(|error| error.to_string())?;
+    log.trim(flushed.next()).map_err(|error| error.to_string())?;
+    Ok(next)
+}
+
+/// Whoever is early by less goes on: a moment is less exact than that.
+const EARLY_MIN: Duration = Duration::from_millis(5);
+
+/// For so long at most a stop waits for who is early.
+const STOP_WAIT: Duration = Duration::from_millis(50);
+
+/// Has all that frees space, together, read and write so many bytes a second, and no longer than it is
+/// wanted.
 #[derive(Debug)]
-struct Pace {
+pub(crate) struct Pace {
     bytes_per_s: u64,
-    begun: Instant,
-    bytes: u64,
-    stop: Arc<AtomicBool>,
+    /// When what was taken until now is due.
+    due: Mutex<Instant>,
+    is_stopped: AtomicBool,
     passes: Arc<Passes>,
 }
 
 impl Pace {
-    fn take(&mut self, bytes: u64) -> bool {
-        self.bytes = self.bytes.saturating_add(bytes);
+    /// Takes so many bytes, and waits until they are due; says whether it goes on.
+    pub(crate) fn take(&self, bytes: u64) -> bool {
         self.passes.change(|pass| pass.moved_bytes += bytes);
-        let due = Duration::from_nanos(self.bytes.saturating_mul(1_000_000_000) / self.bytes_per_s.max(1));
-        if let Some(early) = due.checked_sub(self.begun.elapsed()) {
-            std::thread::sleep(early);
+        let takes_ns = bytes.saturating_mul(1_000_000_000) / self.bytes_per_s.max(1);
+        let due = {
+            let (mut due, now) = (self.due.lock(), Instant::now());
+            *due = (*due).max(now) + Duration::from_nanos(takes_ns);
+            *due
+        };
+        while !self.is_stopped() {
+            let early = due.saturating_duration_since(Instant::now());
+            if early < EARLY_MIN {
+                return true;
+            }
+            std::thread::sleep(early.min(STOP_WAIT));
         }
-        !self.stop.load(Ordering::Relaxed)
+        false
+    }
+
+    /// Whoever takes something from here on does not go on.
+    pub(crate) fn stop(&self) {
+        self.is_stopped.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.is_stopped.load(Ordering::Relaxed)
     }
 }
 
@@ -212,25 +251,23 @@ impl Engine {
         }
     }
 
-    /// Frees what is absent in windows of which the rest stays, at so many bytes a second and until it is
-    /// told to stop; what was erased by a time, in milliseconds since 1970, leaves the disk. Windows that
-    /// hold that up are ended, so that the next time it goes on.
+    /// So many bytes a second, for all that frees space.
+    pub(crate) fn pace(&self, bytes_per_s: u64) -> Arc<Pace> {
+        let (due, is_stopped) = (Mutex::new(Instant::now()), AtomicBool::new(false));
+        Arc::new(Pace { bytes_per_s, due, is_stopped, passes: self.inner.space.passes() })
+    }
+
+    /// Frees what is absent in windows of which the rest stays, at a pace; what was erased by a time, in
+    /// milliseconds since 1970, leaves the disk. Windows that hold that up are ended, so that the next time
+    /// it goes on.
     ///
     /// # Errors
     /// Why the store could not do it.
-    pub(crate) async fn rewrite(
-        &self,
-        erased_by_ms: u64,
-        bytes_per_s: u64,
-        stop: &Arc<AtomicBool>,
-    ) -> Result<Rewritten, String> {
+    pub(crate) async fn rewrite(&self, erased_by_ms: u64, pace: &Arc<Pace>) -> Result<Rewritten, String> {
         let one_at_a_time = Arc::clone(&self.inner.reclaims).lock_owned().await;
         self.inner.reads.applied(self.released()).await;
-        let now_ms = self.judged_ms();
+        let (now_ms, pace) = (self.judged_ms(), Arc::clone(pace));
         let classes = Arc::clone(&self.inner.classes);
-        let (begun, stop) = (Instant::now(), Arc::clone(stop));
-        let passes = self.inner.space.passes();
-        let mut pace = Pace { bytes_per_s, begun, bytes: 0, stop, passes };
         let rewrite = move |view: &dyn View| {
             let _one_at_a_time = one_at_a_time;
             let mut rewrite = Rewrite { now_ms, erased_by_ms, pace: &mut |bytes| pace.take(bytes) };
@@ -245,26 +282,31 @@ impl Engine {
         Ok(rewritten)
     }
 
-    /// Removes what is kept beside events that have gone: all of it, at so many bytes a second and until it is
-    /// told to stop, or what costs little to find.
+    /// Removes what is kept beside events that have gone, of all or what costs little to find, for as long as
+    /// it goes on; says also where that has ended. One at a time.
     ///
     /// # Errors
     /// Why the store could not do it.
     pub(crate) async fn sweep(
         &self,
         everything: bool,
-        bytes_per_s: u64,
-        stop: &Arc<AtomicBool>,
-    ) -> Result<Swept, String> {
-        let one_at_a_time = Arc::clone(&self.inner.reclaims).lock_owned().await;
-        let (begun, stop) = (Instant::now(), Arc::clone(stop));
-        let passes = self.inner.space.passes();
-        let mut pace = Pace { bytes_per_s, begun, bytes: 0, stop, passes };
+        mut cursor: SweepCursor,
+        mut goes_on: impl FnMut(u64) -> bool + Send + 'static,
+    ) -> Result<(Swept, SweepCursor), String> {
         let sweep = move |view: &dyn View| {
-            let _one_at_a_time = one_at_a_time;
-            view.sweep(everything, &mut |bytes| pace.take(bytes))
+            view.sweep(everything, &mut cursor, &mut goes_on).map(|swept| (swept, cursor))
         };
         self.inner.reads.run(sweep).await.map_err(|error| error.to_string())
+    }
+
+    /// Takes from the disk what was kept beside what was erased, and what was kept beside other events that
+    /// have gone: all of it, or if it is much. Says whether it was let come to its end. One at a time.
+    ///
+    /// # Errors
+    /// Why the store could not do it.
+    pub(crate) async fn purge(&self, everything: bool, pace: Pacer) -> Result<bool, String> {
+        let purge = move |view: &dyn View| view.purge(everything, &pace);
+        self.inner.reads.run(purge).await.map_err(|error| error.to_string())
     }
 
     /// Ends the log's segment, so that all that there is of it may go, and what nobody holds does.
@@ -274,14 +316,7 @@ impl Engine {
     pub(crate) async fn free_log(&self) -> Result<(), String> {
         self.inner.reads.applied(self.released()).await;
         let (log, now_ms) = (Arc::clone(&self.inner.space.log), self.judged_ms());
-        let free = move |view: &dyn View| {
-            log.end_segment().map_err(|error| error.to_string())?;
-            let next = log.next();
-            let flushed = view.flush().map_err(|error| error.to_string())?;
-            log.trim(flushed.next()).map_err(|error| error.to_string())?;
-            Ok::<_, String>(next)
-        };
-        let next = self.inner.reads.run(free).await?;
+        let next = self.inner.reads.run(move |view| free_log(&*log, view)).await?;
         self.inner.space.begins.lock().push_back((next, now_ms));
         Ok(())
     }

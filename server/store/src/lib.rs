@@ -62,6 +62,6 @@ pub use verify::{Finding, MayBeAbsent, Progress, Report, verify, verify_kept};
 pub use view::fjall::FjallView;
 pub use view::memory::MemoryView;
 pub use view::{
-    Bounds, Dead, Erased, Found, Keep, Keepings, Keeps, Last, Marks, PageLimit, Place, ProducerState,
-    Reclaimed, Rewrite, Rewritten, Span, Stretch, Survey, Swept, View, ViewError,
+    Bounds, Dead, Erased, Found, Keep, Keepings, Keeps, Last, Marks, Pacer, PageLimit, Place, ProducerState,
+    Reclaimed, Rewrite, Rewritten, Span, Stretch, Survey, SweepCursor, Swept, View, ViewError,
 };

@@ -1,7 +1,8 @@
 //! Space that is held back for a full disk. What frees space has to be written itself: policies and
 //! revocations into the log, what they come to into the view, and what stays of a window beside others. So a
 //! file takes space that nobody needs, and gives it away when something has found no room; it is taken again
-//! when there is as much, and somewhat more.
+//! when there is as much, and somewhat more. Whether there is that is asked first: an attempt that fails has
+//! taken all that others had left for a moment.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -10,9 +11,11 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::durable::{sync_all, sync_dir};
 use crate::room::{self, RETRY_PAUSE};
 use crate::store::OpenError;
 
@@ -22,6 +25,10 @@ const FILE: &str = "reserve";
 /// To be taken again it needs so large a part of it more, which is free then: what is stored next is not to
 /// meet a full disk at once.
 const MORE_PARTS: u64 = 4;
+
+/// The longest pause between two attempts that have failed though there seemed to be room, as with a quota,
+/// of which the file system does not tell.
+const REFUSED_PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// Bytes that are written at once where space cannot be allocated otherwise.
 const WRITE_BYTES: usize = 1024 * 1024;
@@ -38,6 +45,18 @@ pub struct Reserve {
     is_held: AtomicBool,
     /// Locked by whoever takes or releases it.
     state: Mutex<State>,
+    /// Says how many bytes a file may take of its disk.
+    free_bytes: fn(&File) -> io::Result<u64>,
+}
+
+/// What has become of an attempt to take it again.
+enum Retry {
+    /// There is none to be made any more.
+    Done,
+    /// There is no room for it.
+    NoRoom,
+    /// There seemed to be.
+    Refused,
 }
 
 #[derive(Debug, Default)]
@@ -53,7 +72,7 @@ impl Reserve {
     #[must_use]
     pub fn none() -> Arc<Self> {
         let (path, state) = (PathBuf::new(), Mutex::default());
-        Arc::new(Self { path, bytes: 0, is_held: AtomicBool::new(true), state })
+        Arc::new(Self { path, bytes: 0, is_held: AtomicBool::new(true), state, free_bytes })
     }
 
     /// The reserve of a data folder, as an earlier process has left it. One of 0 bytes is none.
@@ -72,7 +91,7 @@ impl Reserve {
         }
         let held = space_of(&path).map_err(OpenError::io("read", &path))?;
         let is_held = AtomicBool::new(held >= bytes);
-        Ok(Arc::new(Self { path, bytes, is_held, state: Mutex::default() }))
+        Ok(Arc::new(Self { path, bytes, is_held, state: Mutex::default(), free_bytes }))
     }
 
     /// It, for who writes in a folder; none where that is on another disk, which it makes no room on.
@@ -108,7 +127,7 @@ impl Reserve {
         let failed = |error| OpenError::io("allocate space for", &self.path)(error);
         let mut state = self.state.lock();
         // Also where it is held: it may be larger than it is to be.
-        match self.take(self.bytes) {
+        match self.take(0) {
             Err(error) if room::is_full(&error) => {
                 tracing::error!(
                     path = %self.path.display(), bytes = self.bytes, %error,
@@ -162,11 +181,14 @@ impl Reserve {
         let reserve = Arc::downgrade(self);
         let waits = std::thread::Builder::new().name("quoth-reserve".to_owned()).spawn(move || {
             // Not at once: who has found no room tries again first.
+            let mut pause = RETRY_PAUSE;
             loop {
-                std::thread::sleep(RETRY_PAUSE);
-                if !Self::is_outstanding(&reserve) {
-                    return;
-                }
+                std::thread::sleep(pause);
+                pause = match Self::retry(&reserve) {
+                    Retry::Done => return,
+                    Retry::NoRoom => RETRY_PAUSE,
+                    Retry::Refused => (pause * 2).min(REFUSED_PAUSE_MAX),
+                };
             }
         });
         if let Err(error) = waits {
@@ -174,32 +196,33 @@ impl Reserve {
         }
     }
 
-    /// Tries to take it again; says whether it is to be tried once more.
-    fn is_outstanding(reserve: &Weak<Self>) -> bool {
-        let Some(reserve) = reserve.upgrade() else { return false };
+    /// Tries to take it again.
+    fn retry(reserve: &Weak<Self>) -> Retry {
+        let Some(reserve) = reserve.upgrade() else { return Retry::Done };
         let mut state = reserve.state.lock();
         if state.is_closed {
-            return false;
+            return Retry::Done;
         }
-        match reserve.take(reserve.bytes.saturating_add(reserve.bytes / MORE_PARTS)) {
+        match reserve.take(reserve.bytes / MORE_PARTS) {
             Ok(()) => {
                 tracing::info!("there is room: the reserve is held again, and messages are stored");
                 state.is_awaited = false;
-                false
+                Retry::Done
             }
+            Err(error) if error.get_ref().is_some_and(|why| why.is::<NoRoom>()) => Retry::NoRoom,
             // Of another reason the operator was told by whoever stores something.
-            Err(_) => true,
+            Err(_) => Retry::Refused,
         }
     }
 
-    /// Takes the space, once there are so many bytes, and keeps what the reserve has of them.
-    fn take(&self, bytes: u64) -> io::Result<()> {
+    /// Takes the space, if there is as much and so many bytes more. Only then it has any of it.
+    fn take(&self, more_bytes: u64) -> io::Result<()> {
         if self.bytes == 0 {
             return Ok(());
         }
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(&self.path)?;
-        let taken = allocate(&file, bytes).and_then(|()| file.set_len(self.bytes));
-        if taken.is_err() {
+        let taken = self.take_into(&file, more_bytes);
+        if taken.is_err() && file.metadata()?.len() > 0 {
             // Some of it may be allocated, and is needed elsewhere.
             file.set_len(0)?;
         }
@@ -207,6 +230,39 @@ impl Reserve {
         self.is_held.store(true, Ordering::Release);
         Ok(())
     }
+
+    fn take_into(&self, file: &File, more_bytes: u64) -> io::Result<()> {
+        let missing = self.bytes.saturating_sub(space_of(&self.path)?);
+        if missing > 0 {
+            if (self.free_bytes)(file)? < missing.saturating_add(more_bytes) {
+                return Err(io::Error::new(ErrorKind::StorageFull, NoRoom));
+            }
+            allocate(file, self.bytes)?;
+        }
+        file.set_len(self.bytes)?;
+        // Some file systems say only then whether they have it, and a power cut is not to take it back.
+        sync_all(file, &self.path)?;
+        sync_dir(self.path.parent().unwrap_or(&self.path))?;
+        if space_of(&self.path)? < self.bytes {
+            tracing::warn!(
+                path = %self.path.display(),
+                "the file system does not hold the reserve back (store.reserve_bytes): on a full disk it may make no room"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The file system says that there is less than is needed.
+#[derive(Debug, thiserror::Error)]
+#[error("the disk has less free than the reserve takes")]
+struct NoRoom;
+
+/// What a file may take of its disk yet, in bytes, as far as the file system tells: quotas are left out.
+fn free_bytes(file: &File) -> io::Result<u64> {
+    let told = rustix::fs::fstatvfs(file)?;
+    // Some tell nothing.
+    Ok(if told.f_blocks == 0 { u64::MAX } else { told.f_bavail.saturating_mul(told.f_frsize) })
 }
 
 /// What a file has of the disk, in bytes; one that is not there has nothing.
@@ -222,24 +278,38 @@ fn allocate(file: &File, bytes: u64) -> io::Result<()> {
     match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
         Ok(()) => Ok(()),
         Err(rustix::io::Errno::OPNOTSUPP) => {
-            let (mut file, zeros) = (file, vec![0; WRITE_BYTES]);
+            let (mut file, mut noise, mut part) = (file, 1, vec![0; WRITE_BYTES]);
             let mut left = bytes;
             while left > 0 {
-                let part = usize::try_from(left).map_or(WRITE_BYTES, |left| left.min(WRITE_BYTES));
-                file.write_all(&zeros[..part])?;
-                left -= part as u64;
+                // What compresses, or is there twice, would take no space.
+                part.chunks_exact_mut(8).for_each(|word| word.copy_from_slice(&next_noise(&mut noise)));
+                let length = usize::try_from(left).map_or(WRITE_BYTES, |left| left.min(WRITE_BYTES));
+                file.write_all(&part[..length])?;
+                left -= length as u64;
             }
-            file.sync_all()
+            Ok(())
         }
         Err(error) => Err(error.into()),
     }
 }
 
+/// The next numbers of a series that nobody has to guess (xorshift64).
+fn next_noise(state: &mut u64) -> [u8; 8] {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    state.to_le_bytes()
+}
+
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::io;
+    use std::os::unix::fs::MetadataExt as _;
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
-    use super::{FILE, Reserve, space_of};
+    use super::{FILE, MORE_PARTS, Reserve, space_of};
 
     const BYTES: u64 = 1024 * 1024;
 
@@ -266,7 +336,7 @@ mod tests {
     fn what_is_not_there_is_not_taken_for_held() {
         let dir = tempfile::tempdir().unwrap();
         // As a copy may have it: the length alone.
-        std::fs::File::create(dir.path().join(FILE)).unwrap().set_len(BYTES).unwrap();
+        File::create(dir.path().join(FILE)).unwrap().set_len(BYTES).unwrap();
         let reserve = Reserve::open(dir.path(), BYTES).unwrap();
         assert!(!reserve.is_held());
         reserve.settle().unwrap();
@@ -298,5 +368,51 @@ mod tests {
             assert_eq!(Arc::strong_count(&reserve), 1);
         }
         assert!(!dir.path().join(FILE).exists());
+    }
+
+    /// What a disk says of itself, and how often it was asked.
+    static FREE_BYTES: AtomicU64 = AtomicU64::new(u64::MAX);
+    static ASKED: AtomicU64 = AtomicU64::new(0);
+
+    fn told(_: &File) -> io::Result<u64> {
+        ASKED.fetch_add(1, Ordering::SeqCst);
+        Ok(FREE_BYTES.load(Ordering::SeqCst))
+    }
+
+    /// Whatever it took in vain would be missing elsewhere meanwhile.
+    #[test]
+    fn nothing_is_taken_while_there_is_no_room_for_it_and_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut reserve = Reserve::open(dir.path(), BYTES).unwrap();
+        Arc::get_mut(&mut reserve).unwrap().free_bytes = told;
+        reserve.settle().unwrap();
+        assert!(reserve.is_held());
+        let enough = BYTES + BYTES / MORE_PARTS;
+        FREE_BYTES.store(enough - 1, Ordering::SeqCst);
+        assert!(reserve.release(&"no room"));
+        let changed = || {
+            let told = std::fs::metadata(dir.path().join(FILE)).unwrap();
+            (told.ctime(), told.ctime_nsec())
+        };
+        let (released, asked) = (changed(), ASKED.load(Ordering::SeqCst));
+        // The first of them is through when the second one asks.
+        while ASKED.load(Ordering::SeqCst) < asked + 2 && !reserve.is_held() {
+            std::thread::yield_now();
+        }
+        assert!(!reserve.is_held());
+        assert_eq!(changed(), released, "nobody has touched it");
+        FREE_BYTES.store(enough, Ordering::SeqCst);
+        while !reserve.is_held() {
+            std::thread::yield_now();
+        }
+        assert_eq!(space_of(&dir.path().join(FILE)).unwrap(), BYTES);
+        // At a start it needs no more than it takes.
+        reserve.close();
+        std::fs::remove_file(dir.path().join(FILE)).unwrap();
+        FREE_BYTES.store(BYTES, Ordering::SeqCst);
+        let mut reserve = Reserve::open(dir.path(), BYTES).unwrap();
+        Arc::get_mut(&mut reserve).unwrap().free_bytes = told;
+        reserve.settle().unwrap();
+        assert!(reserve.is_held());
     }
 }

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use quoth_protocol::{ConversationName, Seq};
-use quoth_store::testing::{commit, record, set_of};
+use quoth_store::testing::{commit, record, set_of, unpaced};
 use quoth_store::{
-    Applier, ApplierOptions, Class, Keep, Marks, Options, PageLimit, Position, Record, Rewrite, Store, verify,
+    Applier, ApplierOptions, Class, Keep, Marks, Options, PageLimit, Position, Record, Rewrite, Store,
+    SweepCursor, verify,
 };
 
 use writer::write_and_be_killed;
@@ -75,6 +76,13 @@ fn rewrite(store: &Store) -> u64 {
     }
 }
 
+fn sweep(store: &Store, everything: bool) {
+    store.view.sweep(everything, &mut SweepCursor::default(), &mut |_| true).unwrap();
+    if everything {
+        store.view.purge(everything, &unpaced()).unwrap();
+    }
+}
+
 fn reclaim(store: &Store) -> u64 {
     let reclaimed = store.view.reclaim(&mut |name| {
         if name.as_str() == EVER {
@@ -100,7 +108,7 @@ fn the_process_that_writes_and_frees() {
                 reclaim(&store);
                 rewrite(&store);
                 for everything in [false, true] {
-                    store.view.sweep(everything, &mut |_| true).unwrap();
+                    sweep(&store, everything);
                 }
             }
         });
@@ -153,7 +161,7 @@ fn what_is_kept_is_there_after_every_kill_and_what_is_not_goes() {
     reclaim(&store);
     rewrite(&store);
     assert_eq!(rewrite(&store), 0, "it is done");
-    store.view.sweep(true, &mut |_| true).unwrap();
+    sweep(&store, true);
     let read = store.view.after(&name(EVER), Seq::ZERO, all).unwrap();
     let head = read.to.0;
     assert!(

@@ -1,7 +1,7 @@
 //! A view whose windows are rewritten all the time reads as one that is never changed.
 
 use quoth_protocol::{ConversationName, Seq};
-use quoth_store::testing::{Random, record};
+use quoth_store::testing::{Random, record, unpaced};
 use quoth_store::{
     Class, Content, FjallView, Keep, Marks, MemoryView, PageLimit, Position, Record, Rewrite, Rewritten, View,
 };
@@ -304,6 +304,7 @@ fn what_was_erased_leaves_the_disk_and_its_neighbours_stay() {
         position += 1;
         assert!(position < 70, "{:?}", view.erased());
         let done = rewrite(&view, &keep, u64::MAX, u64::MAX);
+        view.purge(false, &unpaced()).unwrap();
         let end = quoth_store::testing::notice("end", []);
         let ends: Vec<_> = done
             .held_up
@@ -397,6 +398,7 @@ fn what_was_moved_before_it_was_erased_leaves_the_disk() {
         while view.erased().since_ms.is_some() {
             assert!(position < 80, "{:?}", view.erased());
             let done = rewrite(&view, &keep, 0, u64::MAX);
+            view.purge(false, &unpaced()).unwrap();
             position += 1;
             let ends: Vec<_> = done.held_up.iter().map(|class| Record { class: *class, ..end() }).collect();
             view.apply(Position(position), &ends).unwrap();

@@ -5,9 +5,10 @@ mod views;
 use std::path::Path;
 
 use quoth_protocol::{ConversationName, Seq};
-use quoth_store::testing::{change, commit, contents, key_of, record, set, set_of};
+use quoth_store::testing::{change, commit, contents, key_of, record, set, set_of, unpaced};
 use quoth_store::{
-    FjallView, Keep, Marks, Options, Position, Record, Register, Rewrite, Store, Swept, View, verify,
+    FjallView, Keep, Marks, Options, Position, Record, Register, Rewrite, Store, SweepCursor, Swept, View,
+    verify,
 };
 use views::{CACHE_BYTES, Subject, each, flush_without_checkpoint};
 
@@ -63,7 +64,7 @@ fn must_be_of(view: &dyn View, conversation: &str, seqs: impl IntoIterator<Item 
 }
 
 fn sweep(view: &dyn View, everything: bool) -> Swept {
-    view.sweep(everything, &mut |_| true).unwrap()
+    view.sweep(everything, &mut SweepCursor::default(), &mut |_| true).unwrap()
 }
 
 /// Keeps both conversations from these events on.
@@ -148,13 +149,14 @@ fn whatever_a_crash_leaves_the_next_sweep_comes_to_the_same() {
                 "behind tables without a checkpoint" => {
                     let obstacle = dir.path().join("checkpoint.new");
                     std::fs::create_dir(&obstacle).unwrap();
-                    view.sweep(everything, &mut |_| true).unwrap_err();
+                    view.sweep(everything, &mut SweepCursor::default(), &mut |_| true).unwrap_err();
                     std::fs::remove_dir(obstacle).unwrap();
                 }
                 "of the whole view" => {}
                 _ => {
                     // Ended by whoever paces it, it goes on the next time.
-                    let ended = view.sweep(everything, &mut |_| crash == "behind all").unwrap();
+                    let mut cursor = SweepCursor::default();
+                    let ended = view.sweep(everything, &mut cursor, &mut |_| crash == "behind all").unwrap();
                     assert_eq!(ended.is_done, crash == "behind all");
                 }
             }
@@ -193,7 +195,7 @@ fn what_a_group_that_comes_again_sets_of_a_gone_event_goes_again() {
     flush_without_checkpoint(&view, dir.path());
     let obstacle = dir.path().join("checkpoint.new");
     std::fs::create_dir(&obstacle).unwrap();
-    view.sweep(false, &mut |_| true).unwrap_err();
+    view.sweep(false, &mut SweepCursor::default(), &mut |_| true).unwrap_err();
     assert_eq!(of_kind(&view, "b", b'e')[0], floor);
     std::fs::remove_dir(obstacle).unwrap();
     drop(view);
@@ -241,32 +243,92 @@ fn what_was_said_of_events_between_others_leaves_the_disk() {
         assert!(!left.contains(&15), "{left:?}");
         must_be_of(&view, conversation, left, "between others");
     }
+    assert!(view.purge(true, &unpaced()).unwrap());
     assert!(!is_on_disk(dir.path(), text), "it is in some file");
 }
 
-/// More than are looked at at once, as of a message with many reactions that was revoked.
-#[test]
-fn an_event_with_many_registers_takes_all_of_them_along() {
-    let dir = tempfile::tempdir().unwrap();
-    let view = open(dir.path());
-    let registers: Vec<_> = (0..2_500_u64)
+/// Of which event there are more registers than are looked at at once, as of a message with many reactions.
+const REACTIONS: u64 = 2_500;
+
+/// A view in which such an event has gone, of one conversation among others.
+fn many_of_one_event(dir: &Path) -> FjallView {
+    let registers: Vec<_> = (0..REACTIONS)
         .map(|n| {
             let Register { key, value } = set_of(b'r', 2, "x");
             Register { key: [&key[..], &n.to_be_bytes()].concat().into(), value }
         })
         .collect();
-    let first = Record { registers: Vec::new(), ..event("a", 1) };
-    view.apply(Position(1), &[first, Record { registers, id: None, ..event("a", 2) }]).unwrap();
+    let view = open(dir);
+    let first = |conversation| Record { registers: Vec::new(), ..event(conversation, 1) };
+    let second = Record { registers, id: None, ..event("a", 2) };
+    let names = ["b", "c", "d", "e", "f"];
+    let mut group: Vec<_> = names.iter().map(|name| first(name)).collect();
+    group.extend([first("a"), second]);
+    view.apply(Position(1), &group).unwrap();
     view.apply(Position(2), &[Record { erases: vec![Seq(2)], ..event("a", 3) }]).unwrap();
     view.flush().unwrap();
+    view
+}
+
+#[test]
+fn an_event_with_many_registers_takes_all_of_them_along() {
+    let dir = tempfile::tempdir().unwrap();
+    let view = many_of_one_event(dir.path());
     let mut steps = 0;
-    let swept = view.sweep(true, &mut |_| {
+    let swept = view.sweep(true, &mut SweepCursor::default(), &mut |_| {
         steps += 1;
         true
     });
-    assert_eq!(swept.unwrap().registers, 2_500);
+    assert_eq!(swept.unwrap().registers, REACTIONS);
     assert!(steps >= 3, "in {steps} steps");
     assert_eq!(of_kind(&view, "a", b'r'), [3; 3]);
+}
+
+/// However short the pieces are, each goes on where the one before has ended, also within a conversation.
+#[test]
+fn a_sweep_comes_to_its_end_in_pieces() {
+    for everything in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let view = many_of_one_event(dir.path());
+        let (mut cursor, mut registers, mut pieces) = (SweepCursor::default(), 0, 0);
+        loop {
+            let mut looks = 0;
+            let swept = view.sweep(everything, &mut cursor, &mut |_| {
+                looks += 1;
+                false
+            });
+            let swept = swept.unwrap();
+            registers += swept.registers;
+            if swept.is_done {
+                break;
+            }
+            assert_eq!(looks, 1, "it ends when it is told to");
+            pieces += 1;
+            assert!(pieces < 20, "it looks at the same again");
+        }
+        // Five conversations with one event each, and three pages at least of the other one.
+        assert!(pieces >= 8, "{pieces}");
+        assert_eq!(registers, REACTIONS, "{everything}");
+        assert_eq!(cursor, SweepCursor::default(), "it begins anew behind its end");
+        assert_eq!(of_kind(&view, "a", b'r'), [3; 3]);
+    }
+}
+
+/// Who waits for nothing looks at each conversation all the same: it is told, and may be ended there.
+#[test]
+fn a_look_at_a_conversation_without_registers_counts_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let view = open(dir.path());
+    let group: Vec<_> = (0..30).map(|n| record(&format!("room-{n}"), 1, 1)).collect();
+    view.apply(Position(1), &group).unwrap();
+    let (mut looks, mut bytes) = (0, 0);
+    let swept = view.sweep(false, &mut SweepCursor::default(), &mut |read| {
+        bytes += read;
+        looks += 1;
+        looks < 20
+    });
+    assert_eq!((looks, swept.unwrap().is_done), (20, false));
+    assert!(bytes >= 20 * 1_024, "{bytes}");
 }
 
 /// Stores all groups, each in a window of its own, and what erases an event.

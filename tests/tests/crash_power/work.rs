@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use quoth_protocol::{ConversationName, Seq};
 use quoth_store::backup::{BackupFolder, Frozen, Pace};
-use quoth_store::testing::{change, commit, notice, record, removed, set};
+use quoth_store::testing::{change, commit, notice, record, removed, set, unpaced};
 use quoth_store::{
     Applier, ApplierOptions, Class, Content, Keep, Marks, Options, Position, Record, Register, Rewrite,
     Rewritten, Store,
@@ -172,7 +172,10 @@ pub(crate) fn rewrite(store: &Store, last: u64, erased_by_ms: u64, steps: u64) -
     };
     let mut rewrite = Rewrite { now_ms: live_ms(last), erased_by_ms, pace: &mut pace };
     let keep = Keep { live_ms: live_ms(last), ..Keep::default() };
-    Ok(store.view.rewrite(&mut |_| Ok(keep), &mut rewrite)?)
+    let rewritten = store.view.rewrite(&mut |_| Ok(keep), &mut rewrite)?;
+    // What registers have held of what was erased goes behind it.
+    store.view.purge(false, &unpaced())?;
+    Ok(rewritten)
 }
 
 /// Frees the log of everything that the view has, as the server does for what is erased.

@@ -56,6 +56,8 @@ fn progress(running: &Value, number: u64) -> String {
         "windows" => "freeing windows of which everything is gone",
         "rewrite" => "copying what stays beside what is gone",
         "log" => "freeing the log",
+        "sweep" => "looking for edits and reactions of messages that are gone",
+        "purge" => "taking these from the disk",
         _ => "looking how much is gone",
     };
     format!("run {number}: {does}; {}, {} moved", freed(running), size(&running["moved_bytes"]))
@@ -108,6 +110,10 @@ mod tests {
             progress(&pass("rewrite"), 7),
             "run 7: copying what stays beside what is gone; 1 window and 1.5 KiB of the disk freed, 5.0 MiB moved"
         );
+        let does = |step| progress(&pass(step), 7).split(';').next().map(str::to_owned);
+        let sweeps = "run 7: looking for edits and reactions of messages that are gone";
+        assert_eq!(does("sweep").as_deref(), Some(sweeps));
+        assert_eq!(does("purge").as_deref(), Some("run 7: taking these from the disk"));
         assert_eq!(done(&pass("done")), "1 window and 1.5 KiB of the disk freed, in 2.2 s\n");
         let failed =
             json!({ "windows": 0, "bytes": 0, "begun_ms": 0, "ended_ms": 0, "error": "no\u{7} room" });

@@ -1,14 +1,15 @@
 //! What is freed and when that is told, and by which time anything is judged behind a restart.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use quoth_core::authorize::{Grant, Pattern};
-use quoth_core::messages::{Alteration, REMOVED_REACTIONS_MAX};
+use quoth_core::messages::{Alteration, REACTION, REMOVED_REACTIONS_MAX};
 use quoth_core::retention::Retention;
 use quoth_protocol::{Seq, UserId};
 use quoth_store::testing::{LogOverride, Overridden};
-use quoth_store::{FjallView, Log, MemoryLog, MemoryView, Position, Record, group};
+use quoth_store::{FjallView, Log, MemoryLog, MemoryView, PageLimit, Position, Record, SweepCursor, group};
 
 use super::retention::{Model, Told, World, world};
 use super::world::room;
@@ -29,8 +30,7 @@ async fn alter(world: &World, user: &str, seq: u64, alteration: Alteration) {
 }
 
 async fn sweep(world: &World, everything: bool) -> u64 {
-    let stop = Arc::new(AtomicBool::new(false));
-    world.engine.sweep(everything, u64::MAX, &stop).await.unwrap().registers
+    world.engine.sweep(everything, SweepCursor::default(), |_| true).await.unwrap().0.registers
 }
 
 /// How many registers of messages there are.
@@ -93,11 +93,34 @@ async fn nothing_is_left_beside_a_message_with_many_reactions_that_was_revoked()
     sweep(&world, true).await;
     assert_eq!(beside(&world).await, 21, "its row is there: it says who has said it");
     // A moment later it is rewritten.
-    let stop = Arc::new(AtomicBool::new(false));
-    world.engine.rewrite(u64::MAX, u64::MAX, &stop).await.unwrap();
-    world.engine.rewrite(u64::MAX, u64::MAX, &stop).await.unwrap();
+    let pace = world.engine.pace(u64::MAX);
+    world.engine.rewrite(u64::MAX, &pace).await.unwrap();
+    world.engine.rewrite(u64::MAX, &pace).await.unwrap();
     assert_eq!(sweep(&world, true).await, 21);
     assert_eq!(beside(&world).await, 0);
+}
+
+/// Nobody else is to notice that somebody is erased, however much is looked at for it.
+#[tokio::test(start_paused = true)]
+async fn all_that_is_read_of_a_conversation_to_erase_a_user_is_paced() {
+    const BYTES_PER_S: u64 = 100;
+    let mut world = world(Arc::new(MemoryLog::new()), Arc::new(MemoryView::new())).await;
+    world.publish(&mut Model::default(), 3, 0).await;
+    for user in 0..20 {
+        let reaction = Alteration::React { reaction: "+1".to_owned(), on: true };
+        alter(&world, &format!("u{user}"), 1, reaction).await;
+    }
+    let all = PageLimit { records: usize::MAX, bytes: usize::MAX };
+    let read = world.view.after(&room("room"), Seq::ZERO, all).unwrap();
+    let contents: usize = read.iter().map(|record| record.content.len()).sum();
+    let rows = world.engine.registers(room("room"), &REACTION, usize::MAX).await.unwrap();
+    let registers: usize = rows.iter().map(|(key, value)| key.len() + value.len()).sum();
+    assert!(rows.len() == 20 && registers > 0);
+    world.engine.set_erasure_pace(BYTES_PER_S);
+    let (ops, begun) = (UserId::new("ops").unwrap(), tokio::time::Instant::now());
+    world.engine.erase(&ops, &room("room"), &UserId::new("nobody").unwrap()).await.unwrap();
+    let seconds = (contents + registers) as u64 / BYTES_PER_S;
+    assert!(begun.elapsed() >= Duration::from_secs(seconds), "{:?} and not {seconds} s", begun.elapsed());
 }
 
 /// The outbox reads the log, and no mark tells any more that an edit was replaced.

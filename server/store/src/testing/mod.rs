@@ -16,9 +16,9 @@ use crate::key::ProducerKey;
 use crate::log::{Log, LogError, Position};
 use crate::record::{Content, MessageId, OF_EVENT, Record, Register};
 use crate::reserve::Reserve;
-use crate::view::Found;
 #[cfg(test)]
 use crate::view::View;
+use crate::view::{Found, Pacer};
 
 pub use overridden::{LogOverride, Overridden, ViewOverride};
 pub use random::Random;
@@ -103,6 +103,12 @@ pub(crate) fn apply_one_by_one(view: &dyn View, records: &[Record]) {
     for (position, record) in (1..).map(Position).zip(records) {
         view.apply(position, std::slice::from_ref(record)).expect("it is the next group");
     }
+}
+
+/// As fast as it goes.
+#[must_use]
+pub fn unpaced() -> Pacer {
+    Arc::new(|_| true)
 }
 
 /// Appends a group and flushes it.

@@ -11,8 +11,8 @@ use crate::log::hold::Hold;
 use crate::log::{Log, LogError, LogReader, Position, Visit};
 use crate::record::Record;
 use crate::view::{
-    Bounds, Dead, Erased, Found, Keepings, Keeps, Last, Marks, PageLimit, Place, ProducerState, Reclaimed,
-    Rewrite, Rewritten, Stretch, Survey, Swept, View, ViewError,
+    Bounds, Dead, Erased, Found, Keepings, Keeps, Last, Marks, Pacer, PageLimit, Place, ProducerState,
+    Reclaimed, Rewrite, Rewritten, Stretch, Survey, SweepCursor, Swept, View, ViewError,
 };
 
 /// What a test makes a log or a view of: `Overridden(my_override)`.
@@ -166,6 +166,19 @@ pub trait ViewOverride: Send + Sync {
         self.inner().find(conversation, producer, n)
     }
 
+    fn sweep(
+        &self,
+        everything: bool,
+        cursor: &mut SweepCursor,
+        pace: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Swept, ViewError> {
+        self.inner().sweep(everything, cursor, pace)
+    }
+
+    fn purge(&self, everything: bool, pace: &Pacer) -> Result<bool, ViewError> {
+        self.inner().purge(everything, pace)
+    }
+
     fn register(&self, conversation: &ConversationName, key: &[u8]) -> Result<Option<Bytes>, ViewError> {
         self.inner().register(conversation, key)
     }
@@ -210,8 +223,17 @@ impl<T: ViewOverride> View for Overridden<T> {
         self.0.inner().rewrite(keepings, rewrite)
     }
 
-    fn sweep(&self, everything: bool, pace: &mut dyn FnMut(u64) -> bool) -> Result<Swept, ViewError> {
-        self.0.inner().sweep(everything, pace)
+    fn sweep(
+        &self,
+        everything: bool,
+        cursor: &mut SweepCursor,
+        pace: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Swept, ViewError> {
+        self.0.sweep(everything, cursor, pace)
+    }
+
+    fn purge(&self, everything: bool, pace: &Pacer) -> Result<bool, ViewError> {
+        self.0.purge(everything, pace)
     }
 
     fn erased(&self) -> Erased {

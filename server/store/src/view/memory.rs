@@ -9,8 +9,8 @@ use parking_lot::RwLock;
 use quoth_protocol::{ConversationName, Seq};
 
 use super::{
-    Bounds, Dead, Erased, Found, Keepings, Keeps, Last, Marks, Page, PageLimit, Place, ProducerState,
-    Reclaimed, Rewrite, Rewritten, Span, Stretch, Survey, Swept, View, ViewError,
+    Bounds, Dead, Erased, Found, Keepings, Keeps, Last, Marks, Pacer, Page, PageLimit, Place, ProducerState,
+    Reclaimed, Rewrite, Rewritten, Span, Stretch, Survey, SweepCursor, Swept, View, ViewError,
 };
 use crate::class::Class;
 use crate::key::{ConversationKey, ProducerKey};
@@ -251,7 +251,12 @@ impl View for MemoryView {
         Ok(Rewritten { is_done: true, ..Rewritten::default() })
     }
 
-    fn sweep(&self, _: bool, _: &mut dyn FnMut(u64) -> bool) -> Result<Swept, ViewError> {
+    fn sweep(
+        &self,
+        _: bool,
+        _: &mut SweepCursor,
+        _: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Swept, ViewError> {
         let mut swept = Swept { is_done: true, ..Swept::default() };
         for known in self.0.write().conversations.values_mut() {
             let (gone, before) = (known.gone_seq(), known.registers.len());
@@ -259,6 +264,10 @@ impl View for MemoryView {
             swept.registers += (before - known.registers.len()) as u64;
         }
         Ok(swept)
+    }
+
+    fn purge(&self, _: bool, _: &Pacer) -> Result<bool, ViewError> {
+        Ok(true)
     }
 
     fn erased(&self) -> Erased {

@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::ops::Deref;
+use std::sync::Arc;
 
 use bytes::Bytes;
 pub use quoth_protocol::retention::{Marks, Place};
 use quoth_protocol::{ConversationName, Seq};
 
 use crate::class::Class;
-use crate::key::ProducerKey;
+use crate::key::{ConversationKey, ProducerKey};
 use crate::log::Position;
 use crate::record::Record;
 
@@ -160,6 +161,16 @@ pub struct Rewritten {
     /// record.
     pub held_up: Vec<Class>,
 }
+
+/// Where a sweep goes on. The default is the beginning, and so is the end: what is behind it comes again.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SweepCursor(pub(crate) Option<Reached>);
+
+/// Where a sweep has ended: in a conversation, before the row of a register, or behind a conversation.
+pub(crate) type Reached = (ConversationKey, Option<Vec<u8>>);
+
+/// Is told of bytes that were read and written, again and again, and waits as it likes; `false` ends it.
+pub type Pacer = Arc<dyn Fn(u64) -> bool + Send + Sync>;
 
 /// What a sweep has done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -356,15 +367,30 @@ pub trait View: Send + Sync + fmt::Debug {
     -> Result<Rewritten, ViewError>;
 
     /// Removes the registers of events ([`OF_EVENT`](crate::OF_EVENT)) that have gone, with their window or
-    /// when that was rewritten. `everything`: it looks at all of these registers, and what the removed ones
-    /// held leaves the disk; otherwise at those of the first events of each conversation alone, up to the
-    /// first one that is there, which is cheap. `pace` is told of bytes that were read, again and again, and
-    /// waits as it likes; `false` ends it. It is to be called again and again, by the thread that reclaims
-    /// and rewrites: groups that are applied again set registers again.
+    /// when that was rewritten. `everything`: it looks at all of these registers; otherwise at those of the
+    /// first events of each conversation alone, up to the first one that is there, which is cheap. It begins
+    /// at `cursor` and leaves it where it ends. `pace` is told of bytes that were read, again and again, and
+    /// waits as it likes; `false` ends it. It is to be called again and again, by one thread at a time, while
+    /// others read, apply, reclaim and rewrite: groups that are applied again set registers again.
     ///
     /// # Errors
     /// When rows could not be read or written.
-    fn sweep(&self, everything: bool, pace: &mut dyn FnMut(u64) -> bool) -> Result<Swept, ViewError>;
+    fn sweep(
+        &self,
+        everything: bool,
+        cursor: &mut SweepCursor,
+        pace: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Swept, ViewError>;
+
+    /// Takes from the disk what registers have held of what was erased, when its windows are gone, which
+    /// [`View::erased`] counts until then, and what registers held that were removed: `everything` or, unless
+    /// that is much, only beside what was erased. It writes all registers anew, beside the old ones and at a
+    /// pace, while others do whatever they like. Says whether it was let come to its end; if not, it has done
+    /// nothing. It is to be called again and again, by one thread at a time.
+    ///
+    /// # Errors
+    /// When rows could not be read or written.
+    fn purge(&self, everything: bool, pace: &Pacer) -> Result<bool, ViewError>;
 
     /// What was erased and is on the disk still, as far as rewriting takes it away.
     fn erased(&self) -> Erased;
@@ -430,7 +456,7 @@ pub trait View: Send + Sync + fmt::Debug {
     ) -> Result<Vec<(Bytes, Bytes)>, ViewError>;
 
     /// Conversations that have events or registers and come behind `after`, in the order of their keys
-    /// ([`ConversationKey`](crate::ConversationKey)). Fewer than `limit` means that these are the last ones.
+    /// ([`ConversationKey`]). Fewer than `limit` means that these are the last ones.
     /// Those whose names are damaged are left out.
     ///
     /// # Errors

@@ -101,8 +101,11 @@ impl Drop for Compactor {
 
 impl Shared {
     fn unmerged(&self) -> usize {
+        // While all registers are merged nobody waits for that: their tables are merged behind it.
+        let counts =
+            |keyspace: &&Keyspace| !self.engine.is_registers(keyspace) || !self.engine.purging.is_under_way();
         let unmerged = |keyspace: &Keyspace| keyspace.tree.l0_run_count();
-        self.engine.keyspaces().map(unmerged).max().unwrap_or_default()
+        self.engine.keyspaces().filter(counts).map(unmerged).max().unwrap_or_default()
     }
 
     fn run(&self) {
@@ -179,6 +182,10 @@ impl Shared {
     fn merge(&self, keyspace: &Keyspace) -> Result<bool, ViewError> {
         const ACTION: &str = "merge tables of";
         let _merging = self.engine.merging.lock();
+        let merging_them = self.engine.is_registers(keyspace).then(|| self.engine.purging.try_merge());
+        if matches!(merging_them, Some(None)) {
+            return Ok(false);
+        }
         let (before, first_new) = (keyspace.tree.current_version().id(), keyspace.tree.get_next_table_id());
         let compaction = Arc::clone(&self.engine.compaction);
         let merged = keyspace.tree.compact(compaction as _, self.engine.unneeded());

@@ -184,7 +184,7 @@ mod tests {
     use crate::log::Position;
     use crate::record::Record;
     use crate::testing::{record, set_of};
-    use crate::view::{Keep, Marks, Rewrite, View, ViewError};
+    use crate::view::{Keep, Marks, Rewrite, SweepCursor, View, ViewError};
 
     /// Three conversations in each of some windows, of which everything but the last one's is absent.
     fn view(dir: &std::path::Path) -> FjallView {
@@ -286,7 +286,7 @@ mod tests {
             assert!(rewritten.is_done && rewritten.windows == 0, "{what}: {rewritten:?}");
             let rows = view.windows_of(&view.snapshot(), ConversationKey::new(&b.conversation)).unwrap();
             assert_eq!(rows.len(), 6, "{what}: nothing of it is freed");
-            let swept = view.sweep(true, &mut |_| true).unwrap();
+            let swept = view.sweep(true, &mut SweepCursor::default(), &mut |_| true).unwrap();
             assert_eq!((swept.damaged, swept.is_done), (u64::from(what != "policy"), true), "{what}");
             for name in ["a", "c"] {
                 let left = view.registers(&record(name, 1, 1).conversation, b"@e", None, 9).unwrap();

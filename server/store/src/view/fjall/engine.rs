@@ -23,6 +23,7 @@ use ::fjall::{
 use parking_lot::{Mutex, RwLock};
 
 use super::guarded;
+use super::purge::Purging;
 use super::row;
 use super::window::Window;
 use crate::class::Class;
@@ -34,7 +35,7 @@ use crate::view::ViewError;
 /// waits for the disk meanwhile: with fjall's default of 64 MiB, and its threads, the longest ack at 20,000
 /// messages/s was 50 to 160 ms; with this, and with twice as much, it is 18 to 25 ms (`figures steady`). Each
 /// flush writes the list of all tables, so smaller ones would cost a large store more.
-const TABLE_BYTES: u64 = 4 * 1024 * 1024;
+pub(super) const TABLE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// With so many tables, one above the other, a tree is merged. Each merge takes what its windows have in the
 /// level below too: with half as many, appends/s fall by a tenth (`figures store`).
@@ -43,7 +44,10 @@ pub(super) const UNMERGED_MIN: u8 = 8;
 /// Size of the blocks of messages, in bytes: what is read, checked and compressed at once. A page has many
 /// runs, which are larger than fjall's default of 4 KiB in part, and compressing a small block costs more
 /// than its bytes do.
-const MESSAGE_BLOCK_BYTES: u32 = 16 * 1024;
+pub(super) const MESSAGE_BLOCK_BYTES: u32 = 16 * 1024;
+
+/// The name of the registers' tree.
+const REGISTERS: &str = "registers";
 
 /// How long it is waited at once for reads that need files of which nothing else has need. Reads are over in
 /// milliseconds.
@@ -68,9 +72,11 @@ pub(super) struct Engine {
     snapshots: Mutex<BTreeMap<SeqNo, usize>>,
     /// Released when there is no room.
     pub(super) reserve: Arc<Reserve>,
-    /// Held while tables are merged, and by whoever must not find them half merged. Taken before a tree's
-    /// flush lock.
+    /// Held while tables are merged, and by whoever must not find them half merged, but for those of the
+    /// registers while all of these are. Taken before a tree's flush lock.
     pub(super) merging: Mutex<()>,
+    /// All registers are merged at once.
+    pub(super) purging: Purging,
 }
 
 impl fmt::Debug for Engine {
@@ -108,8 +114,10 @@ impl Engine {
         is_new: bool,
         cache_bytes: u64,
     ) -> Result<Self, ViewError> {
+        let purging = Purging::default();
         let database = guarded(dir, "open", || {
-            Database::builder(engine_dir).cache_size(cache_bytes).worker_threads_unchecked(0).open()
+            let builder = Database::builder(engine_dir).cache_size(cache_bytes).worker_threads_unchecked(0);
+            builder.with_compaction_filter_factories(purging.filters_of(REGISTERS)).open()
         })?;
         let compaction =
             Leveled::default().with_table_target_size(TABLE_BYTES).with_l0_threshold(UNMERGED_MIN);
@@ -133,13 +141,14 @@ impl Engine {
             spans: keyspace("spans", in_ranges())?,
             producers: keyspace("producers", in_ranges())?,
             conversations: keyspace("conversations", KeyspaceCreateOptions::default())?,
-            registers: keyspace("registers", in_ranges())?,
+            registers: keyspace(REGISTERS, in_ranges())?,
             database,
             compaction: Arc::new(compaction),
             batch: RwLock::default(),
             snapshots: Mutex::default(),
             reserve: Reserve::none(),
             merging: Mutex::default(),
+            purging,
         })
     }
 
@@ -185,18 +194,27 @@ impl Engine {
         Ok(before.saturating_sub(tree.disk_space()))
     }
 
-    /// Lets files go that nobody needs any more, as soon as no read is under way that began before; says
-    /// whether they are gone. Nothing else would before the next flush of their tree, which an idle server
-    /// does not come to.
-    pub(super) fn free_files(&self) -> Result<bool, ViewError> {
+    /// Waits, for a moment at most, until no read is under way that needs rows or files that are not needed
+    /// by one that begins now; says whether there is none.
+    pub(super) fn wait_for_reads(&self) -> bool {
         // Whoever looks from here on sees the trees as they are now.
         self.write(Batch::default());
         let (now, until) = (self.database.visible_seqno(), Instant::now() + READS_WAIT);
         while self.unneeded().saturating_add(1) < now {
             if Instant::now() >= until {
-                return Ok(false);
+                return false;
             }
             std::thread::sleep(Duration::from_millis(1));
+        }
+        true
+    }
+
+    /// Lets files go that nobody needs any more, as soon as no read is under way that began before; says
+    /// whether they are gone. Nothing else would before the next flush of their tree, which an idle server
+    /// does not come to.
+    pub(super) fn free_files(&self) -> Result<bool, ViewError> {
+        if !self.wait_for_reads() {
+            return Ok(false);
         }
         let _nobody_merges = self.merging.lock();
         for keyspace in self.keyspaces() {
@@ -209,19 +227,6 @@ impl Engine {
             sync_dir(&tables).map_err(ViewError::io("sync", &tables))?;
         }
         Ok(true)
-    }
-
-    /// Merges all tables of the registers, so that nothing is left of values that were replaced or removed.
-    /// Nothing else is merged meanwhile.
-    pub(super) fn merge_registers(&self) -> Result<(), ViewError> {
-        let _nobody_merges = self.merging.lock();
-        let tree = &self.registers.tree;
-        let first_new = tree.get_next_table_id();
-        let merged = self.tree("merge tables of", tree.major_compact(TABLE_BYTES, self.unneeded()));
-        if merged.as_ref().is_err_and(ViewError::is_full) {
-            self.delete_unfinished(&self.registers, first_new)?;
-        }
-        merged
     }
 
     /// From which window to which the tables go that may have rows of a window; `None` when there are none.
@@ -297,7 +302,7 @@ impl Engine {
             };
             let flushed = self.tree("write a table of", flushed);
             if flushed.as_ref().is_err_and(ViewError::is_full) {
-                let _nobody_merges = self.merging.lock();
+                let _nobody_merges = self.nobody_merges(keyspace);
                 self.delete_unfinished(keyspace, first_new)?;
             }
             flushed?;
@@ -369,6 +374,7 @@ pub(super) fn engine_error(dir: &Path, action: &'static str, error: ::fjall::Err
 mod tests {
     use super::{Batch, Engine};
     use crate::durable::syncs;
+    use crate::testing::unpaced;
     use ::fjall::{AbstractTree as _, Readable as _};
 
     #[test]
@@ -432,7 +438,7 @@ mod tests {
             let text = b"what is taken back";
             files.map(Result::unwrap).any(|file| file.windows(text.len()).any(|part| part == text))
         };
-        engine.merge_registers().unwrap();
+        assert!(engine.merge_registers(&unpaced()).unwrap());
         assert!(!engine.free_files().unwrap(), "the read has it");
         assert_eq!(&*read.get(&engine.registers, "key").unwrap().unwrap(), b"what is taken back");
         drop(read);

@@ -39,6 +39,7 @@ mod find;
 mod grouped;
 mod pin;
 mod precheck;
+mod purge;
 mod read;
 mod reclaim;
 mod registers;
@@ -78,8 +79,8 @@ use self::run::Message;
 use self::tally::Tallies;
 use self::window::{ClassWindow, Held, WINDOW_BYTES, Window, window_bytes};
 use super::{
-    Bounds, Dead, Erased, Found, Keepings, Keeps, Last, Marks, PageLimit, Place, ProducerState, Reclaimed,
-    Rewrite, Rewritten, Stretch, Survey, Swept, View, ViewError,
+    Bounds, Dead, Erased, Found, Keepings, Keeps, Last, Marks, Pacer, PageLimit, Place, ProducerState,
+    Reclaimed, Rewrite, Rewritten, Stretch, Survey, SweepCursor, Swept, View, ViewError,
 };
 use crate::class::Class;
 use crate::durable::{create_durable_dir, sync_dir};
@@ -457,8 +458,17 @@ impl View for FjallView {
         self.with_room(|| self.rewrite_dead(keepings, rewrite))
     }
 
-    fn sweep(&self, everything: bool, pace: &mut dyn FnMut(u64) -> bool) -> Result<Swept, ViewError> {
-        self.sweep_registers(everything, pace)
+    fn sweep(
+        &self,
+        everything: bool,
+        cursor: &mut SweepCursor,
+        pace: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Swept, ViewError> {
+        self.sweep_registers(everything, cursor, pace)
+    }
+
+    fn purge(&self, everything: bool, pace: &Pacer) -> Result<bool, ViewError> {
+        self.purge_registers(everything, pace)
     }
 
     fn erased(&self) -> Erased {

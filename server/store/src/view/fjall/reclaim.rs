@@ -81,7 +81,7 @@ impl FjallView {
         }
         let bytes = dropped?;
         // Should it come back with a crash, the next look takes it away.
-        let _is_any = self.forget_windows(&alive, &closed)?;
+        let _is_any = self.forget_windows(&alive, &closed);
         Ok(Reclaimed { windows: goes.len() as u64, bytes, damaged })
     }
 

@@ -117,7 +117,7 @@ impl FjallView {
             }
         }
         if windows.is_empty() {
-            let _is_any = self.forget_windows(&assessed.into_keys().collect(), &closed)?;
+            let _is_any = self.forget_windows(&assessed.into_keys().collect(), &closed);
             return Ok(rewritten);
         }
         let mut unflushed = 0;
@@ -156,7 +156,7 @@ impl FjallView {
         rewritten.windows = windows.iter().filter(|window| !alive.contains(window)).count() as u64;
         // Those that were rewritten before, and left rows beside others, go with their neighbours.
         rewritten.bytes = self.drop_dead(&windows, &alive, &closed)?;
-        if self.forget_windows(&alive, &closed)? {
+        if self.forget_windows(&alive, &closed) {
             self.flush_all(&mut self.checkpoint.lock())?;
         }
         Ok(rewritten)
@@ -265,7 +265,9 @@ impl FjallView {
         let due: Vec<_> = {
             let writing = self.writing.lock();
             let due = writing.tallies.iter().filter(|(_, tally)| is_due(tally, erased_by_ms));
-            due.map(|(window, _)| window).filter(|window| *window != UNKNOWN).collect()
+            let due = due.map(|(window, _)| window).filter(|window| *window != UNKNOWN);
+            // Of others only registers may have something.
+            due.filter(|window| !self.is_no_more(*window, assessed.contains_key(window), closed)).collect()
         };
         for window in due {
             if self.has_enough(windows, assessed) {
@@ -297,7 +299,7 @@ impl FjallView {
         bytes.sum::<u64>() >= bytes_max
     }
 
-    fn windows_with_spans(&self) -> Result<BTreeSet<ClassWindow>, ViewError> {
+    pub(super) fn windows_with_spans(&self) -> Result<BTreeSet<ClassWindow>, ViewError> {
         let snapshot = self.snapshot();
         let (mut windows, mut unknown) = (BTreeSet::new(), BTreeSet::new());
         for row in snapshot.iter(&self.engine.spans) {
@@ -314,34 +316,37 @@ impl FjallView {
         Ok(windows)
     }
 
-    /// Forgets what was counted of windows of which nothing is on the disk; says whether there was any. What
-    /// was erased counts until its files are gone, and what had been said of it.
+    /// Forgets what was counted of windows of which nothing is on the disk; says whether there was any. Those
+    /// that had what was erased count until registers have nothing of it either.
     pub(super) fn forget_windows(
         &self,
         alive: &BTreeSet<ClassWindow>,
         closed: &[Window; Class::COUNT],
-    ) -> Result<bool, ViewError> {
-        let is_no_more = |window: ClassWindow| {
-            window.number < closed[window.class.index()]
-                && !alive.contains(&window)
-                && self.engine.windows_beside(window.class, window.number).is_none()
-        };
-        let has_erased = {
-            let writing = self.writing.lock();
-            writing.tallies.iter().any(|(window, tally)| tally.due_since_ms().is_some() && is_no_more(window))
-        };
-        if has_erased {
-            self.flush_all(&mut self.checkpoint.lock())?;
-            self.engine.merge_registers()?;
-            if !self.engine.free_files()? {
-                return Ok(false);
-            }
-        }
+    ) -> bool {
+        self.forget(|window, tally| {
+            tally.due_since_ms().is_none() && self.is_no_more(window, alive.contains(&window), closed)
+        })
+    }
+
+    /// Whether nothing of a window is on the disk, and nothing comes there again.
+    pub(super) fn is_no_more(
+        &self,
+        window: ClassWindow,
+        has_spans: bool,
+        closed: &[Window; Class::COUNT],
+    ) -> bool {
+        window.number < closed[window.class.index()]
+            && !has_spans
+            && self.engine.windows_beside(window.class, window.number).is_none()
+    }
+
+    /// Forgets what was counted of windows; says whether there was any.
+    pub(super) fn forget(&self, is_to_go: impl FnMut(ClassWindow, &Tally) -> bool) -> bool {
         let mut writing = self.writing.lock();
         let mut batch = Batch::default();
-        let is_any = writing.tallies.remove(&self.engine, &mut batch, is_no_more);
+        let is_any = writing.tallies.remove(&self.engine, &mut batch, is_to_go);
         self.engine.write(batch);
-        Ok(is_any)
+        is_any
     }
 
     /// Moves a part of a span, from its first event on, into the open window of the rest, without what is

@@ -10,27 +10,34 @@
 //!
 //! What has gone lies at the beginning of a conversation, mostly. So of each conversation a few registers are
 //! looked at often, and all of them seldom.
+//!
+//! A sweep goes in pieces, from where the one before has ended ([`SweepCursor`]), however many conversations
+//! there are and however many registers one of them has.
 
 use std::ops::Bound;
 use std::sync::atomic::Ordering;
 
-use ::fjall::{AbstractTree as _, Readable as _};
+use ::fjall::Readable as _;
 use quoth_protocol::{ConversationName, Seq};
 
 use super::FjallView;
-use super::engine::{Batch, Snapshot};
+use super::engine::{Batch, MESSAGE_BLOCK_BYTES, Snapshot};
 use super::read::hole;
 use super::row;
 use super::window::Piece;
 use crate::applier::FLUSH_BYTES;
 use crate::key::ConversationKey;
 use crate::record::{OF_EVENT, event_of};
-use crate::view::{Swept, ViewError};
+use crate::view::{Reached, SweepCursor, Swept, ViewError};
 
 const ACTION: &str = "read a register from";
 
 /// Rows that are read with one snapshot, which keeps what is overwritten meanwhile, and removed in one batch.
 const PAGE: usize = 1_000;
+
+/// What a look at a conversation counts as at least, in bytes: a block of messages, which is what it may read
+/// to know whether one is there.
+const LOOK_BYTES: u64 = MESSAGE_BLOCK_BYTES as u64;
 
 /// What a removed row takes in memory besides its key, in bytes, about.
 const REMOVED_BYTES: u64 = 64;
@@ -49,45 +56,50 @@ impl FjallView {
     pub(super) fn sweep_registers(
         &self,
         everything: bool,
+        cursor: &mut SweepCursor,
         pace: &mut dyn FnMut(u64) -> bool,
     ) -> Result<Swept, ViewError> {
-        let swept = Swept { is_done: true, ..Swept::default() };
-        let mut sweep = Sweep { everything, pace, swept, unflushed: 0 };
-        let mut after = None;
-        loop {
-            let page = self.names_behind(after)?;
-            for (key, name) in &page {
-                let name = name.as_ref().ok_or(ViewError::DamagedName { key: *key, what: "damaged" });
-                match name.and_then(|name| self.sweep_conversation(name, *key, &mut sweep)) {
-                    Err(error) if error.is_damage() => {
-                        sweep.swept.damaged += 1;
-                        self.tell_of_damage(*key, &error);
-                    }
-                    swept => swept?,
-                }
-                if !sweep.swept.is_done {
-                    break;
-                }
-            }
-            match page.last() {
-                Some((last, _)) if page.len() == PAGE && sweep.swept.is_done => after = Some(*last),
-                _ => break,
-            }
-        }
+        let mut sweep = Sweep { everything, pace, swept: Swept::default(), unflushed: 0 };
+        cursor.0 = self.sweep_from(cursor.0.clone(), &mut sweep)?;
         let Sweep { swept, unflushed, .. } = sweep;
         if unflushed > 0 {
             self.flush_all(&mut self.checkpoint.lock())?;
         }
-        if swept.registers > 0 {
-            self.has_swept.store(true, Ordering::Relaxed);
-        }
-        if everything && swept.is_done && self.has_swept.load(Ordering::Relaxed) {
-            if self.engine.registers.tree.tombstone_count() > 0 {
-                self.engine.merge_registers()?;
+        Ok(Swept { is_done: cursor.0.is_none(), ..swept })
+    }
+
+    /// Sweeps from where another one has ended; says where this one has, if it was not let come to its end.
+    fn sweep_from(
+        &self,
+        reached: Option<Reached>,
+        sweep: &mut Sweep<'_>,
+    ) -> Result<Option<Reached>, ViewError> {
+        let (mut first, mut row) = match reached {
+            None => (Bound::Unbounded, None),
+            Some((key, None)) => (Bound::Excluded(key), None),
+            Some((key, row)) => (Bound::Included(key), row),
+        };
+        loop {
+            let page = self.names_from(first)?;
+            for (key, name) in &page {
+                let of_events = row::register_key(*key, &[OF_EVENT]);
+                let row = row.take().filter(|row| row.starts_with(&key.0)).unwrap_or(of_events);
+                let name = name.as_ref().ok_or(ViewError::DamagedName { key: *key, what: "damaged" });
+                match name.and_then(|name| self.sweep_conversation(name, *key, row, sweep)) {
+                    Err(error) if error.is_damage() => {
+                        sweep.swept.damaged += 1;
+                        self.tell_of_damage(*key, &error);
+                    }
+                    Err(error) => return Err(error),
+                    Ok(None) => {}
+                    ended => return ended,
+                }
             }
-            self.has_swept.store(!self.engine.free_files()?, Ordering::Relaxed);
+            match page.last() {
+                Some((last, _)) if page.len() == PAGE => first = Bound::Excluded(*last),
+                _ => return Ok(None),
+            }
         }
-        Ok(swept)
     }
 
     /// Whether an event has gone; its registers may be there or not.
@@ -97,12 +109,12 @@ impl FjallView {
     }
 
     /// The next conversations; without a name those of which it is damaged.
-    fn names_behind(
+    fn names_from(
         &self,
-        after: Option<ConversationKey>,
+        first: Bound<ConversationKey>,
     ) -> Result<Vec<(ConversationKey, Option<ConversationName>)>, ViewError> {
         const ACTION: &str = "read a conversation from";
-        let first = after.map_or(Bound::Unbounded, |after| Bound::Excluded(after.0));
+        let first = first.map(|key| key.0);
         let snapshot = self.snapshot();
         let mut names = Vec::new();
         for row in snapshot.range(&self.engine.conversations, (first, Bound::Unbounded)).take(PAGE) {
@@ -114,13 +126,15 @@ impl FjallView {
         Ok(names)
     }
 
+    /// Sweeps the rows of a conversation from one on; says where it has ended, if it was not let go on.
     fn sweep_conversation(
         &self,
         name: &ConversationName,
         key: ConversationKey,
+        row: Vec<u8>,
         sweep: &mut Sweep<'_>,
-    ) -> Result<(), ViewError> {
-        let mut from = Some(row::register_key(key, &[OF_EVENT]));
+    ) -> Result<Option<Reached>, ViewError> {
+        let mut from = Some(row);
         while let Some(first) = from {
             let snapshot = self.snapshot();
             let mut events =
@@ -128,20 +142,22 @@ impl FjallView {
             let page = self.sweep_page(first, &mut events, sweep.everything)?;
             let bytes = page.bytes + events.bytes;
             drop(snapshot);
-            self.write_between_groups(page.batch);
+            if page.removed > 0 {
+                self.write_between_groups(page.batch);
+                self.has_swept.store(true, Ordering::SeqCst);
+            }
             sweep.swept.registers += page.removed;
             sweep.unflushed += page.removed_bytes;
             if sweep.unflushed >= FLUSH_BYTES {
                 self.flush_all(&mut self.checkpoint.lock())?;
                 sweep.unflushed = 0;
             }
-            if bytes > 0 && !(sweep.pace)(bytes) {
-                sweep.swept.is_done = false;
-                return Ok(());
-            }
             from = page.next;
+            if !(sweep.pace)(bytes.max(LOOK_BYTES)) {
+                return Ok(Some((key, from)));
+            }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// The rows of some registers from a key on, of which those are to be removed whose events have gone.
@@ -153,26 +169,31 @@ impl FjallView {
     ) -> Result<Page<'a>, ViewError> {
         let of_events = row::register_key(events.key, &[OF_EVENT]);
         let mut page = Page { batch: Batch::default(), removed: 0, removed_bytes: 0, bytes: 0, next: None };
-        for row in events.snapshot.range(&self.engine.registers, first..).take(PAGE) {
-            let (row_key, value) = self.engine.database(ACTION, row.into_inner())?;
-            page.next = None;
-            if !row_key.starts_with(&of_events) {
-                break;
-            }
-            page.bytes += (row_key.len() + value.len()) as u64;
-            let behind = [&row_key[..], &[0]].concat();
-            page.next = Some(behind);
-            let Some((kind, seq)) = event_of(row::key_of_register(&row_key)) else { continue };
-            if events.is_gone(seq)? {
-                page.removed += 1;
-                page.removed_bytes += row_key.len() as u64 + REMOVED_BYTES;
-                page.batch.remove(&self.engine.registers, row_key);
-            } else if !everything {
-                // Whatever of this kind lies behind it is looked at another time.
-                page.next = kind.checked_add(1).map(|kind| row::register_key(events.key, &[OF_EVENT, kind]));
-                break;
+        let (mut next, mut left) = (Some(first), PAGE);
+        while left > 0
+            && let Some(first) = next.take()
+        {
+            for row in events.snapshot.range(&self.engine.registers, first..).take(left) {
+                let (row_key, value) = self.engine.database(ACTION, row.into_inner())?;
+                (left, next) = (left - 1, None);
+                if !row_key.starts_with(&of_events) {
+                    break;
+                }
+                page.bytes += (row_key.len() + value.len()) as u64;
+                next = Some([&row_key[..], &[0]].concat());
+                let Some((kind, seq)) = event_of(row::key_of_register(&row_key)) else { continue };
+                if events.is_gone(seq)? {
+                    page.removed += 1;
+                    page.removed_bytes += row_key.len() as u64 + REMOVED_BYTES;
+                    page.batch.remove(&self.engine.registers, row_key);
+                } else if !everything {
+                    // Whatever of this kind lies behind it is looked at another time.
+                    next = kind.checked_add(1).map(|kind| row::register_key(events.key, &[OF_EVENT, kind]));
+                    break;
+                }
             }
         }
+        page.next = next;
         Ok(page)
     }
 }

@@ -155,11 +155,11 @@ impl Tallies {
         &mut self,
         engine: &'a Engine,
         batch: &mut Batch<'a>,
-        mut is_no_more: impl FnMut(ClassWindow) -> bool,
+        mut is_no_more: impl FnMut(ClassWindow, &Tally) -> bool,
     ) -> bool {
         let before = self.0.len();
-        self.0.retain(|window, _| {
-            let stays = !is_no_more(*window);
+        self.0.retain(|window, tally| {
+            let stays = !is_no_more(*window, tally);
             if !stays {
                 batch.remove(&engine.windows, key(*window));
             }
