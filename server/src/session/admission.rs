@@ -2,18 +2,19 @@
 //! client.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::Mutex;
 use quoth_core::places::{Origin, Places, Taken};
-use quoth_protocol::UserId;
+use quoth_protocol::{Code, UserId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::Limits;
 use super::counts::{Counted, Counts};
 use super::refusals::{Refusal, Refusals};
+use crate::sums::Sums;
 
 /// Counts connections and handshakes.
 #[derive(Debug)]
@@ -28,6 +29,7 @@ pub(crate) struct Admission {
     addresses: Arc<Counts<Address>>,
     users: Arc<Counts<UserId>>,
     refusals: Refusals,
+    strangers: Sums<Code>,
 }
 
 /// What becomes of a connection attempt.
@@ -80,6 +82,7 @@ impl Admission {
             addresses: Counts::new(limits.connections_per_address_max),
             users: Counts::new(limits.connections_per_user_max),
             refusals: Refusals::default(),
+            strangers: Sums::default(),
         }
     }
 
@@ -176,6 +179,15 @@ impl Admission {
     /// The place of another connection of a user, which ends in a moment.
     pub(super) fn of_replaced(&self, user: &UserId) -> Counted<UserId> {
         self.users.take_over(user)
+    }
+
+    /// Tells of a connection that ends before it has signed in. Anybody can make many of them, so most are
+    /// told in sum alone.
+    pub(super) fn stranger_ended(&self, peer: SocketAddr, code: Code, reason: &str) {
+        tracing::debug!(%peer, %code, reason, "a connection ended before a sign-in");
+        if let Some(count) = self.strangers.due(code, Instant::now()) {
+            tracing::info!(%code, count, %peer, "connections ended before a sign-in; the last one is named");
+        }
     }
 
     /// A place among the connections, if there is one left.
