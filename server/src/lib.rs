@@ -47,6 +47,7 @@ pub mod server;
 pub mod session;
 pub mod sessions;
 mod sockets;
+mod stall;
 mod sums;
 pub mod tickets;
 pub mod websocket;
