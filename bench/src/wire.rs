@@ -41,7 +41,8 @@ pub struct Frames {
 /// The receiving side of a stream of frames.
 #[derive(Debug)]
 pub struct Incoming {
-    recv: RecvStream,
+    /// What the frames come from.
+    pub recv: RecvStream,
     decoder: Decoder,
 }
 

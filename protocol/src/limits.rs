@@ -42,13 +42,17 @@ pub const FETCH_EVENTS_MAX: u32 = 1_000;
 /// next ones wait for their turn.
 pub const FETCHES_AT_ONCE_MAX: u32 = 4;
 
-/// How long a client may take nothing of a page, in milliseconds. Outcome: the stream is reset with
-/// [`Code::OVERLOADED`](crate::Code::OVERLOADED).
+/// Bytes that a client takes at least, of what waits for it, in the time after which it counts as one that
+/// takes nothing. Outcome: that of [`FETCH_STALL_TIMEOUT_MS`] and [`CONTROL_STALL_TIMEOUT_MS`].
+pub const STALL_PROGRESS_BYTES_MIN: u64 = 1_024;
+
+/// How long a client may take nothing of a page, or less than [`STALL_PROGRESS_BYTES_MIN`], in milliseconds.
+/// Outcome: the stream is reset with [`Code::OVERLOADED`](crate::Code::OVERLOADED).
 pub const FETCH_STALL_TIMEOUT_MS: u64 = 10_000;
 
-/// How long a client may take nothing of its control stream when so much waits there that the server does not
-/// read it on, in milliseconds. As long as a WebSocket that is not read. Outcome: the connection is closed
-/// with [`Code::OVERLOADED`](crate::Code::OVERLOADED).
+/// How long a client may take nothing of its control stream, or less than [`STALL_PROGRESS_BYTES_MIN`], when
+/// so much waits there that the server does not read it on, in milliseconds. As long as a WebSocket that is
+/// not read. Outcome: the connection is closed with [`Code::OVERLOADED`](crate::Code::OVERLOADED).
 pub const CONTROL_STALL_TIMEOUT_MS: u64 = 15_000;
 
 /// Events that an Open may ask for with [`Start::Last`](crate::frame::Start::Last). Outcome: it starts with

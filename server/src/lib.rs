@@ -47,6 +47,8 @@ pub mod server;
 pub mod session;
 pub mod sessions;
 mod sockets;
+mod stall;
+mod sums;
 pub mod tickets;
 pub mod websocket;
 mod workers;

@@ -96,3 +96,27 @@ async fn a_key_is_replaced_while_the_server_runs_and_a_broken_one_changes_nothin
     assert!(line.contains("peer=127.0.0.1:") && line.contains("alice"), "{line}");
     Ok(())
 }
+
+/// Anybody can make connections that come to nothing; only those of users have a line each.
+#[tokio::test]
+async fn strangers_are_told_of_in_sum() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let data = dir.path().join("data");
+    let server = ServerProcess::start(&data)?;
+    for _ in 0..20 {
+        let Err(ended) = sign_in(&server, "no token").await? else { anyhow::bail!("it is signed in") };
+        assert_eq!(ended.code, Code::TOKEN_REJECTED);
+    }
+    let device = sign_in(&server, &server.token("alice")?).await?.ok().context("alice signs in")?;
+    device.close().await?;
+    // Behind all others, whose ends were there before.
+    wait_for(&data, "connection ended", 1)?;
+    let log = ServerProcess::log(&data);
+    let lines_with = |told: &str| log.lines().filter(|line| line.contains(told)).collect::<Vec<_>>();
+    let users = lines_with("connection ended");
+    ensure!(users.len() == 1 && users[0].contains("user=alice"), "{users:#?}");
+    let strangers = lines_with("connections ended before a sign-in");
+    ensure!(!strangers.is_empty() && strangers.len() < 20, "{strangers:#?}");
+    ensure!(strangers[0].contains("token_rejected") && strangers[0].contains("count=1"), "{strangers:#?}");
+    Ok(())
+}

@@ -4,6 +4,10 @@
 //! places for as long as may be. So when all are taken, whoever comes gets a place of the network that
 //! has most, the one that has been held longest there. That makes the networks more even each time, so
 //! nobody gains by coming again and again, and places change hands no more often than others come.
+//!
+//! With as many networks as there are places none needs more than one. So what a network has held of late
+//! counts beside what it holds, as far as places were scarce by then: whoever takes turns is known by it,
+//! and who is new comes first.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -16,35 +20,62 @@ const LEVELS: usize = 3;
 const PREFIXES_OF_V4: [u32; LEVELS] = [24, 32, 32];
 const PREFIXES_OF_V6: [u32; LEVELS] = [48, 56, 64];
 
+/// How often half of what was held of late is forgotten, in milliseconds.
+const FADE_INTERVAL_MS: u64 = 60_000;
+
+/// Networks that are remembered, about 3 MB of them. When there are more, all are forgotten by half.
+const REMEMBERED_MAX: usize = 32_768;
+
 /// Where somebody comes from: the networks that an address is in, the widest one first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Origin([IpAddr; LEVELS]);
+pub struct Origin {
+    networks: [IpAddr; LEVELS],
+    is_shown: bool,
+}
 
 impl Origin {
-    /// Of an address. One of IPv4 is the same in the form that it has in IPv6.
+    /// Of an address where somebody gets what is sent there. One of IPv4 is the same in the form that it has
+    /// in IPv6.
     #[must_use]
     pub fn new(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(v4) => Self(PREFIXES_OF_V4.map(|prefix| {
+        let networks = match address.to_canonical() {
+            IpAddr::V4(v4) => PREFIXES_OF_V4.map(|prefix| {
                 let mask = u32::MAX.checked_shl(u32::BITS - prefix).unwrap_or_default();
                 Ipv4Addr::from_bits(v4.to_bits() & mask).into()
-            })),
-            IpAddr::V6(v6) => Self(PREFIXES_OF_V6.map(|prefix| {
+            }),
+            IpAddr::V6(v6) => PREFIXES_OF_V6.map(|prefix| {
                 let mask = u128::MAX.checked_shl(u128::BITS - prefix).unwrap_or_default();
                 Ipv6Addr::from_bits(v6.to_bits() & mask).into()
-            })),
-        }
+            }),
+        };
+        Self { networks, is_shown: true }
+    }
+
+    /// The same of an address in whose name anybody may have sent: when its place is given back, that is
+    /// remembered against nobody.
+    #[must_use]
+    pub const fn claimed(self) -> Self {
+        Self { is_shown: false, ..self }
     }
 
     /// What counts as one address: an IPv4 address, or a /64 network of IPv6.
     #[must_use]
     pub const fn address(&self) -> IpAddr {
-        self.0[LEVELS - 1]
+        self.networks[LEVELS - 1]
     }
 }
 
 /// A network among those that count: how narrow it is, and what its addresses begin with.
 type Network = (usize, IpAddr);
+
+/// What a network has, and has had.
+#[derive(Debug, Clone, Copy, Default)]
+struct Share {
+    /// Places that it holds.
+    count: usize,
+    /// For how long it has held others, all of these times together, as far as that is remembered.
+    past_ms: u64,
+}
 
 /// A bounded number of places.
 #[derive(Debug)]
@@ -55,10 +86,14 @@ pub struct Places<T> {
     next: u64,
     /// By number, so the oldest one comes first.
     held: BTreeMap<u64, Held<T>>,
-    counts: HashMap<Network, usize>,
-    /// All of `counts` by the network that they are in, and there by how many they have.
-    ranks: BTreeSet<(usize, Option<IpAddr>, usize, IpAddr)>,
+    shares: HashMap<Network, Share>,
+    /// The networks that hold places, by the network that they are in, and there by their weight.
+    ranks: BTreeSet<(usize, Option<IpAddr>, u64, IpAddr)>,
     by_address: BTreeSet<(IpAddr, u64)>,
+    /// From when to when places were last scarce.
+    scarce_ms: (u64, u64),
+    /// Up to when what was held is forgotten by half.
+    faded_ms: u64,
 }
 
 #[derive(Debug)]
@@ -78,8 +113,9 @@ pub struct Taken<T> {
 }
 
 impl<T> Places<T> {
-    /// So many places. Where all networks have equally many, one that has been held for `patience_ms`
-    /// milliseconds is given to others all the same.
+    /// So many places. `patience_ms` milliseconds are what an honest holder needs one for. Where all networks
+    /// weigh the same, one that has been held for so long is given to others, and who has held others for so
+    /// long weighs as one that holds a place more.
     #[must_use]
     pub fn new(max: usize, patience_ms: u64) -> Self {
         Self {
@@ -87,9 +123,11 @@ impl<T> Places<T> {
             patience_ms,
             next: 0,
             held: BTreeMap::new(),
-            counts: HashMap::new(),
+            shares: HashMap::new(),
             ranks: BTreeSet::new(),
             by_address: BTreeSet::new(),
+            scarce_ms: (0, 0),
+            faded_ms: 0,
         }
     }
 
@@ -108,7 +146,7 @@ impl<T> Places<T> {
     /// How many an address has.
     #[must_use]
     pub fn of_address(&self, origin: &Origin) -> usize {
-        self.count((LEVELS - 1, origin.address()))
+        self.share((LEVELS - 1, origin.address())).count
     }
 
     /// Takes a place at `now_ms`, in milliseconds of any clock. Without an origin it counts for no network,
@@ -117,39 +155,54 @@ impl<T> Places<T> {
     /// # Errors
     /// There is none, and none that anybody has to give up for this: `holder` comes back.
     pub fn take(&mut self, origin: Option<Origin>, now_ms: u64, holder: T) -> Result<Taken<T>, T> {
+        self.pass(now_ms);
         let mut evicted = None;
         if self.held.len() >= self.max {
             let Some(number) = self.to_evict(origin, now_ms) else { return Err(holder) };
-            evicted = self.leave(number);
+            evicted = self.leave(number, now_ms);
         }
         let number = self.next;
         self.next += 1;
         if let Some(origin) = origin {
-            self.change(&origin, |count| count + 1);
+            self.change(&origin, |share| share.count += 1);
             self.by_address.insert((origin.address(), number));
         }
         self.held.insert(number, Held { origin, since_ms: now_ms, holder });
+        // A moment in between changes nothing: who holds many could make one.
+        if self.is_scarce() && now_ms > self.scarce_ms.1.saturating_add(self.patience_ms) {
+            self.scarce_ms = (now_ms, now_ms);
+        }
         Ok(Taken { number, evicted })
     }
 
-    /// Gives a place back; its holder, if it still has it.
-    pub fn leave(&mut self, number: u64) -> Option<T> {
-        let Held { origin, holder, .. } = self.held.remove(&number)?;
+    /// Gives a place back at `now_ms`; its holder, if it still has it.
+    pub fn leave(&mut self, number: u64, now_ms: u64) -> Option<T> {
+        self.pass(now_ms);
+        let Held { origin, since_ms, holder } = self.held.remove(&number)?;
         if let Some(origin) = origin {
-            self.change(&origin, |count| count - 1);
+            // Where there is room for others it harms nobody that one is held.
+            let (from_ms, to_ms) = self.scarce_ms;
+            let held_ms = if origin.is_shown { to_ms.saturating_sub(from_ms.max(since_ms)) } else { 0 };
+            self.change(&origin, |share| {
+                share.count -= 1;
+                share.past_ms = share.past_ms.saturating_add(held_ms);
+            });
             self.by_address.remove(&(origin.address(), number));
+            if self.shares.len() > LEVELS * self.max + REMEMBERED_MAX {
+                self.fade();
+            }
         }
         Some(holder)
     }
 
-    /// Which place somebody gets: one of a network that has more than the one who comes would have, the
+    /// Which place somebody gets: one of a network that weighs more than the one who comes would then, the
     /// widest such networks first.
     fn to_evict(&self, origin: Option<Origin>, now_ms: u64) -> Option<u64> {
         let mut within = None;
         for level in 0..LEVELS {
-            let Some((most, network)) = self.most(level, within) else { break };
-            let own = origin.map(|origin| origin.0[level]);
-            if most > own.map_or(0, |own| self.count((level, own))) + 1 {
+            let Some((most, network)) = self.heaviest(level, within) else { break };
+            let own = origin.map(|origin| origin.networks[level]);
+            if most > own.map_or(0, |own| self.weight((level, own))) + 1 {
                 return self.oldest(level, network);
             }
             if own.is_none() {
@@ -158,169 +211,99 @@ impl<T> Places<T> {
             within = own;
         }
         let (number, oldest) = self.held.first_key_value()?;
-        (now_ms.saturating_sub(oldest.since_ms) >= self.patience_ms).then_some(*number)
+        let is_due = now_ms.saturating_sub(oldest.since_ms) >= self.patience_ms;
+        (is_due && self.past(origin) <= self.past(oldest.origin)).then_some(*number)
     }
 
-    /// The oldest place in the part of a network that has most, and of that again.
+    /// What somebody's network weighs for what it has held of late.
+    fn past(&self, origin: Option<Origin>) -> u64 {
+        let share = origin.map(|origin| self.share((0, origin.networks[0]))).unwrap_or_default();
+        Share { count: 0, ..share }.weight(self.patience_ms)
+    }
+
+    /// The oldest place in the part of a network that weighs most, and of that again.
     fn oldest(&self, mut level: usize, mut network: IpAddr) -> Option<u64> {
         while level < LEVELS - 1 {
             level += 1;
-            network = self.most(level, Some(network))?.1;
+            network = self.heaviest(level, Some(network))?.1;
         }
         self.by_address.range((network, 0)..).next().map(|(_, number)| *number)
     }
 
-    /// Which network has most within a wider one, and how many.
-    fn most(&self, level: usize, within: Option<IpAddr>) -> Option<(usize, IpAddr)> {
-        let before_next = (level, within, usize::MAX, IpAddr::V6(Ipv6Addr::from_bits(u128::MAX)));
-        let (of_level, of, count, network) = self.ranks.range(..=before_next).next_back()?;
-        (*of_level == level && *of == within).then_some((*count, *network))
+    /// Which network that holds places weighs most within a wider one, and how much.
+    fn heaviest(&self, level: usize, within: Option<IpAddr>) -> Option<(u64, IpAddr)> {
+        let before_next = (level, within, u64::MAX, IpAddr::V6(Ipv6Addr::from_bits(u128::MAX)));
+        let (of_level, of, weight, network) = self.ranks.range(..=before_next).next_back()?;
+        (*of_level == level && *of == within).then_some((*weight, *network))
     }
 
-    fn count(&self, network: Network) -> usize {
-        self.counts.get(&network).copied().unwrap_or_default()
+    fn share(&self, network: Network) -> Share {
+        self.shares.get(&network).copied().unwrap_or_default()
     }
 
-    fn change(&mut self, origin: &Origin, change: impl Fn(usize) -> usize) {
+    fn weight(&self, network: Network) -> u64 {
+        self.share(network).weight(self.patience_ms)
+    }
+
+    fn change(&mut self, origin: &Origin, change: impl Fn(&mut Share)) {
         let mut within = None;
-        for (level, network) in origin.0.into_iter().enumerate() {
-            let before = self.count((level, network));
-            let after = change(before);
-            self.ranks.remove(&(level, within, before, network));
-            if after == 0 {
-                self.counts.remove(&(level, network));
+        for (level, network) in origin.networks.into_iter().enumerate() {
+            let before = self.share((level, network));
+            let mut after = before;
+            change(&mut after);
+            self.ranks.remove(&(level, within, before.weight(self.patience_ms), network));
+            if after.count > 0 {
+                self.ranks.insert((level, within, after.weight(self.patience_ms), network));
+            }
+            if after.count == 0 && after.past_ms == 0 {
+                self.shares.remove(&(level, network));
             } else {
-                self.counts.insert((level, network), after);
-                self.ranks.insert((level, within, after, network));
+                self.shares.insert((level, network), after);
             }
             within = Some(network);
         }
     }
+
+    fn is_scarce(&self) -> bool {
+        self.held.len() > self.max / 2
+    }
+
+    /// Time passes, with these places held until now.
+    fn pass(&mut self, now_ms: u64) {
+        if self.is_scarce() {
+            self.scarce_ms.1 = now_ms;
+        }
+        let passed = now_ms.saturating_sub(self.faded_ms) / FADE_INTERVAL_MS;
+        self.faded_ms += passed * FADE_INTERVAL_MS;
+        // Behind so many nothing is left.
+        (0..passed.min(u64::BITS.into())).for_each(|_| self.fade());
+    }
+
+    /// Forgets half of what was held, and who has held little.
+    fn fade(&mut self) {
+        let little_ms = self.patience_ms / 4;
+        self.shares.retain(|_, share| {
+            share.past_ms /= 2;
+            share.count > 0 || share.past_ms > little_ms
+        });
+        self.ranks.clear();
+        for origin in self.held.values().filter_map(|held| held.origin) {
+            let mut within = None;
+            for (level, network) in origin.networks.into_iter().enumerate() {
+                let weight =
+                    self.shares.get(&(level, network)).map_or(0, |share| share.weight(self.patience_ms));
+                self.ranks.insert((level, within, weight, network));
+                within = Some(network);
+            }
+        }
+    }
+}
+
+impl Share {
+    fn weight(self, patience_ms: u64) -> u64 {
+        self.past_ms.checked_div(patience_ms).unwrap_or_default().saturating_add(self.count as u64)
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::HashMap;
-
-    use super::{Origin, Places, Taken};
-
-    const PATIENCE_MS: u64 = 1_000;
-
-    fn origin(text: &str) -> Origin {
-        Origin::new(text.parse().unwrap())
-    }
-
-    /// One whose holders are their addresses.
-    fn places(max: usize) -> Places<String> {
-        Places::new(max, PATIENCE_MS)
-    }
-
-    fn take(places: &mut Places<String>, address: &str, now_ms: u64) -> Option<Taken<String>> {
-        let taken = places.take(Some(origin(address)), now_ms, address.to_owned());
-        taken.inspect_err(|holder| assert_eq!(holder, address)).ok()
-    }
-
-    /// Who has to go for one that comes; an error: it is the one that comes.
-    fn evicted(places: &mut Places<String>, address: &str) -> Result<Option<String>, ()> {
-        take(places, address, 0).map(|taken| taken.evicted).ok_or(())
-    }
-
-    #[test]
-    fn what_counts_as_one_address_and_one_network() {
-        assert_eq!(origin("::ffff:192.0.2.1"), origin("192.0.2.1"));
-        assert_eq!(
-            origin("2001:db8:1:203::9").address(),
-            "2001:db8:1:203::".parse::<std::net::IpAddr>().unwrap()
-        );
-        let networks = |text: &str| origin(text).0.map(|network| network.to_string());
-        assert_eq!(networks("192.0.2.77"), ["192.0.2.0", "192.0.2.77", "192.0.2.77"]);
-        assert_eq!(networks("2001:db8:1:203::9"), ["2001:db8:1::", "2001:db8:1:200::", "2001:db8:1:203::"]);
-    }
-
-    /// Twenty networks come as often as they can; whoever comes once gets in all the same, and stays.
-    #[test]
-    fn many_who_hold_all_places_lock_nobody_out() {
-        let mut places = places(256);
-        let mut honest = Vec::new();
-        for round in 0..200 {
-            for network in 0..20 {
-                for host in 1..=13 {
-                    take(&mut places, &format!("10.0.{network}.{host}"), 0);
-                }
-            }
-            let mine = take(&mut places, &format!("192.0.{round}.1"), 0);
-            honest.push(mine.expect("whoever comes gets in").number);
-            if honest.len() > 10 {
-                assert!(places.leave(honest.remove(0)).is_some(), "and is put out by nobody");
-            }
-            assert!(places.len() >= 255);
-        }
-    }
-
-    #[test]
-    fn the_whole_of_a_site_is_one_however_many_networks_it_has() {
-        let mut places = places(64);
-        for network in 0..256 {
-            take(&mut places, &format!("2001:db8:0:{network:x}::1"), 0);
-        }
-        for site in 1..=32 {
-            let gone = evicted(&mut places, &format!("2001:db8:{site:x}::1")).expect("there is room");
-            assert!(gone.is_some_and(|gone| gone.starts_with("2001:db8:0:")));
-        }
-        assert_eq!(places.len(), 64);
-    }
-
-    #[test]
-    fn who_has_most_gives_up_the_oldest_and_the_most_is_told_network_by_network() {
-        let mut places = places(6);
-        for address in ["192.0.2.1", "192.0.2.2", "192.0.2.2", "192.0.2.3", "198.51.100.1", "198.51.100.1"] {
-            assert_eq!(evicted(&mut places, address), Ok(None));
-        }
-        // The /24 that has most, and in it the address.
-        assert_eq!(evicted(&mut places, "203.0.113.1"), Ok(Some("192.0.2.2".to_owned())));
-        // Of equal ones within a network, any.
-        assert!(evicted(&mut places, "203.0.113.1").unwrap().unwrap().starts_with("192.0.2."));
-        // Nobody has more than this one would then.
-        assert_eq!(evicted(&mut places, "203.0.113.1"), Err(()));
-        // Within the own network there is one.
-        let mut places = self::places(4);
-        for address in ["192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2"] {
-            assert_eq!(evicted(&mut places, address), Ok(None));
-        }
-        assert_eq!(evicted(&mut places, "192.0.2.2"), Ok(Some("192.0.2.1".to_owned())));
-        assert_eq!(evicted(&mut places, "192.0.2.2"), Err(()), "two and two are even");
-        assert!(evicted(&mut places, "192.0.2.3").is_ok());
-    }
-
-    #[test]
-    fn among_equal_ones_only_age_counts() {
-        let mut places = places(2);
-        for (address, now_ms) in [("192.0.2.1", 0), ("198.51.100.1", 500)] {
-            assert!(take(&mut places, address, now_ms).unwrap().evicted.is_none());
-        }
-        assert!(take(&mut places, "203.0.113.1", PATIENCE_MS - 1).is_none());
-        assert!(places.take(None, PATIENCE_MS - 1, String::new()).is_err());
-        let taken = take(&mut places, "203.0.113.1", PATIENCE_MS).unwrap();
-        assert_eq!(taken.evicted.as_deref(), Some("192.0.2.1"));
-        let taken = places.take(None, PATIENCE_MS + 500, "proxy".to_owned()).unwrap();
-        assert_eq!(taken.evicted.as_deref(), Some("198.51.100.1"));
-        assert!(take(&mut places, "203.0.113.9", PATIENCE_MS + 501).is_none(), "a proxy's counts for none");
-    }
-
-    #[test]
-    fn what_is_over_is_forgotten() {
-        let mut places = places(8);
-        let mut numbers = HashMap::new();
-        for n in 0..50_u32 {
-            let address = format!("10.0.{}.{}", n % 7, n % 3);
-            if let Some(Taken { number, .. }) = take(&mut places, &address, 0) {
-                numbers.insert(number, address);
-            }
-        }
-        let left =
-            numbers.into_iter().filter(|(number, address)| places.leave(*number).as_ref() == Some(address));
-        assert_eq!(left.count(), 8);
-        assert!(places.is_empty() && places.counts.is_empty());
-        assert!(places.ranks.is_empty() && places.by_address.is_empty());
-    }
-}
+mod tests;

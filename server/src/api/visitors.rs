@@ -88,7 +88,7 @@ impl Visitor {
         let mut place = place.lock();
         let Place::WithoutKey(number) = *place else { return };
         if let Ok(among) = Arc::clone(&visitors.with_key).try_acquire_owned() {
-            let holder = visitors.without_key.lock().leave(number);
+            let holder = visitors.without_key.lock().leave(number, 0);
             *place = Place::WithKey { _place: among, _holder: holder };
         }
     }
@@ -101,7 +101,7 @@ impl Visitor {
 impl Drop for Inner {
     fn drop(&mut self) {
         if let Place::WithoutKey(number) = *self.place.get_mut() {
-            let _it_may_be_another_ones = self.visitors.without_key.lock().leave(number);
+            let _it_may_be_another_ones = self.visitors.without_key.lock().leave(number, 0);
         }
     }
 }

@@ -5,7 +5,6 @@ mod issue;
 mod jwks;
 mod key;
 mod rejection;
-mod told;
 mod verify;
 
 use std::fmt;

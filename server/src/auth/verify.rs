@@ -1,6 +1,7 @@
 //! Verifies tokens.
 
 use std::collections::HashSet;
+use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +15,9 @@ use tokio::time::Instant;
 use super::jwks::{Ask, Jwks, JwksConfig};
 use super::key::Key;
 use super::rejection::Rejection;
-use super::told::Rejections;
 use super::{Claims, KeySpec, LEEWAY_S, TOKEN_ID_BYTES_MAX, claims};
 use crate::session::{Verification, Verify};
+use crate::sums::Sums;
 
 /// Characters of a token's key id that are logged: enough to recognise it, too few to fill a disk.
 const LOGGED_KEY_ID_CHARS_MAX: usize = 64;
@@ -43,7 +44,8 @@ struct Inner {
     /// Of `specs`, as their files were when they were read last.
     keys: RwLock<Arc<[Key]>>,
     jwks: Option<Jwks>,
-    rejections: Rejections,
+    /// By the kind of reason: what is in it the sender chooses.
+    rejections: Sums<Discriminant<Rejection>>,
 }
 
 impl Verifier {
@@ -58,13 +60,7 @@ impl Verifier {
         }
         let keys = RwLock::new(keys_of(specs)?);
         let jwks = jwks.map(Jwks::new).transpose()?;
-        Ok(Self(Arc::new(Inner {
-            demands,
-            specs: specs.to_vec(),
-            keys,
-            jwks,
-            rejections: Rejections::default(),
-        })))
+        Ok(Self(Arc::new(Inner { demands, specs: specs.to_vec(), keys, jwks, rejections: Sums::default() })))
     }
 
     /// Reads the files of the keys again; what is verified from now on is by these. Gives how many keys there
@@ -203,7 +199,7 @@ impl Inner {
     fn told(&self, verified: Result<Identity, Rejection>, token: &str) -> Result<Identity, Code> {
         verified.map_err(|reason| {
             let claimed_user = || claims::user(token).unwrap_or_default();
-            match self.rejections.due(&reason, std::time::Instant::now()) {
+            match self.rejections.due(discriminant(&reason), std::time::Instant::now()) {
                 Some(count) => {
                     tracing::info!(%reason, claimed_user = claimed_user(), count, "token rejected");
                 }

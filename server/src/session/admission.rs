@@ -2,18 +2,19 @@
 //! client.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::Mutex;
 use quoth_core::places::{Origin, Places, Taken};
-use quoth_protocol::UserId;
+use quoth_protocol::{Code, UserId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::Limits;
 use super::counts::{Counted, Counts};
 use super::refusals::{Refusal, Refusals};
+use crate::sums::Sums;
 
 /// Counts connections and handshakes.
 #[derive(Debug)]
@@ -28,6 +29,7 @@ pub(crate) struct Admission {
     addresses: Arc<Counts<Address>>,
     users: Arc<Counts<UserId>>,
     refusals: Refusals,
+    strangers: Sums<Code>,
 }
 
 /// What becomes of a connection attempt.
@@ -80,6 +82,7 @@ impl Admission {
             addresses: Counts::new(limits.connections_per_address_max),
             users: Counts::new(limits.connections_per_user_max),
             refusals: Refusals::default(),
+            strangers: Sums::default(),
         }
     }
 
@@ -118,6 +121,7 @@ impl Admission {
             return Admitted::Refuse;
         }
         let Some(connection) = self.connection() else { return Admitted::Refuse };
+        let origin = if validated { origin } else { origin.claimed() };
         match self.begin(&self.handshakes, Some(origin)) {
             Some(handshake) => Admitted::Accept(handshake, connection),
             None => Admitted::Refuse,
@@ -142,8 +146,7 @@ impl Admission {
     /// Counts one more among these, if there is a place, or somebody who has to give one up.
     fn begin(&self, among: &Arc<Handshakes>, origin: Option<Origin>) -> Option<Handshake> {
         let (holder, gone) = oneshot::channel();
-        let now_ms = u64::try_from(among.since.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let Taken { number, evicted } = among.places.lock().take(origin, now_ms, holder).ok()?;
+        let Taken { number, evicted } = among.places.lock().take(origin, among.now_ms(), holder).ok()?;
         if evicted.is_some() {
             // It hears of it by the end of its holder.
             self.refusals.count(Refusal::Evicted);
@@ -178,6 +181,15 @@ impl Admission {
         self.users.take_over(user)
     }
 
+    /// Tells of a connection that ends before it has signed in. Anybody can make many of them, so most are
+    /// told in sum alone.
+    pub(super) fn stranger_ended(&self, peer: SocketAddr, code: Code, reason: &str) {
+        tracing::debug!(%peer, %code, reason, "a connection ended before a sign-in");
+        if let Some(count) = self.strangers.due(code, Instant::now()) {
+            tracing::info!(%code, count, %peer, "connections ended before a sign-in; the last one is named");
+        }
+    }
+
     /// A place among the connections, if there is one left.
     pub(crate) fn connection(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.connections).try_acquire_owned().ok()
@@ -191,12 +203,17 @@ impl Admission {
 
 impl Handshakes {
     fn new(limits: &Limits) -> Arc<Self> {
-        // As long as a handshake with a lost packet takes, or two.
-        let patience_ms = limits.handshake_timeout_ms / 2;
+        // As long as a handshake takes over a slow network. Who has lost a packet needs longer, and gets it
+        // unless nobody else has held a place for longer.
+        let patience_ms = limits.handshake_timeout_ms / 8;
         Arc::new(Self {
             since: Instant::now(),
             places: Mutex::new(Places::new(limits.handshakes_max, patience_ms)),
         })
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
 
@@ -209,7 +226,7 @@ impl Handshake {
 
 impl Drop for Handshake {
     fn drop(&mut self) {
-        let _it_may_have_given_way = self.among.places.lock().leave(self.number);
+        let _it_may_have_given_way = self.among.places.lock().leave(self.number, self.among.now_ms());
     }
 }
 
@@ -217,6 +234,7 @@ impl Drop for Handshake {
 mod tests {
     use std::net::IpAddr;
     use std::sync::Arc;
+    use std::time::Duration;
 
     use futures_util::FutureExt as _;
 
@@ -313,6 +331,26 @@ mod tests {
             assert!(
                 mine.gives_way().now_or_never().is_none() && request.gives_way().now_or_never().is_none()
             );
+        }
+    }
+
+    /// Whoever sends in the name of others spoils them nothing.
+    #[test]
+    fn what_was_held_in_a_name_that_nobody_has_shown_is_held_against_nobody() {
+        const PATIENCE: Duration = Duration::from_millis(1);
+        let limits = Limits { handshakes_max: 2, handshake_timeout_ms: 8, ..Limits::default() };
+        for (is_validated, gets_in) in [(false, true), (true, false)] {
+            let admission = Admission::new(&Arc::new(limits.clone()));
+            let Admitted::Accept(held, _) = admission.admit(ip("192.0.2.1"), is_validated) else {
+                panic!("nobody is there")
+            };
+            let _other = accepted(&admission, "198.51.100.1");
+            std::thread::sleep(20 * PATIENCE);
+            drop(held);
+            let _another = accepted(&admission, "203.0.113.1");
+            std::thread::sleep(2 * PATIENCE);
+            let comes = admission.admit(ip("192.0.2.1"), true);
+            assert_eq!(matches!(comes, Admitted::Accept(..)), gets_in, "{comes:?}");
         }
     }
 

@@ -94,16 +94,20 @@ pub(crate) async fn run(transport: Transport, service: Service) {
             if is_wanted && let Some(attendance) = &mut connection.attendance {
                 attendance.is_wanted();
             }
-            let (code, reason) = (end.code(), end.reason());
-            tracing::info!(
-                user = connection.signed_in.as_ref().map(|signed_in| signed_in.shared.grant.borrow().user.to_string()),
-                peer = %transport.peer(),
-                %code,
-                reason = before.as_deref().unwrap_or(reason),
-                "connection ended"
-            );
+            let (peer, code) = (transport.peer(), end.code());
+            let reason = before.as_deref().unwrap_or_else(|| end.reason());
+            match &connection.signed_in {
+                Some(signed_in) => {
+                    let user = signed_in.shared.grant.borrow().user.clone();
+                    tracing::info!(%user, %peer, %code, reason, "connection ended");
+                }
+                None => connection.service.admission.stranger_ended(peer, code, reason),
+            }
         }
-        Err((code, reason)) => transport.close(code, reason),
+        Err((code, reason)) => {
+            transport.close(code, reason);
+            service.admission.stranger_ended(transport.peer(), code, reason);
+        }
     }
 }
 

@@ -14,12 +14,13 @@ use super::gate::Gate;
 use super::pace::StreamPaces;
 use super::transport::{Gone, RecvStream, SendStream};
 use super::waiting::Waiting;
+use crate::stall::Stall;
 
 /// Bytes that a writer has waiting before its owner adds no more: some packets' worth, so that a write is
 /// worth its wake-up, and little enough that a stalled reader pins next to nothing.
 const WRITE_BATCH_BYTES: usize = 32 * 1024;
 
-/// How long a peer may take nothing of what a drain has for it, and how long it has to acknowledge the end of
+/// How long a peer may stall with what a drain has for it, and how long it has to acknowledge the end of
 /// a stream. With it a drain ends within some seconds, whoever reads.
 const DRAIN_STALL_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -52,7 +53,7 @@ impl From<Gone> for ReadFailure {
 pub(super) enum WriteFailure {
     /// The peer wants nothing more or the connection is gone.
     Gone,
-    /// The peer has taken nothing for the time that it has.
+    /// The peer has taken nothing, or next to nothing, for the time that it has.
     Stalled,
 }
 
@@ -163,24 +164,15 @@ pub(super) struct FrameWriter {
     send: SendStream,
     waiting: Waiting,
     drains: bool,
-    /// How long the peer may take nothing while at least so many bytes wait; `None` for ever.
-    stall_timeout: Option<(Duration, usize)>,
-    /// Since when a write has waited for the peer.
-    stalled_since: Option<Instant>,
+    /// Whether the peer stalls while at least so many bytes wait; `None` where it may.
+    stall: Option<(Stall, usize)>,
     /// Whether the client wants nothing more of the stream, or the connection is gone.
     is_stopped: bool,
 }
 
 impl FrameWriter {
     pub(super) fn new(send: SendStream) -> Self {
-        Self {
-            send,
-            waiting: Waiting::default(),
-            drains: false,
-            stall_timeout: None,
-            stalled_since: None,
-            is_stopped: false,
-        }
+        Self { send, waiting: Waiting::default(), drains: false, stall: None, is_stopped: false }
     }
 
     pub(super) fn push(&mut self, frame: &ServerFrame) {
@@ -219,10 +211,9 @@ impl FrameWriter {
         self.waiting.bytes()
     }
 
-    /// From now on a write fails when the peer takes nothing for so long and at least so many bytes wait.
+    /// From now on a write fails when the peer stalls for so long while at least so many bytes wait.
     pub(super) fn set_stall_timeout(&mut self, timeout: Duration, bytes_min: usize) {
-        self.stall_timeout = Some((timeout, bytes_min));
-        self.stalled_since = None;
+        self.stall = Some((Stall::new(timeout), bytes_min));
     }
 
     /// Drops the events that are not begun, since a reader gets them from its cursor on at any time, and
@@ -245,19 +236,29 @@ impl FrameWriter {
 
     /// Writes some of what waits. Dropping the future loses nothing.
     pub(super) async fn write(&mut self) -> Result<(), WriteFailure> {
-        let since = *self.stalled_since.get_or_insert_with(Instant::now);
-        let has_to_end = self.stall_timeout.filter(|(_, bytes_min)| self.waiting.bytes() >= *bytes_min);
+        let ends = self.stalls();
         let writes = self.send.write_chunks(self.waiting.chunks());
-        let done = match has_to_end {
-            Some((timeout, _)) => {
-                timeout_at(since + timeout, writes).await.map_err(|_| WriteFailure::Stalled)?
-            }
+        let done = match ends {
+            Some(ends) => timeout_at(ends, writes).await.map_err(|_| WriteFailure::Stalled)?,
             None => writes.await,
         };
         let done = done.inspect_err(|_| self.is_stopped = true)?;
-        self.stalled_since = None;
         self.waiting.written(done.chunks, done.bytes);
+        self.stalls();
         Ok(())
+    }
+
+    /// When the peer has stalled for too long, unless it takes enough until then.
+    fn stalls(&mut self) -> Option<Instant> {
+        let (stall, bytes_min) = self.stall.as_mut()?;
+        let waiting_bytes = self.waiting.bytes();
+        // Half of it, since what waits goes up and down around it where the peer gets more as it takes some.
+        if waiting_bytes == 0 || waiting_bytes < *bytes_min / 2 {
+            stall.is_idle();
+        } else {
+            stall.waits(self.waiting.gone_bytes(), Instant::now());
+        }
+        stall.ends().filter(|_| waiting_bytes >= *bytes_min)
     }
 
     pub(super) async fn write_all(&mut self) -> Result<(), WriteFailure> {
@@ -293,6 +294,76 @@ impl Drop for FrameWriter {
             self.reset(Code::INTERNAL);
         } else if !self.is_idle() {
             self.reset(Code::GOING_AWAY);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::time::Duration;
+
+    use quoth_lanes::{Format, Lanes, Message, Outgoing};
+    use quoth_protocol::Code;
+    use quoth_protocol::codec::encode;
+    use quoth_protocol::frame::{ClientFrame, ServerFrame};
+    use quoth_protocol::lane::{LaneMessage, Signal, encode_frames};
+    use quoth_protocol::limits::{LANE_CREDIT_OF_SERVER_BYTES, STALL_PROGRESS_BYTES_MIN};
+    use tokio::time::Instant;
+
+    use super::super::transport::SendStream;
+    use super::{FrameWriter, WriteFailure};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_takes_a_little_from_time_to_time_has_stalled_and_a_slow_one_has_not() {
+        const TIMEOUT: Duration = Duration::from_secs(15);
+        const FRAME_BYTES: usize = 100;
+        const WAITING_BYTES: usize = 10_000;
+        let enough = usize::try_from(STALL_PROGRESS_BYTES_MIN).unwrap() / FRAME_BYTES + 1;
+        for (frames_at_once, is_stalled) in [(1, true), (enough, false)] {
+            let lanes = Lanes::server(Format::Postcard);
+            let control = encode_frames(0, &[encode(&ClientFrame::Read { from: None })]);
+            lanes.receive(Message::Binary(control)).unwrap();
+            let (send, _recv) = lanes.accept().await.unwrap();
+            let mut writer = FrameWriter::new(SendStream::Lane(send));
+            writer.set_stall_timeout(TIMEOUT, WAITING_BYTES);
+            let reason = "x".repeat(FRAME_BYTES);
+            let frame = ServerFrame::GoAway { code: Code::CLOSED, retry_after_ms: 0, reason };
+            // More than there is credit for without the client's doing.
+            let credit_bytes = usize::try_from(LANE_CREDIT_OF_SERVER_BYTES).unwrap();
+            let mut left = (credit_bytes + 2 * WAITING_BYTES) / FRAME_BYTES;
+            let takes = tokio::spawn({
+                let lanes = lanes.clone();
+                async move {
+                    while let Outgoing::Message(_) = poll_fn(|task| lanes.poll_next_message(task)).await {}
+                }
+            });
+            let grants = tokio::spawn(async move {
+                loop {
+                    tokio::time::sleep(TIMEOUT - Duration::from_secs(1)).await;
+                    let bytes = u32::try_from(frames_at_once * FRAME_BYTES).unwrap();
+                    let credit = LaneMessage::signal(0, Signal::Credit { bytes });
+                    lanes.receive(Message::Binary(credit.encode())).unwrap();
+                }
+            });
+            let start = Instant::now();
+            let written = loop {
+                // As much as there may be, again and again, as where answers hold up the next requests.
+                while left > 0 && writer.waiting_bytes() < WAITING_BYTES {
+                    writer.push(&frame);
+                    left -= 1;
+                }
+                match writer.write().await {
+                    Ok(()) if writer.is_idle() => break Ok(()),
+                    Ok(()) => {}
+                    failed => break failed,
+                }
+            };
+            assert_eq!(written, if is_stalled { Err(WriteFailure::Stalled) } else { Ok(()) });
+            assert_eq!(start.elapsed() == TIMEOUT, is_stalled, "{:?}", start.elapsed());
+            assert!(start.elapsed() >= TIMEOUT, "it has to wait");
+            takes.abort();
+            grants.abort();
         }
     }
 }

@@ -11,9 +11,11 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use quoth_core::authorize::Grant;
 use quoth_core::login::Policy;
+use quoth_core::presence::Change;
 use quoth_core::revocation::{Extent, Revoked};
 use quoth_core::session::Identity;
 use quoth_protocol::frame::{Hello, VERSION};
+use quoth_protocol::limits::WATCHED_MEMBERS_OF_CONNECTION_MAX;
 use quoth_protocol::presence::Status;
 use quoth_protocol::{Code, ConversationName, DeviceId, UserId};
 use quoth_store::Register;
@@ -23,6 +25,9 @@ use super::keep::{Kept, Registers};
 use super::revoked::{PREFIX, decode};
 use super::{Attendance, Expected, Keep, RevokeError, Sessions, SessionsConfig, Told, alive, devices};
 use crate::engine::Clock;
+
+/// A bound of a hang.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 const EVER: Extent = Extent { issued_before_ms: u64::MAX, over_ms: u64::MAX };
 
@@ -155,13 +160,13 @@ fn world_with(config: SessionsConfig, memory: Arc<Memory>) -> World {
 }
 
 /// Waits for what another task does.
-async fn until(is_done: impl Fn() -> bool) {
+async fn until(mut is_done: impl FnMut() -> bool) {
     let waits = async {
         while !is_done() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), waits).await.expect("it is done");
+    tokio::time::timeout(PATIENCE, waits).await.expect("it is done");
 }
 
 fn user(id: &str) -> UserId {
@@ -355,6 +360,99 @@ async fn what_is_watched_is_looked_at_anew_when_it_may_have_changed() {
     world.clock.0.store(5_000, Ordering::Relaxed);
     attendance.refresh(&identity("alice", Some("second"), 0), 5_000).unwrap();
     until(reviewed).await;
+}
+
+/// Whoever stores what all have published tells it, and is held up by nobody who has the lock.
+#[tokio::test]
+async fn a_change_is_told_while_the_lock_is_held_and_nothing_overtakes_it() {
+    let world = world(SessionsConfig::default());
+    let attendance = come(&world, "alice", "phone", None).unwrap();
+    let (watcher, room) = (attendance.watcher(), ConversationName::new("room").unwrap());
+    let members =
+        |ids: &[&str]| Members { seen: ids.iter().map(|id| user(id)).collect(), ..Members::default() };
+    watcher.look(&room).unwrap().found(members(&["bob", "eve"]), 0).unwrap();
+    {
+        let mut state = world.sessions.0.state.lock();
+        let (statuses, of) = (world.sessions.statuses(), room.clone());
+        let (is_told, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            statuses.members_changed(&of);
+            statuses.block_changed(&user("alice"));
+            is_told.send(()).unwrap();
+        });
+        told.recv_timeout(PATIENCE).expect("it waits for the lock");
+        for of in ["bob", "eve"] {
+            let change = Change { user: user(of), status: Status::Online, last_seen_ms: 0 };
+            state.watches.change(&change, 0);
+        }
+    }
+    let mut told = Vec::new();
+    until(|| {
+        told.extend(attendance.mailbox.take(true));
+        matches!(told.last(), Some(Told::Review(of)) if of.contains(&room))
+    })
+    .await;
+    assert!(told.iter().all(|told| !matches!(told, Told::Presence(_))), "{told:?}");
+    let look = watcher.look_anew(&room).unwrap();
+    world.sessions.0.state.lock().watches.hand_over(u64::MAX);
+    assert_eq!(attendance.mailbox.take(true), None, "it is not known yet who is a member");
+    look.found(members(&["bob"]), 0).unwrap();
+    world.sessions.0.state.lock().watches.hand_over(u64::MAX);
+    match attendance.mailbox.take(true) {
+        Some(Told::Presence(seen)) => {
+            assert_eq!(seen.into_iter().map(|seen| seen.user).collect::<Vec<_>>(), [user("bob")]);
+        }
+        told => panic!("{told:?}"),
+    }
+}
+
+#[tokio::test]
+async fn that_a_watch_has_ended_is_told_to_who_has_not_wished_it() {
+    let world = world(SessionsConfig::default());
+    let attendance = come(&world, "alice", "phone", None).unwrap();
+    let (watcher, room) = (attendance.watcher(), ConversationName::new("room").unwrap());
+    let watches = || watcher.look(&room).unwrap().found(members_of(1), 0).unwrap();
+    assert_eq!(attendance.mailbox.take(true), Some(Told::Status), "alice is there");
+    let is_told = || match attendance.mailbox.take(true) {
+        Some(Told::Unwatched(of)) => of.contains(&room),
+        Some(told) => panic!("{told:?}"),
+        None => false,
+    };
+    let tell = |status| {
+        let mut state = world.sessions.0.state.lock();
+        state.watches.change(&Change { user: user("member 0"), status, last_seen_ms: 0 }, 0);
+        state.watches.hand_over(u64::MAX);
+    };
+    watches();
+    tell(Status::Online);
+    drop(watcher.look_anew(&room).unwrap());
+    assert!(is_told(), "it has no right to it any more, and is told nothing of before either");
+    assert!(!is_told(), "once");
+    watches();
+    watcher
+        .look_anew(&room)
+        .unwrap()
+        .found(members_of(WATCHED_MEMBERS_OF_CONNECTION_MAX + 1), 0)
+        .unwrap_err();
+    assert!(is_told(), "there are too many");
+    // What a request has asked for its answer says.
+    watches();
+    drop(watcher.look(&room).unwrap());
+    assert!(!is_told());
+    watches();
+    watcher.unwatch(&room);
+    assert!(!is_told());
+    // A wish that comes behind the end counts.
+    for wishes in [&|| watches(), &|| watcher.unwatch(&room)] as [&dyn Fn(); 2] {
+        watches();
+        drop(watcher.look_anew(&room).unwrap());
+        wishes();
+        assert!(!is_told());
+    }
+}
+
+fn members_of(count: usize) -> Members {
+    Members { seen: (0..count).map(|n| user(&format!("member {n}"))).collect(), ..Members::default() }
 }
 
 /// Looks wait for the disk, each as long as it takes.

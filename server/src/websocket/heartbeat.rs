@@ -4,16 +4,19 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::stall::Stall;
+
 /// The times of one socket.
 #[derive(Debug)]
 pub(super) struct Heartbeat {
     idle_timeout: Duration,
     ping_interval: Duration,
-    stall_timeout: Duration,
     heard: Instant,
     pinged: Instant,
-    /// Since when nothing of what waits was taken, and how much had been before.
-    stalled: Option<(Instant, u64)>,
+    /// Whether the client takes what waits for it.
+    takes: Stall,
+    /// Whether it goes on with a message that it has begun.
+    sends: Stall,
 }
 
 /// What is due.
@@ -23,14 +26,15 @@ pub(super) enum Due {
     Ping,
     /// Nothing has come for the idle timeout.
     Silent,
-    /// Nothing was taken for the stall timeout.
+    /// Next to nothing was taken, or came of a message that has begun, for the stall timeout.
     Stalled,
 }
 
 impl Heartbeat {
     pub(super) fn new(idle_timeout: Duration, ping_interval: Duration, stall_timeout: Duration) -> Self {
         let now = Instant::now();
-        Self { idle_timeout, ping_interval, stall_timeout, heard: now, pinged: now, stalled: None }
+        let stall = || Stall::new(stall_timeout);
+        Self { idle_timeout, ping_interval, heard: now, pinged: now, takes: stall(), sends: stall() }
     }
 
     /// Something has come.
@@ -40,20 +44,27 @@ impl Heartbeat {
 
     /// Something waits, and so many bytes were taken since the beginning.
     pub(super) fn waits(&mut self, taken_bytes: u64, now: Instant) {
-        match self.stalled {
-            Some((_, before)) if before == taken_bytes => {}
-            _ => self.stalled = Some((now, taken_bytes)),
-        }
+        self.takes.waits(taken_bytes, now);
     }
 
     /// Nothing waits.
     pub(super) fn is_idle(&mut self) {
-        self.stalled = None;
+        self.takes.is_idle();
+    }
+
+    /// A message has begun and is not whole, and so many bytes have come since the beginning.
+    pub(super) fn is_mid_message(&mut self, come_bytes: u64, now: Instant) {
+        self.sends.waits(come_bytes, now);
+    }
+
+    /// No message is on its way.
+    pub(super) fn is_between_messages(&mut self) {
+        self.sends.is_idle();
     }
 
     /// What is due at a time. A ping is due once.
     pub(super) fn due(&mut self, now: Instant) -> Option<Due> {
-        if self.stalled.is_some_and(|(since, _)| now >= since + self.stall_timeout) {
+        if self.takes.is_over(now) || self.sends.is_over(now) {
             return Some(Due::Stalled);
         }
         if now >= self.heard + self.idle_timeout {
@@ -68,9 +79,9 @@ impl Heartbeat {
 
     /// When to ask next, if nothing is heard until then.
     pub(super) fn next(&self) -> Instant {
-        let stalled = self.stalled.map(|(since, _)| since + self.stall_timeout);
+        let stalled = self.takes.ends().into_iter().chain(self.sends.ends());
         let others = [self.heard + self.idle_timeout, self.pinged + self.ping_interval];
-        stalled.into_iter().chain(others).min().unwrap_or(self.heard)
+        stalled.chain(others).min().unwrap_or(self.heard)
     }
 }
 
@@ -113,15 +124,23 @@ mod tests {
     }
 
     #[test]
-    fn one_that_takes_a_little_is_not_stalled() {
-        let (mut heartbeat, at) = heartbeat();
-        heartbeat.waits(10, at(0));
-        heartbeat.waits(10, at(9));
-        assert_eq!(heartbeat.next(), at(15));
-        heartbeat.waits(11, at(14));
-        assert_ne!(heartbeat.due(at(28)), Some(Due::Stalled));
-        assert_eq!(heartbeat.due(at(29)), Some(Due::Stalled));
-        heartbeat.is_idle();
-        assert_ne!(heartbeat.due(at(40)), Some(Due::Stalled));
+    fn one_that_takes_or_sends_next_to_nothing_is_stalled() {
+        type Moves = fn(&mut Heartbeat, u64, Instant);
+        let moves: [(Moves, fn(&mut Heartbeat)); 2] = [
+            (Heartbeat::waits, Heartbeat::is_idle),
+            (Heartbeat::is_mid_message, Heartbeat::is_between_messages),
+        ];
+        for (moves, ends) in moves {
+            let (mut heartbeat, at) = heartbeat();
+            moves(&mut heartbeat, 10, at(0));
+            moves(&mut heartbeat, 11, at(9));
+            assert_eq!(heartbeat.next(), at(15));
+            moves(&mut heartbeat, 2_000, at(14));
+            assert_ne!(heartbeat.due(at(28)), Some(Due::Stalled));
+            moves(&mut heartbeat, 2_001, at(28));
+            assert_eq!(heartbeat.due(at(29)), Some(Due::Stalled));
+            ends(&mut heartbeat);
+            assert_ne!(heartbeat.due(at(40)), Some(Due::Stalled));
+        }
     }
 }

@@ -32,8 +32,9 @@ use pump::Pump;
 /// Silence of the server after which it pings, unless a third of the idle timeout is less.
 const PING_INTERVAL_MAX: Duration = Duration::from_secs(20);
 
-/// How long a client may take nothing of what is sent to it. Lanes that nobody reads are held up by their
-/// credit; this is a socket that nobody reads.
+/// How long a client may take next to nothing of what is sent to it, and send next to nothing of a message
+/// that it has begun. Lanes that nobody reads are held up by their credit; this is a socket that nobody
+/// reads.
 const STALL_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How long a close may take: to be written, and to be answered. Less than the second and the seven within

@@ -35,6 +35,9 @@ const OUTBOX_BYTES_MAX: usize = 32 * 1_024;
 /// its way. Who sends more does not listen.
 const DROPPED_BYTES_MAX: usize = 1_024 * 1_024;
 
+/// Bytes of the header of a client's ping or pong (RFC 6455, 5.2 and 5.5): its mask among them.
+const CONTROL_HEADER_BYTES: usize = 6;
+
 /// Messages that are read before others have their turn.
 const MESSAGES_AT_ONCE: usize = 64;
 
@@ -45,7 +48,7 @@ pub(super) struct Pump<M: Messages> {
     outbox: Outbox,
     /// Whether something was written that is not flushed.
     is_unflushed: bool,
-    /// Bytes that have come since the last whole message.
+    /// Bytes that have come since the last whole message, without pings and pongs.
     come_bytes: usize,
     message_bytes_max: usize,
     messages: M,
@@ -128,8 +131,15 @@ impl<M: Messages> Pump<M> {
         let before = self.stream.read_bytes();
         self.read(task)?;
         self.judge_lanes()?;
-        if self.stream.read_bytes() > before {
-            self.heartbeat.heard(Instant::now());
+        let read_bytes = self.stream.read_bytes();
+        if read_bytes > before {
+            let now = Instant::now();
+            self.heartbeat.heard(now);
+            if self.come_bytes > 0 {
+                self.heartbeat.is_mid_message(read_bytes, now);
+            } else {
+                self.heartbeat.is_between_messages();
+            }
         }
         self.write(task)?;
         loop {
@@ -172,7 +182,13 @@ impl<M: Messages> Pump<M> {
                 Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(self.unreadable(&error)),
             };
-            self.come_bytes = 0;
+            if let WsMessage::Ping(payload) | WsMessage::Pong(payload) = &message {
+                // They may come in the middle of a message, and are no part of it.
+                self.come_bytes = self.come_bytes.saturating_sub(CONTROL_HEADER_BYTES + payload.len());
+            } else {
+                self.come_bytes = 0;
+                self.heartbeat.is_between_messages();
+            }
             let message = match message {
                 WsMessage::Binary(bytes) => Message::Binary(bytes),
                 WsMessage::Text(text) => Message::Text(text.as_str().to_owned()),

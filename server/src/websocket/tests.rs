@@ -10,7 +10,7 @@ use quoth_protocol::Code;
 use quoth_protocol::codec::encode;
 use quoth_protocol::frame::{ClientFrame, ServerFrame};
 use quoth_protocol::lane::encode_frames;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::floods::Floods;
@@ -107,6 +107,47 @@ async fn one_that_is_read_slowly_goes_on() {
     lanes.close(Code::CLOSED, "");
     drop(client);
     tokio::time::timeout(PATIENCE, pumps).await.expect("it ends").unwrap();
+}
+
+/// The header of a message of 60,000 bytes, the first fragment of one, and a further one with a ping before
+/// it; all with a mask of zeros.
+const LONG_MESSAGE: &[u8] = &[0x82, 0xfe, 0xea, 0x60, 0, 0, 0, 0];
+const FIRST_FRAGMENT: &[u8] = &[0x02, 0x81, 0, 0, 0, 0, b'x'];
+const PING_AND_FRAGMENT: &[u8] = &[0x89, 0x80, 0, 0, 0, 0, 0x00, 0x81, 0, 0, 0, 0, b'x'];
+
+#[tokio::test]
+async fn a_message_that_comes_in_drops_ends_the_socket_and_a_slow_one_does_not() {
+    const STALL_TIMEOUT: Duration = Duration::from_secs(1);
+    for (begins, goes_on, is_stalled) in [
+        (LONG_MESSAGE, &[0][..], true),
+        (FIRST_FRAGMENT, PING_AND_FRAGMENT, true),
+        (LONG_MESSAGE, &[0; 1_100], false),
+    ] {
+        let (server, mut client) = pair().await;
+        let lanes = Lanes::server(Format::Postcard);
+        lanes.signed_in(10);
+        let heartbeat = Heartbeat::new(NEVER, NEVER, STALL_TIMEOUT);
+        let pump = Pump::new(
+            Stream::plain(server),
+            Vec::new(),
+            None,
+            lanes.clone(),
+            heartbeat,
+            Heard::default(),
+            Floods::none(),
+        );
+        let pumps = tokio::spawn(pump.run());
+        client.write_all(begins).await.unwrap();
+        // Three times as long as it may stall.
+        for _ in 0..12 {
+            tokio::time::sleep(STALL_TIMEOUT / 4).await;
+            let _it_may_have_ended = client.write_all(goes_on).await;
+        }
+        assert_eq!(lanes.close_reason().is_some(), is_stalled, "{:?}", lanes.close_reason());
+        lanes.close(Code::CLOSED, "");
+        drop(client);
+        tokio::time::timeout(PATIENCE, pumps).await.expect("it ends").unwrap();
+    }
 }
 
 /// Bytes of each message of [`Plenty`].

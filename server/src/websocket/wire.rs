@@ -32,7 +32,7 @@ pub(super) struct Wire<'a, 'b> {
     pub(super) task: &'a mut Context<'b>,
     pub(super) stream: &'a mut Stream,
     pub(super) outbox: &'a mut Outbox,
-    /// Bytes that have come since the last whole message.
+    /// Bytes that have come since the last whole message, without pings and pongs.
     pub(super) come_bytes: &'a mut usize,
     /// Bytes that a message may have.
     pub(super) message_bytes_max: usize,

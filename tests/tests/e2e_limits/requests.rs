@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
+use quoth_protocol::codec::encode;
 use quoth_protocol::frame::ClientFrame;
 use quoth_protocol::limits::{
-    CONVERSATIONS_PAGE_MAX, CREATE_MEMBERS_MAX, MEMBERS_PAGE_MAX, REQUESTS_UNDER_WAY_MAX,
-    WATCHED_CONVERSATIONS_MAX, WATCHED_MEMBERS_MAX, WATCHED_MEMBERS_OF_CONNECTION_MAX,
-    WATCHED_MEMBERS_OF_USER_MAX,
+    CONTROL_STALL_TIMEOUT_MS, CONVERSATIONS_PAGE_MAX, CREATE_MEMBERS_MAX, MEMBERS_PAGE_MAX,
+    REQUESTS_UNDER_WAY_MAX, STALL_PROGRESS_BYTES_MIN, WATCHED_CONVERSATIONS_MAX, WATCHED_MEMBERS_MAX,
+    WATCHED_MEMBERS_OF_CONNECTION_MAX, WATCHED_MEMBERS_OF_USER_MAX,
 };
 use quoth_protocol::membership::{ConversationKind, Role};
 use quoth_protocol::reply::Reply;
@@ -20,9 +21,9 @@ use quoth_tests::device::Over;
 use quoth_tests::embedded::EmbeddedServer;
 use quoth_tests::http::Backend;
 use quoth_tests::member::Member;
-use quoth_tests::wire::{Peer, client_config_with};
+use quoth_tests::wire::{Frames, Incoming, Peer, client_config_with};
 
-use super::{close_code, run, with_server};
+use super::{PATIENCE, close_code, run, with_server};
 
 pub(super) async fn signed_in(server: &EmbeddedServer, user: &str) -> anyhow::Result<Member> {
     let (address, ca_file) = (server.address(), server.ca_file());
@@ -241,19 +242,56 @@ fn a_request_over_their_number_waits_for_an_answer() -> anyhow::Result<()> {
 /// behind it.
 #[test]
 fn a_client_that_does_not_take_its_answers_is_not_read_and_ends() -> anyhow::Result<()> {
-    /// Bytes of the control stream that the client takes.
-    const CREDIT_BYTES: u32 = 4 * 1024;
+    asks_and(|answers| async move {
+        std::future::pending::<()>().await;
+        drop(answers);
+    })
+}
+
+/// The client takes a little from time to time, so that its server has something to write each time.
+#[test]
+fn a_client_that_takes_its_answers_in_drops_ends_too() -> anyhow::Result<()> {
+    const { assert!((DROP_BYTES as u64) < STALL_PROGRESS_BYTES_MIN) };
+    asks_and(|mut answers| async move {
+        let mut drop = [0; DROP_BYTES];
+        loop {
+            tokio::time::sleep(Duration::from_millis(CONTROL_STALL_TIMEOUT_MS * 2 / 3)).await;
+            let _it_may_have_ended = answers.recv.read_exact(&mut drop).await;
+        }
+    })
+}
+
+/// Bytes of the control stream that a client takes before it looks at any, and as many as make it grant some
+/// more.
+const CREDIT_BYTES: u32 = 4 * 1024;
+const DROP_BYTES: usize = CREDIT_BYTES as usize * 3 / 16;
+
+/// A client asks until it is not read on, and does something with the answers that does not help.
+fn asks_and<F: Future<Output = ()>>(does: impl FnOnce(Incoming) -> F) -> anyhow::Result<()> {
     with_server(|endpoint, server| async move {
         let narrow = client_config_with(&server.ca_file(), ALPN, CREDIT_BYTES)?;
-        let mut peer = Peer::connect_with(&endpoint, narrow, server.address(), server.token()).await?;
+        let peer = Peer::connect_with(&endpoint, narrow, server.address(), server.token()).await?;
+        let Peer { quic, control: Frames { mut send, incoming }, .. } = peer;
         // A refusal of some 50 bytes for a request of some 7 KiB, of which windows hold few.
         let refused = Request::Messages { conversation: room("room"), seqs: vec![Seq(u64::MAX); 700] };
-        let mut sent = 0;
-        while peer.control.write(&ClientFrame::Request { id: sent, request: refused.clone() }).await.is_ok() {
-            sent += 1;
-            anyhow::ensure!(sent < 2_000, "all of them are read");
-        }
-        assert_eq!(close_code(&peer.quic).await?, Code::OVERLOADED);
+        let asks = async {
+            let mut sent = 0;
+            let ask = |id| encode(&ClientFrame::Request { id, request: refused.clone() });
+            while send.write_all(&ask(sent)).await.is_ok() {
+                sent += 1;
+                anyhow::ensure!(sent < 2_000, "all of them are read");
+            }
+            Ok(())
+        };
+        let ends = async {
+            tokio::select! {
+                asked = asks => asked,
+                () = does(incoming) => anyhow::bail!("nothing more is done with the answers"),
+            }
+        };
+        // That it takes its time is what is looked at.
+        tokio::time::timeout(2 * PATIENCE, ends).await??;
+        assert_eq!(close_code(&quic).await?, Code::OVERLOADED);
         Ok(())
     })
 }

@@ -119,6 +119,7 @@ fn every_constant_of_the_protocol_is_in_the_table_with_its_value() {
         IN_FLIGHT_PUBLISHES_MAX,
         FETCH_EVENTS_MAX,
         FETCHES_AT_ONCE_MAX,
+        STALL_PROGRESS_BYTES_MIN,
         FETCH_STALL_TIMEOUT_MS,
         CONTROL_STALL_TIMEOUT_MS,
         START_LAST_MAX,
