@@ -19,6 +19,7 @@ use crate::engine::mailbox::{Mailbox, NotStored, Outcome};
 use crate::engine::publisher::{Prior, Publisher};
 use crate::engine::readable::Reading;
 use crate::engine::reads::Reads;
+use crate::engine::clock::JudgedClock;
 use crate::engine::rosters::Rosters;
 use crate::engine::tails::Tails;
 use crate::engine::workers::Workers;
@@ -36,8 +37,7 @@ fn committer_on(log: Arc<dyn Log>) -> Committer {
         applier: None,
         tails: Arc::new(Tails::default()),
         reads: Reads::new(view, None, Execution::Threads),
-        clock: Arc::new(SystemClock),
-        latest: Arc::default(),
+        judged: Arc::new(JudgedClock::behind(0, Arc::new(SystemClock))),
         workers: Arc::new(Workers::default()),
         released: Arc::new(AtomicU64::new(0)),
         counts: Arc::default(),
