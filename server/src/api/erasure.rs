@@ -40,8 +40,8 @@ const STAYS: [&str; 7] = [
 pub(super) struct Erasures {
     service: Service,
     under_way: Arc<Mutex<HashMap<UserId, Erasure>>>,
-    /// Held by whoever begins one or ends one: who asks as one ends is told of that one or begins another.
-    changing: Arc<tokio::sync::Mutex<()>>,
+    /// Held by whoever may begin one: of two who ask at once only one does.
+    beginning: Arc<tokio::sync::Mutex<()>>,
     /// Rings when somebody asks for one: none waits any longer.
     asked: Arc<Notify>,
 }
@@ -49,8 +49,8 @@ pub(super) struct Erasures {
 impl Erasures {
     /// Goes on with those that a stop of the server has interrupted.
     pub(super) fn resume(service: Service) -> Self {
-        let (under_way, changing, asked) = Default::default();
-        let erasures = Self { service, under_way, changing, asked };
+        let (under_way, beginning, asked) = Default::default();
+        let erasures = Self { service, under_way, beginning, asked };
         let resumed = erasures.clone();
         tokio::spawn(async move {
             let stored =
@@ -71,7 +71,7 @@ impl Erasures {
 
     /// Goes on with one that is stored and has not ended, unless that is under way already.
     async fn go_on(&self, user: UserId) {
-        let _alone = self.changing.lock().await;
+        let _alone = self.beginning.lock().await;
         if self.under_way.lock().contains_key(&user) {
             return;
         }
@@ -84,9 +84,10 @@ impl Erasures {
 
     /// Begins one, or goes on with the one that has not ended. None waits any longer.
     async fn ask(&self, user: &UserId, by: &UserId) -> Result<Erasure, Problem> {
-        let _alone = self.changing.lock().await;
+        let _alone = self.beginning.lock().await;
         let under_way = self.under_way.lock().get(user).cloned();
         let erasure = match under_way {
+            // It says itself how far it is: what was known of that a moment ago must not come behind its end.
             Some(erasure) => erasure,
             None => {
                 let engine = &self.service.engine;
@@ -164,7 +165,6 @@ impl Erasures {
             // What has become of the user there is told in the user's own log.
             self.take_own(user).await?;
         }
-        let _alone = self.changing.lock().await;
         erasure.done_ms = engine.judged_ms();
         if let Err(refusal) = work.note(erasure).await {
             erasure.done_ms = 0;

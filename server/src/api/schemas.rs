@@ -432,6 +432,15 @@ fn retention() -> Value {
             "head": of("Seq"),
             "floor": of("Seq"),
         })),
+        "Preview": object(&["retention", "hold_ms", "head", "floor", "floor_then", "events", "bytes"], json!({
+            "retention": of("Retention"),
+            "hold_ms": number(u64_max, "since when all that was not absent is held, in milliseconds since 1970; 0: there is no hold. Under one nothing goes until it ends"),
+            "head": of("Seq"),
+            "floor": { "$ref": "#/components/schemas/Seq", "description": "as it is" },
+            "floor_then": { "$ref": "#/components/schemas/Seq", "description": "as it would be" },
+            "events": number(u64_max, "that would be absent, with those among them that are absent already"),
+            "bytes": number(u64_max, "of their contents"),
+        })),
         "RetentionPlan": object(
             &[
                 "live_bytes",

@@ -75,7 +75,7 @@ pub(crate) use passes::Step;
 pub use publisher::{Publisher, Role};
 pub use readable::Reading;
 pub use reads::{Events, Page, Reads};
-pub use retention::{Overview, Retain, WindowPlan, overview};
+pub use retention::{Overview, Preview, Retain, WindowPlan, overview};
 use rosters::Rosters;
 pub use rosters::{RosterWatch, Statuses};
 pub(crate) use space::LOOK_REST;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use quoth_core::membership::Refusal;
 use quoth_core::retention::{Classes, End, Keeping, Kept, Marks, Place, Retention};
 use quoth_protocol::name::Reserved;
-use quoth_protocol::{ConversationName, Seq};
+use quoth_protocol::frame::EventKind;
+use quoth_protocol::{ConversationName, Seq, codec};
 use quoth_store::{Bounds, Class, Dead, Keep, View, ViewError};
 use serde_json::{Value, json};
 
@@ -93,6 +94,53 @@ impl Engine {
         let what = What::Retain { name: name.clone(), known, keeps, retain };
         self.ask(caller, what, vec![name.clone()], 0).await
     }
+}
+
+/// What a policy would make absent of a conversation, were it set now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Preview {
+    /// The conversation's floor as it is.
+    pub floor: Place,
+    /// As it would be.
+    pub floor_then: Place,
+    /// The last event. Setting a policy that is another one adds one.
+    pub head: Seq,
+}
+
+impl Engine {
+    /// What a policy would make absent of a conversation, were it set now. Under a hold nothing is, until that
+    /// ends. Nothing is changed.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub async fn preview(&self, name: &ConversationName, policy: Retention) -> Result<Preview, ViewError> {
+        let Keeps { known, of_class } = self.keeps(name).await?;
+        let (kept, now_ms, name) = (*known.read(), self.judged_ms(), name.clone());
+        self.inner.reads.applied(self.released()).await;
+        self.inner.reads.run(move |view| preview_in(view, &name, (kept, of_class), policy, now_ms)).await
+    }
+}
+
+fn preview_in(
+    view: &dyn View,
+    name: &ConversationName,
+    (kept, of_class): (Kept, Retention),
+    policy: Retention,
+    now_ms: u64,
+) -> Result<Preview, ViewError> {
+    let last = view.last(name)?;
+    let end = last.map_or(End { seq: Seq::ZERO, bytes: 0 }, |last| End { seq: last.seq, bytes: last.end });
+    let (mut then, mut end_then) = (kept, end);
+    if then.set_policy(Some(policy), of_class, now_ms, end) {
+        // What says so counts as well.
+        let said = codec::encode_datagram(&EventKind::RetentionSet { retention: policy });
+        end_then = End { seq: end.seq.next(), bytes: end.bytes.saturating_add(said.len() as u64) };
+    }
+    let floor = |kept: Kept, end: End, from: Seq| {
+        view.floor(name, kept.keeping(of_class, now_ms).judge(end).marks, from)
+    };
+    let before = floor(kept, end, Seq(1))?;
+    Ok(Preview { floor: before, floor_then: floor(then, end_then, before.seq)?, head: end.seq })
 }
 
 /// From where on a conversation is kept, by what the view has.

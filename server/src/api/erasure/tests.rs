@@ -54,7 +54,11 @@ impl World {
     }
 
     async fn ask(&self) -> Erasure {
-        self.erasures.ask(&user("bob"), &user("ops")).await.unwrap()
+        self.ask_as("ops").await
+    }
+
+    async fn ask_as(&self, by: &str) -> Erasure {
+        self.erasures.ask(&user("bob"), &user(by)).await.unwrap()
     }
 
     /// Waits until nothing is to be done.
@@ -85,6 +89,15 @@ async fn who_asks_as_one_ends_is_told_of_that_one_or_begins_another() {
         world.ask().await;
         world.ended().await;
     }
+    world.stop();
+}
+
+#[tokio::test]
+async fn of_two_who_ask_at_once_one_begins_it() {
+    let world = World::start(MemoryView::new());
+    let (one, other) = tokio::join!(world.ask_as("ops"), world.ask_as("eve"));
+    assert_eq!(one.by, other.by);
+    assert_eq!(world.ended().await.by, one.by);
     world.stop();
 }
 

@@ -30,22 +30,22 @@ fn pass(world: &World, ms: u64) {
 
 #[tokio::test]
 async fn what_expires_does_while_the_clock_is_behind() {
-    let mut world = in_memory().await;
+    let (mut world, mut model) = (in_memory().await, Model::default());
     world.clock.0.store(2 * DAY_MS, Ordering::Relaxed);
-    world.publish(&mut Model::default(), 10, 0).await;
+    world.publish(&mut model, 10, 0).await;
     world.clock.0.fetch_sub(HOUR_MS, Ordering::Relaxed);
     for (seq, restarts) in [(2, false), (4, true)] {
         if restarts {
             world.restart().await;
         }
-        world.publish(&mut Model::default(), 10, 60_000).await;
+        world.publish(&mut model, 10, 60_000).await;
         pass(&world, 119_998);
         let told = world.read(Seq::ZERO, 1_000).await;
         assert!(told.contains(&Told::Event(seq)), "it lasts twice as long: {told:?}");
         pass(&world, 2);
         let told = world.read(Seq::ZERO, 1_000).await;
         assert!(!told.contains(&Told::Event(seq)), "and no longer: {told:?}");
-        world.publish(&mut Model::default(), 10, 0).await;
+        world.publish(&mut model, 10, 0).await;
     }
     pass(&world, 2 * HOUR_MS);
     assert_eq!(world.engine.judged_ms(), world.clock.0.load(Ordering::Relaxed), "the clock has caught up");

@@ -458,3 +458,37 @@ async fn nothing_is_set_for_what_is_not_there() {
     engine.retain(operator(), &room("nobody"), Retain::Policy(count)).await.unwrap();
     super::world::stop(engine, stopper).await.unwrap();
 }
+
+/// What is told before is what comes of it, what says so included.
+#[tokio::test]
+async fn a_preview_says_what_a_policy_takes() {
+    let room = room("room");
+    for policy in [
+        Retention { count: 4, ..Retention::FOR_EVER },
+        Retention { count: 1, ..Retention::FOR_EVER },
+        Retention { bytes: 95, ..Retention::FOR_EVER },
+        Retention { age_s: 6, ..Retention::FOR_EVER },
+        Retention { age_s: 100, count: 100, bytes: 10_000 },
+        Retention::FOR_EVER,
+    ] {
+        let mut world = world(Arc::new(MemoryLog::new()), Arc::new(MemoryView::new())).await;
+        let mut model = Model::default();
+        for _ in 0..10 {
+            world.publish(&mut model, 30, 0).await;
+            world.clock.0.fetch_add(1_000, Ordering::Relaxed);
+        }
+        let told = world.engine.preview(&room, policy).await.unwrap();
+        assert_eq!((told.floor.seq, told.head), (Seq(1), Seq(10)), "{policy:?}");
+        assert_eq!(told.floor_then.offset, 30 * (told.floor_then.seq.0 - 1), "{policy:?}");
+        world.retain(&mut model, Retain::Policy(policy)).await;
+        let keeping = world.engine.keeping(&room).await.unwrap();
+        let bounds = world.engine.applied_bounds(&room, keeping).await.unwrap();
+        assert_eq!(told.floor_then.seq, bounds.floor, "{policy:?}");
+        let again = world.engine.preview(&room, policy).await.unwrap();
+        assert_eq!((again.floor, again.floor_then), (told.floor_then, told.floor_then), "it is set already");
+        world.retain(&mut model, Retain::Hold(true)).await;
+        let one = Retention { count: 1, ..Retention::FOR_EVER };
+        let held = world.engine.preview(&room, one).await.unwrap();
+        assert_eq!(held.floor_then, held.floor, "a hold keeps it");
+    }
+}
