@@ -293,7 +293,8 @@ async fn a_policy_is_taken_back_for_that_of_the_class_and_what_is_not_there_has_
         ensure!(answer.status() == 404, "{method}: {}", answer.json());
         ensure!(answer.json()["detail"].as_str().is_some_and(|text| text.contains("nobody has made one")));
     }
-    let of_none = api.send("POST", "/v1/conversations/rom/retention/preview", Some(&json!({ "count": 3 })))?;
+    let of_none =
+        api.send("POST", "/v1/conversations/rom/retention/preview", Some(&json!({ "count": 3 })))?;
     ensure!(of_none.status() == 404, "{}", of_none.json());
     for hold in ["PUT", "DELETE"] {
         ensure!(api.send(hold, "/v1/conversations/rom/hold", None)?.status() == 404);

@@ -95,9 +95,7 @@ impl Erasures {
                 let erasure = stored.unwrap_or_else(|| Erasure::begun(engine.judged_ms(), by.clone()));
                 // Stored before it is said to have begun.
                 let noted = Work { engine, user, tell: &|_| {} }.note(&erasure).await;
-                noted.map_err(|refusal| {
-                    Problem::of(refusal.code, refusal.retry_after_ms, refusal.reason)
-                })?;
+                noted.map_err(|refusal| Problem::of(refusal.code, refusal.retry_after_ms, refusal.reason))?;
                 self.begin(user.clone(), erasure.clone());
                 erasure
             }

@@ -25,6 +25,7 @@ use quoth_store::{Applier, Log, LogError, Position, Record, Reserve, StoreError,
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::change::Changed;
+use super::Request;
 use super::changes::Answer;
 use super::clock::JudgedClock;
 use super::drafts::Drafts;
@@ -40,7 +41,6 @@ use super::rosters::Rosters;
 use super::stats::Counts;
 use super::tails::Tails;
 use super::workers::{Wake, Workers};
-use super::Request;
 
 /// Messages of one group. A larger group hardly flushes faster per message, and the first message of a group
 /// waits for its last.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use quoth_core::membership::Refusal;
 use quoth_core::retention::{Classes, End, Keeping, Kept, Marks, Place, Retention};
-use quoth_protocol::name::Reserved;
 use quoth_protocol::frame::EventKind;
+use quoth_protocol::name::Reserved;
 use quoth_protocol::{ConversationName, Seq, codec};
 use quoth_store::{Bounds, Class, Dead, Keep, View, ViewError};
 use serde_json::{Value, json};

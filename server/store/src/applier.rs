@@ -451,7 +451,7 @@ mod tests {
         let (log, view) = (Arc::new(MemoryLog::new()), Arc::new(MemoryView::new()));
         let options = ApplierOptions { gather_max: 100 * PATIENCE, ..ApplierOptions::default() };
         let (of_log, of_view) = (Arc::clone(&log) as Arc<dyn Log>, Arc::clone(&view) as Arc<dyn View>);
-        let applier = Applier::start_with(of_log, of_view, Box::new(|_| {}), options);
+        let applier = Applier::start_with(options, of_log, of_view, Box::new(|_| {}));
         let (hurry, (told, tells)) = (applier.hurry(), mpsc::channel());
         for (seq, is_submitted_before) in [(1, true), (2, false)] {
             let submit = || {

@@ -47,7 +47,8 @@ impl World {
 
     async fn say(&self, conversation: &str) {
         let (conversation, sender) = (ConversationName::new(conversation).unwrap(), user("bob"));
-        let append = Append { n: 0, sender, origin_time_ms: None, body: "text".into(), about: About::default() };
+        let append =
+            Append { n: 0, sender, origin_time_ms: None, body: "text".into(), about: About::default() };
         let poster = Poster::new(self.erasures.service.engine.clone());
         let post = Post { conversation, append, once: None };
         poster.post(&user("ops"), post).await.unwrap().outcome().await.unwrap();

@@ -14,12 +14,12 @@ use quoth_store::{Log, LogError, MemoryLog, MemoryView, Position, Reserve};
 use tokio::sync::Semaphore;
 
 use super::{Committer, GROUP_ENCODED_MAX, GROUP_PUBLISHES_MAX, Parts};
+use crate::engine::clock::JudgedClock;
 use crate::engine::inbox::Inbox;
 use crate::engine::mailbox::{Mailbox, NotStored, Outcome};
 use crate::engine::publisher::{Prior, Publisher};
 use crate::engine::readable::Reading;
 use crate::engine::reads::Reads;
-use crate::engine::clock::JudgedClock;
 use crate::engine::rosters::Rosters;
 use crate::engine::tails::Tails;
 use crate::engine::workers::Workers;
