@@ -397,7 +397,7 @@ mod tests {
         assert!(report.contains("drain_retry_after_ms = 2000 # q.toml:3"), "{report}");
         assert!(report.contains("connections_max = 7 # flag --set"), "{report}");
         assert!(report.contains("idle_timeout_ms = 60000 # default"), "{report}");
-        let left = SETTINGS.len() - 3;
+        let left = crate::config::SETTINGS.len() - 3;
         assert_eq!(
             loaded.report_of_what_is_set(),
             format!(

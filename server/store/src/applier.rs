@@ -460,8 +460,15 @@ mod tests {
             };
             let told = told.clone();
             let wait = || hurry.until(Position(seq), Box::new(move || told.send(seq).unwrap()));
+            let is_idle = |is_idle: bool| {
+                while applier.shared.work.lock().idle != is_idle {
+                    std::thread::yield_now();
+                }
+            };
+            is_idle(true);
             if is_submitted_before {
                 submit();
+                is_idle(false);
                 assert_eq!(view.applied(), Position(seq - 1), "it waits for more");
                 wait();
             } else {
