@@ -293,6 +293,9 @@ async fn a_policy_is_taken_back_for_that_of_the_class_and_what_is_not_there_has_
         ensure!(answer.status() == 404, "{method}: {}", answer.json());
         ensure!(answer.json()["detail"].as_str().is_some_and(|text| text.contains("nobody has made one")));
     }
+    let of_none =
+        api.send("POST", "/v1/conversations/rom/retention/preview", Some(&json!({ "count": 3 })))?;
+    ensure!(of_none.status() == 404, "{}", of_none.json());
     for hold in ["PUT", "DELETE"] {
         ensure!(api.send(hold, "/v1/conversations/rom/hold", None)?.status() == 404);
     }
@@ -305,7 +308,12 @@ async fn a_policy_is_taken_back_for_that_of_the_class_and_what_is_not_there_has_
         empty.json()
     );
     // A bound that is not given is none.
-    api.done("PUT", path, Some(&json!({ "count": 9 })))?;
+    let nine = json!({ "count": 9 });
+    let three = json!({ "count": 3 });
+    let preview = |bounds| api.done("POST", "/v1/conversations/room/retention/preview", Some(bounds));
+    assert_eq!(preview(&three)?["floor_then"], json!(19), "it has three with what says so");
+    assert_eq!((preview(&three)?["events"].clone(), preview(&nine)?["events"].clone()), (json!(3), json!(0)));
+    api.done("PUT", path, Some(&nine))?;
     let kept = api.done("GET", path, None)?;
     assert_eq!(
         (&kept["retention"], &kept["own"]),

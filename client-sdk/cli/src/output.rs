@@ -32,6 +32,9 @@ struct JsonEvent<'a> {
     mentions: &'a [UserId],
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_ms: Option<u64>,
+    /// The last event about it: what comes of it behind that is not in this line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<u64>,
     /// What it has come to.
     #[serde(skip_serializing_if = "Option::is_none")]
     edited: Option<JsonEdit<'a>>,
@@ -249,6 +252,7 @@ fn json_line(out: &mut impl Write, event: &ClientEvent, state: Option<&MessageSt
                 reply_to: None,
                 mentions: &[],
                 expires_ms: None,
+                version: state.map(|state| state.version.0),
                 edited: None,
                 reactions: state.map_or(&[], |state| &state.reactions),
                 kind: None,
@@ -370,7 +374,7 @@ mod tests {
         assert_eq!(
             printed(Format::Json, &known),
             "{\"seq\":7,\"time_ms\":0,\"sender\":\"alice\",\"origin_time_ms\":null,\"body\":\"h\\u001bo\",\"reply_to\":3,\
-             \"expires_ms\":9,\
+             \"expires_ms\":9,\"version\":9,\
              \"edited\":{\"seq\":8,\"time_ms\":5,\"first\":{\"body\":\"hi\",\"mentions\":[\"bob\"]}},\
              \"reactions\":[{\"reaction\":\"+1\",\"count\":2,\"mine\":true},\
              {\"reaction\":\"\u{202e}\",\"count\":1,\"mine\":false}]}\n"

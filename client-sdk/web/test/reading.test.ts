@@ -267,6 +267,28 @@ scene("more pages than the server gives at once, over a lost connection, and can
   for (const page of await Promise.all(pages)) assert.equal(page.events.length, 300);
 });
 
+scene("a page has as many events as a page may have, whatever lies between them, and no more", async ({ server, connect }) => {
+  const client = connect();
+  server.withholdsPages = true;
+  const connection = () => [...server.connections][0];
+  for (const [lanes, count] of [[2, 1_000], [3, 1_001]] as const) {
+    const page = client.conversation("general").history({ limit: 1_000 });
+    await until(() => connection()?.lanes.size === lanes, "the page was asked for");
+    const lane = Math.max(...(connection()?.lanes.keys() ?? []));
+    for (let seq = 2; seq <= 2 * count; seq += 2) {
+      connection()?.frame(lane, { type: "gap", from: seq - 1, to: seq - 1 });
+      connection()?.frame(lane, { type: "event", seq, timeMs: 1, sender: "bob", kind: { type: "message", body: new Uint8Array() } });
+    }
+    if (count > 1_000) {
+      await assert.rejects(page, { code: "PROTOCOL", message: /over 1000 events/ });
+      return;
+    }
+    const to = 2 * count;
+    connection()?.frame(lane, { type: "page_end", head: to, floor: 1, from: 1, to, moreBefore: false, moreAfter: false });
+    assert.equal((await page).events.length, 2 * count);
+  }
+});
+
 scene("a page that is cancelled is not sent on", async ({ server, connect }) => {
   const client = connect();
   const controller = new AbortController();

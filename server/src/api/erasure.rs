@@ -40,6 +40,8 @@ const STAYS: [&str; 7] = [
 pub(super) struct Erasures {
     service: Service,
     under_way: Arc<Mutex<HashMap<UserId, Erasure>>>,
+    /// Held by whoever may begin one: of two who ask at once only one does.
+    beginning: Arc<tokio::sync::Mutex<()>>,
     /// Rings when somebody asks for one: none waits any longer.
     asked: Arc<Notify>,
 }
@@ -47,7 +49,8 @@ pub(super) struct Erasures {
 impl Erasures {
     /// Goes on with those that a stop of the server has interrupted.
     pub(super) fn resume(service: Service) -> Self {
-        let erasures = Self { service, under_way: Arc::default(), asked: Arc::default() };
+        let (under_way, beginning, asked) = Default::default();
+        let erasures = Self { service, under_way, beginning, asked };
         let resumed = erasures.clone();
         tokio::spawn(async move {
             let stored =
@@ -55,10 +58,8 @@ impl Erasures {
             match stored {
                 Ok(stored) => {
                     for (key, value) in stored {
-                        if let Some((user, erasure)) = decode(&key, &value)
-                            && erasure.done_ms == 0
-                        {
-                            resumed.begin(user, erasure);
+                        if let Some((user, _)) = decode(&key, &value) {
+                            resumed.go_on(user).await;
                         }
                     }
                 }
@@ -68,18 +69,50 @@ impl Erasures {
         erasures
     }
 
-    /// Begins or goes on, if that is not under way already.
-    fn begin(&self, user: UserId, erasure: Erasure) {
-        if self.under_way.lock().insert(user.clone(), erasure.clone()).is_some() {
+    /// Goes on with one that is stored and has not ended, unless that is under way already.
+    async fn go_on(&self, user: UserId) {
+        let _alone = self.beginning.lock().await;
+        if self.under_way.lock().contains_key(&user) {
             return;
         }
+        match self.stored(&user).await {
+            Ok(Some(erasure)) if erasure.done_ms == 0 => self.begin(user, erasure),
+            Ok(_) => {}
+            Err(problem) => tracing::error!(%user, ?problem, "an erasure does not go on"),
+        }
+    }
+
+    /// Begins one, or goes on with the one that has not ended. None waits any longer.
+    async fn ask(&self, user: &UserId, by: &UserId) -> Result<Erasure, Problem> {
+        let _alone = self.beginning.lock().await;
+        let under_way = self.under_way.lock().get(user).cloned();
+        let erasure = match under_way {
+            // It says itself how far it is: what was known of that a moment ago must not come behind its end.
+            Some(erasure) => erasure,
+            None => {
+                let engine = &self.service.engine;
+                let stored = self.stored(user).await?.filter(|erasure| erasure.done_ms == 0);
+                let erasure = stored.unwrap_or_else(|| Erasure::begun(engine.judged_ms(), by.clone()));
+                // Stored before it is said to have begun.
+                let noted = Work { engine, user, tell: &|_| {} }.note(&erasure).await;
+                noted.map_err(|refusal| Problem::of(refusal.code, refusal.retry_after_ms, refusal.reason))?;
+                self.begin(user.clone(), erasure.clone());
+                erasure
+            }
+        };
+        self.asked.notify_waiters();
+        Ok(erasure)
+    }
+
+    /// Begins or goes on with one that is not under way.
+    fn begin(&self, user: UserId, erasure: Erasure) {
+        self.under_way.lock().insert(user.clone(), erasure.clone());
         let (erasures, phase) = (self.clone(), self.service.phase.clone());
         tokio::spawn(async move {
             tokio::select! {
                 () = erasures.finish(&user, erasure) => {}
-                _ = phase.next(false) => return,
+                _ = phase.next(false) => {}
             }
-            erasures.under_way.lock().remove(&user);
         });
     }
 
@@ -87,6 +120,8 @@ impl Erasures {
     async fn finish(&self, user: &UserId, mut erasure: Erasure) {
         let mut pause = RETRY_MIN;
         loop {
+            // Whoever asks while it runs may have mended what it fails at.
+            let asked = self.asked.notified();
             let why = match self.run(user, &mut erasure).await {
                 Ok(()) if erasure.done_ms > 0 => return,
                 Ok(()) => "what some conversations have of the user cannot be read (`skipped`)",
@@ -97,7 +132,7 @@ impl Erasures {
             self.under_way.lock().insert(user.clone(), erasure.clone());
             tokio::select! {
                 () = tokio::time::sleep(pause) => pause = RETRY_MAX.min(pause * 2),
-                () = self.asked.notified() => pause = RETRY_MIN,
+                () = asked => pause = RETRY_MIN,
             }
             erasure.waits_for = None;
         }
@@ -129,7 +164,11 @@ impl Erasures {
             self.take_own(user).await?;
         }
         erasure.done_ms = engine.judged_ms();
-        work.note(erasure).await?;
+        if let Err(refusal) = work.note(erasure).await {
+            erasure.done_ms = 0;
+            return Err(refusal);
+        }
+        self.under_way.lock().remove(user);
         tracing::info!(%user, messages = erasure.messages, "a user is erased");
         Ok(())
     }
@@ -145,9 +184,15 @@ impl Erasures {
 
     /// How far it is.
     async fn progress(&self, user: &UserId) -> Result<Option<Erasure>, Problem> {
-        if let Some(erasure) = self.under_way.lock().get(user) {
-            return Ok(Some(erasure.clone()));
+        let under_way = self.under_way.lock().get(user).cloned();
+        match under_way {
+            Some(erasure) => Ok(Some(erasure)),
+            None => self.stored(user).await,
         }
+    }
+
+    /// How far it was when that was stored last.
+    async fn stored(&self, user: &UserId) -> Result<Option<Erasure>, Problem> {
         let key: Bytes = key_of(user).into();
         let stored = self.service.engine.register(ConversationName::server(), key.clone()).await;
         let stored = stored.map_err(|error| {
@@ -188,19 +233,8 @@ pub(super) fn operations(operations: Operations) -> Operations {
 
 async fn erase(call: &Call) -> Result<Answer, Problem> {
     let (user, erasures): (UserId, _) = (call.path("user")?, &call.app.erasures);
-    let engine = &call.app.service.engine;
-    let erasure = match erasures.progress(&user).await? {
-        Some(erasure) if erasure.done_ms == 0 => erasure,
-        Some(_) | None => Erasure::begun(engine.judged_ms(), call.caller()?.name.clone()),
-    };
-    // Stored before it is said to have begun.
-    Work { engine, user: &user, tell: &|_| {} }
-        .note(&erasure)
-        .await
-        .map_err(|refusal| Problem::of(refusal.code, refusal.retry_after_ms, refusal.reason))?;
-    erasures.begin(user.clone(), erasure.clone());
-    erasures.asked.notify_waiters();
-    Answer::of(&told(engine, &user, &erasure))
+    let erasure = erasures.ask(&user, &call.caller()?.name).await?;
+    Answer::of(&told(&call.app.service.engine, &user, &erasure))
 }
 
 async fn progress(call: &Call) -> Result<Answer, Problem> {
@@ -256,3 +290,6 @@ fn told(engine: &Engine, user: &UserId, erasure: &Erasure) -> serde_json::Value 
         "stays": STAYS,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -332,6 +332,44 @@ mod tests {
         assert_eq!(page["states"][0]["reactions"], json!([]));
     }
 
+    /// They are read piece by piece: of so many events, and so many bytes, at once.
+    #[tokio::test]
+    async fn a_page_has_what_all_its_messages_have_come_to_in_their_order() {
+        const MESSAGES: u64 = 3 * STATES_AT_ONCE as u64 - 1;
+        let world = World::start();
+        world.say(MESSAGES, 1).await;
+        for seq in 1..=MESSAGES {
+            world.alter(seq, edit(10 * 1024)).await;
+        }
+        let limit = u32::try_from(MESSAGES).unwrap();
+        for range in [FetchRange::After(Seq(0)), FetchRange::Before(Seq(MESSAGES + 1))] {
+            let page = world.page(range, limit, ANY).await;
+            assert_eq!(seqs(&page, "events"), (1..=MESSAGES).collect::<Vec<_>>(), "{range:?}");
+            assert_eq!(seqs(&page, "states"), seqs(&page, "events"), "{range:?}");
+        }
+        let page = world.page(FetchRange::Around(Seq(MESSAGES / 2)), limit, ANY).await;
+        let mut messages = seqs(&page, "events");
+        messages.retain(|seq| *seq <= MESSAGES);
+        assert!(messages.len() > STATES_AT_ONCE, "{messages:?}");
+        assert_eq!(seqs(&page, "states"), messages);
+    }
+
+    #[tokio::test]
+    async fn a_page_of_which_all_is_absent_goes_on_to_what_is_not() {
+        let world = World::start();
+        world.say(30, 1).await;
+        for seq in 5..=25 {
+            world.alter(seq, Alteration::Revoke).await;
+        }
+        let page = world.page(FetchRange::After(Seq(4)), 5, ANY).await;
+        assert_eq!(seqs(&page, "events").first(), Some(&26), "{page}");
+        assert_eq!(page["gaps"][0], json!({ "from": 5, "to": 25 }));
+        let page = world.page(FetchRange::Before(Seq(26)), 3, ANY).await;
+        assert_eq!(seqs(&page, "events").last(), Some(&4), "{page}");
+        let gaps = page["gaps"].as_array().unwrap();
+        assert_eq!(gaps.last(), Some(&json!({ "from": 5, "to": 25 })));
+    }
+
     #[tokio::test]
     async fn long_edits_make_a_page_shorter_and_none_is_left_out() {
         const MESSAGES: u64 = 60;

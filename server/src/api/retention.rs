@@ -12,9 +12,10 @@ use super::conversations::refused;
 use super::keys::Scope;
 use super::operation::{Answer, Call, Operation, Operations, given};
 use super::problem::Problem;
-use crate::engine::{Caller, Done, Looked, Retain};
+use crate::engine::{Caller, Done, Looked, Preview, Retain};
 
 const OF_CONVERSATION: &str = "/v1/conversations/{conversation}/retention";
+const PREVIEW: &str = "/v1/conversations/{conversation}/retention/preview";
 const RUN: &str = "/v1/retention/run";
 const HOLD: &str = "/v1/conversations/{conversation}/hold";
 
@@ -49,6 +50,18 @@ pub(super) fn operations(operations: Operations) -> Operations {
                 let policy = Retain::Policy(call.json::<Bounds>()?.retention()?);
                 retain(&call, policy).await
             },
+        )
+        .add(
+            operation(
+                "previewRetention",
+                Method::POST,
+                PREVIEW,
+                of_conversations,
+                "What setting this would make absent; changes nothing",
+                Some("Bounds"),
+                "Preview",
+            ),
+            preview,
         )
         .add(
             operation(
@@ -152,6 +165,24 @@ async fn kept(call: Call) -> Result<Answer, Problem> {
     Answer::of(&json!({
         "retention": kept.policy.unwrap_or(of_class), "own": kept.policy.is_some(), "hold_ms": kept.hold_ms,
         "head": bounds.head, "floor": bounds.floor,
+    }))
+}
+
+async fn preview(call: Call) -> Result<Answer, Problem> {
+    let (conversation, engine): (ConversationName, _) =
+        (call.path("conversation")?, &call.app.service.engine);
+    let retention = call.json::<Bounds>()?.retention()?;
+    let (kept, _) = engine.kept(&conversation).await.map_err(|error| unreadable(&error))?;
+    let preview = engine.preview(&conversation, retention).await.map_err(|error| unreadable(&error))?;
+    let Preview { floor, floor_then, head } = preview;
+    if head == Seq::ZERO && !is_managed(&call, &conversation).await? {
+        return Err(nothing_there());
+    }
+    Answer::of(&json!({
+        "retention": retention, "hold_ms": kept.hold_ms, "head": head,
+        "floor": floor.seq, "floor_then": floor_then.seq,
+        "events": floor_then.seq.0.saturating_sub(floor.seq.0),
+        "bytes": floor_then.offset.saturating_sub(floor.offset),
     }))
 }
 

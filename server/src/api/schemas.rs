@@ -406,6 +406,23 @@ fn history() -> Value {
     })
 }
 
+/// What setting a policy would make absent.
+fn preview() -> Value {
+    let u64_max = u64::MAX;
+    object(
+        &["retention", "hold_ms", "head", "floor", "floor_then", "events", "bytes"],
+        json!({
+            "retention": of("Retention"),
+            "hold_ms": number(u64_max, "since when all that was not absent is held, in milliseconds since 1970; 0: there is no hold. Under one nothing goes until it ends"),
+            "head": of("Seq"),
+            "floor": { "$ref": "#/components/schemas/Seq", "description": "as it is" },
+            "floor_then": { "$ref": "#/components/schemas/Seq", "description": "as it would be" },
+            "events": number(u64_max, "that would be absent, with those among them that are absent already"),
+            "bytes": number(u64_max, "of their contents"),
+        }),
+    )
+}
+
 fn retention() -> Value {
     let u64_max = u64::MAX;
     let bytes = || number(u64_max, "in bytes of contents");
@@ -434,6 +451,7 @@ fn retention() -> Value {
             "head": of("Seq"),
             "floor": of("Seq"),
         })),
+        "Preview": preview(),
         "RetentionPlan": object(
             &[
                 "live_bytes",

@@ -78,7 +78,7 @@ struct SourceArgs {
 enum Command {
     /// Serve (the default)
     Run,
-    /// Check the configuration, its keys, certificates and data folder, and say where each value came from
+    /// Check the configuration, its keys, certificates and data folder, and print what is set and where
     ///
     /// Opens no socket and no store, so it can run beside the server; run it as the server's user. Exit code
     /// 0: the configuration is good, but for warnings such as of an expired certificate, 2: `run` would
@@ -194,7 +194,7 @@ fn execute(command: Command, loaded: &Loaded) -> Result<(), Failure> {
     match command {
         Command::Run => serve(config),
         Command::Check => {
-            print(&loaded.report())?;
+            print(&loaded.report_of_what_is_set())?;
             refuse_problems(config)?;
             preflight::warnings(config).iter().for_each(|warning| eprintln!("warning: {warning}"));
             Ok(print("# the configuration is good\n")?)

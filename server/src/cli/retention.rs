@@ -24,7 +24,9 @@ const PROGRESS_CONVERSATIONS: u64 = 256;
 pub(super) enum RetentionCommand {
     /// Say which windows go, and when, by the classes as they are configured now; change nothing
     ///
-    /// Of a running server: GET /v1/retention
+    /// What other classes would take it says of those that are given:
+    /// `quoth-server retention plan --set 'retention.classes=teams:team-*:age_s=2592000'`. Of a running server:
+    /// GET /v1/retention
     Plan {
         /// Print it as JSON, as GET /v1/retention has it
         #[arg(long)]

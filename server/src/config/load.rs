@@ -90,18 +90,40 @@ impl Loaded {
     /// lead, wherever it is kept.
     #[must_use]
     pub fn report(&self) -> String {
+        self.lines(|_| true)
+    }
+
+    /// The same of the settings that somebody has set, and how many there are beside them.
+    #[must_use]
+    pub fn report_of_what_is_set(&self) -> String {
+        let is_set = |origin: &Origin| !matches!(origin, Origin::Default);
+        let set = self.origins.values().filter(|origin| is_set(origin)).count();
+        let (mut out, left) = (self.lines(is_set), SETTINGS.len() - set);
+        if left > 0 {
+            let newline = if out.is_empty() { "" } else { "\n" };
+            out += &format!(
+                "{newline}# {left} settings have their defaults: `quoth-server config --effective` prints them all\n"
+            );
+        }
+        out
+    }
+
+    fn lines(&self, is_told: impl Fn(&Origin) -> bool) -> String {
         use fmt::Write as _;
         let config = self.config.clone().with_absolute_paths();
         let mut out = String::new();
         let mut section = "";
         for setting in SETTINGS {
             let (of, name) = setting.section_and_name();
+            let origin = self.origins.get(setting.key).unwrap_or(&Origin::Default);
+            if !is_told(origin) {
+                continue;
+            }
             if of != section {
                 section = of;
                 let newline = if out.is_empty() { "" } else { "\n" };
                 let _infallible = writeln!(out, "{newline}[{section}]");
             }
-            let origin = self.origins.get(setting.key).unwrap_or(&Origin::Default);
             let _infallible = writeln!(out, "{name} = {} # {origin}", setting.get(&config));
         }
         out
@@ -375,6 +397,15 @@ mod tests {
         assert!(report.contains("drain_retry_after_ms = 2000 # q.toml:3"), "{report}");
         assert!(report.contains("connections_max = 7 # flag --set"), "{report}");
         assert!(report.contains("idle_timeout_ms = 60000 # default"), "{report}");
+        let left = crate::config::SETTINGS.len() - 3;
+        assert_eq!(
+            loaded.report_of_what_is_set(),
+            format!(
+                "[server]\nlisten = \"127.0.0.1:2\" # environment variable QUOTH_SERVER__LISTEN\n\
+                 drain_retry_after_ms = 2000 # q.toml:3\n\n[limits]\nconnections_max = 7 # flag --set\n\n\
+                 # {left} settings have their defaults: `quoth-server config --effective` prints them all\n"
+            )
+        );
     }
 
     #[test]

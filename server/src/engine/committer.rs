@@ -25,21 +25,22 @@ use quoth_store::{Applier, Log, LogError, Position, Record, Reserve, StoreError,
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::change::Changed;
+use super::Request;
 use super::changes::Answer;
+use super::clock::JudgedClock;
 use super::drafts::Drafts;
 use super::frame::encode_events;
 use super::inbox::{Inbox, Own, Written};
 use super::mailbox::{Mailbox, Outcome};
+use super::notes::notice;
 use super::passes::Passes;
 use super::publisher::Publisher;
 use super::reads::Reads;
 use super::repeats::Repeats;
-use super::retention::Latest;
 use super::rosters::Rosters;
 use super::stats::Counts;
 use super::tails::Tails;
 use super::workers::{Wake, Workers};
-use super::{Clock, Request};
 
 /// Messages of one group. A larger group hardly flushes faster per message, and the first message of a group
 /// waits for its last.
@@ -67,9 +68,8 @@ pub(super) struct Parts {
     pub(super) applier: Option<Arc<Applier>>,
     pub(super) tails: Arc<Tails>,
     pub(super) reads: Reads,
-    pub(super) clock: Arc<dyn Clock>,
-    /// By which time everything is stored.
-    pub(super) latest: Arc<Latest>,
+    /// By which time everything is decided and stored.
+    pub(super) judged: Arc<JudgedClock>,
     pub(super) workers: Arc<Workers>,
     /// Position of the last group that was let out.
     pub(super) released: Arc<AtomicU64>,
@@ -109,7 +109,7 @@ pub(super) struct Committer {
 impl Committer {
     pub(super) fn new(parts: Parts) -> Self {
         let position = Position(parts.released.load(Ordering::Acquire));
-        let slow_modes = SlowModes::new(parts.clock.unix_ms());
+        let slow_modes = SlowModes::new(parts.judged.now_ms());
         Self {
             parts,
             sequencer: Sequencer::default(),
@@ -185,7 +185,7 @@ impl Committer {
     /// room for it the group has refusals alone. What requests come to may be far more than they are, so what
     /// of it is in the group is counted as it is sequenced.
     fn append(&mut self, requests: &mut Vec<Request>) -> Result<Group, StoreError> {
-        let now_ms = self.parts.clock.unix_ms();
+        let now_ms = self.parts.judged.now_ms();
         if self.is_full()? {
             return self.refuse(requests, now_ms);
         }
@@ -210,7 +210,7 @@ impl Committer {
                 },
                 Request::Change(change) => self.change(*change, now_ms, &mut group)?,
                 Request::Note(note) => {
-                    let (record, noted) = note.into_record(self.parts.latest.read(now_ms));
+                    let (record, noted) = note.into_record(now_ms);
                     group.records.push(record);
                     group.noted.push(noted);
                 }
@@ -218,6 +218,7 @@ impl Committer {
             group::encode_more(&group.records[before..], &mut self.encoded);
         }
         requests.extend(waiting);
+        self.date(now_ms, &mut group);
         if !group.records.is_empty() {
             match self.parts.log.append(&self.encoded) {
                 Ok(position) => self.position = position,
@@ -229,6 +230,16 @@ impl Committer {
             }
         }
         Ok(group)
+    }
+
+    /// Adds when a group was stored if none of its records says so: the time of a conversation goes on behind
+    /// its last event, however wrong that was, and others are not to be judged by it.
+    fn date(&mut self, now_ms: u64, group: &mut Group) {
+        if Record::stored_ms(&group.records).is_some_and(|stored_ms| stored_ms > now_ms) {
+            let date = notice(ConversationName::server().clone(), now_ms, Vec::new());
+            group::encode_more(std::slice::from_ref(&date), &mut self.encoded);
+            group.records.push(date);
+        }
     }
 
     /// Lets a group out that is durable: frames into the tails, outcomes into the mailboxes, one wake-up to

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use quoth_core::inbox::{PINNED, READ, SETTINGS};
+use quoth_core::inbox::{CHANGED, LARGE, MOVED, PINNED, READ, SETTINGS};
 use quoth_core::membership::{Change, Refusal};
 use quoth_core::messages::{Alteration, HIDDEN, REACTION, reacted};
 use quoth_core::receipts;
@@ -11,7 +11,7 @@ use quoth_core::retention::Keeping;
 use quoth_protocol::frame::EventKind;
 use quoth_protocol::membership::ConversationKind;
 use quoth_protocol::{Code, ConversationName, Seq, UserId};
-use quoth_store::{PageLimit, Register, View, ViewError};
+use quoth_store::{OF_EVENT, PageLimit, Register, View, ViewError};
 
 use super::Engine;
 use super::changes::{Caller, What, unreadable};
@@ -30,6 +30,10 @@ const REGISTERS_PAGE: usize = 1_000;
 /// What the keys of a user's own log begin with that go by themselves. Whom the user has blocked is a state,
 /// which goes by events; what the list has of a conversation goes when the user leaves it.
 const OF_OWN_LOG: [&[u8]; 4] = [&[HIDDEN], &[READ], &[SETTINGS], &[PINNED]];
+
+/// What the keys of a user's own log begin with that stay: of events that were taken away, and of the list,
+/// as far as the user is in conversations still.
+const STAYING: [u8; 4] = [OF_EVENT, MOVED, LARGE, CHANGED];
 
 /// What an erasure has taken of a user from one conversation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -211,14 +215,15 @@ impl Engine {
         }
     }
 
-    /// Whether a user's own log has anything: the user was signed in, or something was done to the user.
+    /// Whether a user's own log has anything: the user was signed in, or something was done to the user. What
+    /// an earlier erasure has left there is nothing.
     ///
     /// # Errors
     /// When the view cannot be read.
     pub(crate) async fn has_own_log(&self, user: &UserId) -> Result<bool, ViewError> {
+        self.inner.reads.applied(self.released()).await;
         let log = ConversationName::of_user(user);
-        let head = self.applied_bounds(&log, Keeping::default()).await?.head;
-        Ok(head > Seq::ZERO || !self.registers(log, &[], 1).await?.is_empty())
+        self.inner.reads.run(move |view| Ok(has_events(view, &log)? || has_registers(view, &log)?)).await
     }
 
     async fn remove(
@@ -228,6 +233,33 @@ impl Engine {
     ) -> Result<(), Refusal> {
         let removed = keys.into_iter().map(|key| Register { key, value: None }).collect();
         self.note(name.clone(), removed).await.map_err(|_| self.not_noted())
+    }
+}
+
+/// Whether a log has an event that was not taken away.
+fn has_events(view: &dyn View, log: &ConversationName) -> Result<bool, ViewError> {
+    let mut cursor = Seq::ZERO;
+    loop {
+        let read = view.after(log, cursor, PAGE)?;
+        if !read.is_empty() || read.to <= cursor {
+            return Ok(!read.is_empty());
+        }
+        cursor = read.to;
+    }
+}
+
+/// Whether a user's own log has a register that an erasure takes away.
+fn has_registers(view: &dyn View, log: &ConversationName) -> Result<bool, ViewError> {
+    let mut after: Option<Bytes> = None;
+    loop {
+        let rows = view.registers(log, &[], after.as_deref(), REGISTERS_PAGE)?;
+        if rows.iter().any(|(key, _)| key.first().is_none_or(|kind| !STAYING.contains(kind))) {
+            return Ok(true);
+        }
+        match rows.last() {
+            Some((key, _)) if rows.len() == REGISTERS_PAGE => after = Some(key.clone()),
+            _ => return Ok(false),
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod access;
 mod changes;
+mod clock;
 mod coalesced;
 mod committer;
 mod drafts;
@@ -55,6 +56,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 pub use access::{Access, Stand};
 use changes::ChangeRequest;
 pub use changes::{Caller, Done, Listed};
+use clock::JudgedClock;
+pub use clock::{Clock, SystemClock};
 use committer::{Committer, Parts};
 pub(crate) use erase::Taken;
 pub(crate) use frame::event;
@@ -72,8 +75,7 @@ pub(crate) use passes::Step;
 pub use publisher::{Publisher, Role};
 pub use readable::Reading;
 pub use reads::{Events, Page, Reads};
-use retention::Latest;
-pub use retention::{Overview, Retain, WindowPlan, overview};
+pub use retention::{Overview, Preview, Retain, WindowPlan, overview};
 use rosters::Rosters;
 pub use rosters::{RosterWatch, Statuses};
 use space::Space;
@@ -96,23 +98,6 @@ const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// What a waiting publish takes besides its body, in bytes; rounded up.
 const PUBLISH_OVERHEAD_BYTES: usize = 256;
-
-/// Where the engine gets the time from.
-pub trait Clock: std::fmt::Debug + Send + Sync + 'static {
-    /// Milliseconds since 1970.
-    fn unix_ms(&self) -> u64;
-}
-
-/// The machine's clock.
-#[derive(Debug, Clone, Copy)]
-pub struct SystemClock;
-
-impl Clock for SystemClock {
-    fn unix_ms(&self) -> u64 {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-    }
-}
 
 /// How the engine runs its blocking work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,7 +168,7 @@ struct Inner {
     users: States<UserState>,
     kept: States<Kept>,
     classes: Arc<Classes>,
-    latest: Arc<Latest>,
+    judged: Arc<JudgedClock>,
     /// Held by the one who frees what is absent.
     reclaims: Arc<tokio::sync::Mutex<()>>,
     space: Space,
@@ -274,16 +259,15 @@ impl Engine {
         let counts = Arc::new(Counts::default());
         let classes = Arc::new(classes);
         let inbox = Arc::new(Inbox::new(Arc::clone(&classes)));
-        let latest = Arc::new(Latest::behind(view.stored_ms(), clock.unix_ms()));
-        let space = Space::new(Arc::clone(&log), Arc::clone(&store.reserve), latest.read(clock.unix_ms()));
+        let judged = Arc::new(JudgedClock::behind(view.stored_ms(), Arc::clone(&clock)));
+        let space = Space::new(Arc::clone(&log), Arc::clone(&store.reserve), judged.now_ms());
         let parts = Parts {
             log,
             view,
             applier: applier.clone(),
             tails: Arc::clone(&tails),
             reads: reads.clone(),
-            clock: Arc::clone(&clock),
-            latest: Arc::clone(&latest),
+            judged: Arc::clone(&judged),
             workers: Arc::clone(&workers),
             released: Arc::clone(&released),
             counts: Arc::clone(&counts),
@@ -315,7 +299,7 @@ impl Engine {
             users: States::default(),
             kept: States::default(),
             classes,
-            latest,
+            judged,
             reclaims: Arc::default(),
             space,
             absent: States::default(),
@@ -400,7 +384,7 @@ impl Engine {
     #[must_use]
     pub fn reading_of(&self, access: &Access) -> Reading {
         let absent = access.absent().cloned();
-        Reading { absent, ..self.reading(access.name(), access.keeping(self.now_ms())) }
+        Reading { absent, ..self.reading(access.name(), access.keeping(self.judged_ms())) }
     }
 
     /// A conversation's floor and its head: at least all that has been acked.
@@ -528,8 +512,14 @@ impl Engine {
     }
 
     /// The same as what is stored has it, and by which that is judged: it does not go back with the clock.
-    pub(crate) fn judged_ms(&self) -> u64 {
-        self.inner.latest.read(self.now_ms())
+    #[must_use]
+    pub fn judged_ms(&self) -> u64 {
+        self.inner.judged.now_ms()
+    }
+
+    /// Milliseconds since some time, by a clock that nobody sets: for what is done once in an interval.
+    pub(crate) fn elapsed_ms(&self) -> u64 {
+        self.inner.clock.elapsed_ms()
     }
 
     /// Where it gets the time from.

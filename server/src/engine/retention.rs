@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use quoth_core::membership::Refusal;
-use quoth_core::retention::{Classes, End, Keeping, Kept, Marks, Place, Retention, judged_ms};
+use quoth_core::retention::{Classes, End, Keeping, Kept, Marks, Place, Retention};
+use quoth_protocol::frame::EventKind;
 use quoth_protocol::name::Reserved;
-use quoth_protocol::{ConversationName, Seq};
+use quoth_protocol::{ConversationName, Seq, codec};
 use quoth_store::{Bounds, Class, Dead, Keep, View, ViewError};
 use serde_json::{Value, json};
 
@@ -16,65 +16,18 @@ use super::changes::{Caller, Done, What, unreadable};
 use super::space::Outstanding;
 use super::states::KnownKept;
 
-/// The latest time that anything was judged by, or stored at. A clock that is set back brings nothing back.
-#[derive(Debug, Default)]
-pub(super) struct Latest(AtomicU64);
-
-impl Latest {
-    /// Goes on behind what was stored last, in milliseconds since 1970.
-    pub(super) fn behind(stored_ms: u64, now_ms: u64) -> Self {
-        if judged_ms(stored_ms, now_ms) > now_ms {
-            tracing::warn!(
-                clock_ms = now_ms,
-                stored_ms,
-                "the clock is behind what was stored last: until it is there, everything is judged and stored by that time"
-            );
-        } else if stored_ms > now_ms {
-            tracing::error!(
-                clock_ms = now_ms,
-                stored_ms,
-                "the clock is more than a day behind what was stored last. It is taken for right; if it is not, what has \
-                 expired and is not freed is back: set the clock and start again"
-            );
-        }
-        Self(AtomicU64::new(judged_ms(stored_ms, now_ms)))
-    }
-
-    /// The time, in milliseconds since 1970, when the clock says `now_ms`.
-    pub(super) fn read(&self, now_ms: u64) -> u64 {
-        // It changes once in a millisecond, and is read at each delivery.
-        let latest = self.0.load(Ordering::Relaxed);
-        let judged = judged_ms(latest, now_ms);
-        if judged == latest {
-            return latest;
-        }
-        if judged < latest {
-            tracing::error!(
-                clock_ms = now_ms,
-                judged_ms = latest,
-                "the clock was set back by more than a day: it was wrong before, or is now. It is taken for right"
-            );
-        }
-        // Who was faster has come to the same, but for a moment.
-        match self.0.compare_exchange(latest, judged, Ordering::Relaxed, Ordering::Relaxed) {
-            Ok(_) => judged,
-            Err(other) => judged_ms(other, now_ms),
-        }
-    }
-}
-
 /// How one conversation is kept, as it is set from time to time.
 #[derive(Debug, Clone)]
 pub(super) struct Keeps {
     pub(super) known: Arc<KnownKept>,
     /// The policy of its class.
     pub(super) of_class: Retention,
-    pub(super) clock: Arc<Latest>,
 }
 
 impl Keeps {
-    pub(super) fn at(&self, now_ms: u64) -> Keeping {
-        self.known.read().keeping(self.of_class, self.clock.read(now_ms))
+    /// Now, by the judged time in milliseconds since 1970.
+    pub(super) fn at(&self, judged_ms: u64) -> Keeping {
+        self.known.read().keeping(self.of_class, judged_ms)
     }
 
     /// With what its events are kept together.
@@ -99,7 +52,7 @@ impl Engine {
         let (reads, applied) = (&self.inner.reads, self.inner.reads.applied_position().0);
         let known = self.inner.kept.get(name, reads, applied).await?;
         let of_class = self.inner.classes.policy(name);
-        Ok(Keeps { known, of_class, clock: Arc::clone(&self.inner.latest) })
+        Ok(Keeps { known, of_class })
     }
 
     /// How a conversation is kept now.
@@ -107,7 +60,7 @@ impl Engine {
     /// # Errors
     /// When the view cannot be read.
     pub async fn keeping(&self, name: &ConversationName) -> Result<Keeping, ViewError> {
-        Ok(self.keeps(name).await?.at(self.now_ms()))
+        Ok(self.keeps(name).await?.at(self.judged_ms()))
     }
 
     /// What was set for a conversation, and the policy of its class.
@@ -141,6 +94,53 @@ impl Engine {
         let what = What::Retain { name: name.clone(), known, keeps, retain };
         self.ask(caller, what, vec![name.clone()], 0).await
     }
+}
+
+/// What a policy would make absent of a conversation, were it set now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Preview {
+    /// The conversation's floor as it is.
+    pub floor: Place,
+    /// As it would be.
+    pub floor_then: Place,
+    /// The last event. Setting a policy that is another one adds one.
+    pub head: Seq,
+}
+
+impl Engine {
+    /// What a policy would make absent of a conversation, were it set now. Under a hold nothing is, until that
+    /// ends. Nothing is changed.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub async fn preview(&self, name: &ConversationName, policy: Retention) -> Result<Preview, ViewError> {
+        let Keeps { known, of_class } = self.keeps(name).await?;
+        let (kept, now_ms, name) = (*known.read(), self.judged_ms(), name.clone());
+        self.inner.reads.applied(self.released()).await;
+        self.inner.reads.run(move |view| preview_in(view, &name, (kept, of_class), policy, now_ms)).await
+    }
+}
+
+fn preview_in(
+    view: &dyn View,
+    name: &ConversationName,
+    (kept, of_class): (Kept, Retention),
+    policy: Retention,
+    now_ms: u64,
+) -> Result<Preview, ViewError> {
+    let last = view.last(name)?;
+    let end = last.map_or(End { seq: Seq::ZERO, bytes: 0 }, |last| End { seq: last.seq, bytes: last.end });
+    let (mut then, mut end_then) = (kept, end);
+    if then.set_policy(Some(policy), of_class, now_ms, end) {
+        // What says so counts as well.
+        let said = codec::encode_datagram(&EventKind::RetentionSet { retention: policy });
+        end_then = End { seq: end.seq.next(), bytes: end.bytes.saturating_add(said.len() as u64) };
+    }
+    let floor = |kept: Kept, end: End, from: Seq| {
+        view.floor(name, kept.keeping(of_class, now_ms).judge(end).marks, from)
+    };
+    let before = floor(kept, end, Seq(1))?;
+    Ok(Preview { floor: before, floor_then: floor(then, end_then, before.seq)?, head: end.seq })
 }
 
 /// From where on a conversation is kept, by what the view has.

@@ -422,7 +422,7 @@ impl Engine {
 
     async fn look_alone(&self) -> Result<Looked, ViewError> {
         self.inner.reads.applied(self.released()).await;
-        let (classes, at_ms) = (Arc::clone(&self.inner.classes), self.inner.latest.read(self.now_ms()));
+        let (classes, at_ms) = (Arc::clone(&self.inner.classes), self.judged_ms());
         let begun = Instant::now();
         let overview = self.inner.reads.run(move |view| overview(view, &[&*classes], at_ms)).await?;
         let (at, overview) = (Instant::now(), Arc::new(overview));

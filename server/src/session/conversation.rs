@@ -226,7 +226,7 @@ impl Stream {
             if writer.room() == 0 || self.read.is_some() || cursor >= self.last {
                 return Ok(());
             }
-            let keeping = self.access.keeping(self.engine.now_ms());
+            let keeping = self.access.keeping(self.engine.judged_ms());
             let wanted = Wanted { cursor, to: self.last, bytes_max: writer.room(), keeping };
             match self.engine.read_tail(self.access.name(), wanted, &mut self.frames) {
                 Next::Wait => return Ok(()),

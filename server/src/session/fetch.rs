@@ -71,7 +71,7 @@ async fn send(shared: &Shared, fetch: &Fetch, writer: &mut FrameWriter) -> Resul
         reach.map(Reach::last).map_err(|refusal| Failure::Denied(refusal.code))
     };
     reaches()?;
-    let keeping = access.keeping(engine.now_ms());
+    let keeping = access.keeping(engine.judged_ms());
     let Bounds { floor, head } = engine.applied_bounds(conversation, keeping).await?;
     let head = head.min(reaches()?);
     let bounds = Bounds { floor: floor.min(head.next()), head };

@@ -107,7 +107,7 @@ pub(super) async fn watch(shared: &Shared, since: Option<u64>, watch: bool) -> R
     let before = watched.watching.lock().take();
     let _of_before = watched.rows.waiting.lock().take();
     if !watch {
-        return Ok(Reply::Watching { version: engine.now_ms(), complete: true });
+        return Ok(Reply::Watching { version: engine.judged_ms(), complete: true });
     }
     let user = shared.grant.borrow().user.clone();
     let watch = Arc::new(engine.watch_inbox(&user));

@@ -28,11 +28,17 @@ pub struct ApplierOptions {
     /// After so many bytes of applied groups the view is flushed and the log behind it trimmed. It bounds
     /// what a restart after a crash has to apply again, and how much the disk gets at once. Default 4 MiB.
     pub flush_bytes: u64,
+    /// How long a group waits, at most, for others to be applied with it. A group of its own costs a wake-up
+    /// of the applier, which at 1,000 messages/s is as much work as the rows are. Nobody waits for it: what
+    /// the view does not have yet is in the tails, and who needs the view itself says so ([`Hurry`]). Default
+    /// 5 ms.
+    pub gather_max: Duration,
 }
 
 impl Default for ApplierOptions {
     fn default() -> Self {
-        Self { queue_bytes: 16 * 1024 * 1024, flush_bytes: FLUSH_BYTES }
+        let gather_max = Duration::from_millis(5);
+        Self { queue_bytes: 16 * 1024 * 1024, flush_bytes: FLUSH_BYTES, gather_max }
     }
 }
 
@@ -40,11 +46,6 @@ impl Default for ApplierOptions {
 /// waits for it. That much is in memory up to three times: what is applied, what is being flushed, and what
 /// the flush before has written, which the engine keeps until the next one.
 const FLUSHES_BEHIND_MAX: u64 = 4;
-
-/// How long a group waits, at most, for others to be applied with it. A group of its own costs a wake-up of
-/// the applier, which at 1,000 messages/s is as much work as the rows are. Nobody waits for it: what the view
-/// does not have yet is in the tails, and who needs the view itself says so ([`Hurry`]).
-const GATHER_MAX: Duration = Duration::from_millis(5);
 
 /// With so many bytes queued the applier begins at once.
 const GATHER_BYTES_MAX: usize = 256 * 1024;
@@ -297,7 +298,7 @@ impl Shared {
             self.submitted.wait(work);
         }
         work.idle = false;
-        let until = Instant::now() + GATHER_MAX;
+        let until = Instant::now() + self.options.gather_max;
         while work.waiting.is_empty() && !work.stop && !work.failed && work.queued_bytes < GATHER_BYTES_MAX {
             if self.submitted.wait_until(work, until).timed_out() {
                 return;
@@ -426,7 +427,7 @@ mod tests {
             let (report, failures) = mpsc::channel();
             let on_failure =
                 Box::new(move |error: crate::StoreError| report.send(error.to_string()).unwrap());
-            let options = ApplierOptions { queue_bytes: 500, flush_bytes: 500 };
+            let options = ApplierOptions { queue_bytes: 500, flush_bytes: 500, ..ApplierOptions::default() };
             let applier = Applier::start_with(options, Arc::clone(&log) as Arc<dyn Log>, view, on_failure);
             let (end, ended) = mpsc::channel();
             std::thread::spawn(move || {
@@ -442,6 +443,41 @@ mod tests {
             ended.recv_timeout(PATIENCE).unwrap();
             assert!(failures.recv().is_err(), "reported once");
         }
+    }
+
+    #[test]
+    fn what_somebody_waits_for_is_applied_without_waiting_for_more() {
+        const PATIENCE: Duration = Duration::from_secs(30);
+        let (log, view) = (Arc::new(MemoryLog::new()), Arc::new(MemoryView::new()));
+        let options = ApplierOptions { gather_max: 100 * PATIENCE, ..ApplierOptions::default() };
+        let (of_log, of_view) = (Arc::clone(&log) as Arc<dyn Log>, Arc::clone(&view) as Arc<dyn View>);
+        let applier = Applier::start_with(options, of_log, of_view, Box::new(|_| {}));
+        let (hurry, (told, tells)) = (applier.hurry(), mpsc::channel());
+        for (seq, is_submitted_before) in [(1, true), (2, false)] {
+            let submit = || {
+                let records = [record("a", seq, seq)];
+                applier.submit(commit(&*log, &records).unwrap(), records.into());
+            };
+            let told = told.clone();
+            let wait = || hurry.until(Position(seq), Box::new(move || told.send(seq).unwrap()));
+            let is_idle = |is_idle: bool| {
+                while applier.shared.work.lock().idle != is_idle {
+                    std::thread::yield_now();
+                }
+            };
+            is_idle(true);
+            if is_submitted_before {
+                submit();
+                is_idle(false);
+                assert_eq!(view.applied(), Position(seq - 1), "it waits for more");
+                wait();
+            } else {
+                wait();
+                submit();
+            }
+            assert_eq!(tells.recv_timeout(PATIENCE), Ok(seq));
+        }
+        applier.stop();
     }
 
     #[test]

@@ -101,8 +101,11 @@ impl Record {
         self.offset.saturating_add(self.content.len() as u64)
     }
 
-    /// When a group of records was stored, in milliseconds since 1970; `None` when it has none.
-    pub(crate) fn stored_ms(group: &[Self]) -> Option<u64> {
+    /// When a group of records was stored, in milliseconds since 1970; `None` when it has none. That is the
+    /// earliest of their times: an event's own may be later, behind another one of its conversation that was
+    /// stored while the clock was ahead. Whoever makes a group sees to it that one record has the time.
+    #[must_use]
+    pub fn stored_ms(group: &[Self]) -> Option<u64> {
         group.iter().map(|record| record.time_ms).min()
     }
 

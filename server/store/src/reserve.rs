@@ -306,6 +306,7 @@ mod tests {
     use std::fs::File;
     use std::io;
     use std::os::unix::fs::MetadataExt as _;
+    use std::path::Path;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -330,6 +331,21 @@ mod tests {
         assert_eq!(space(), BYTES, "and no more than that");
         drop(reserve);
         assert!(Reserve::open(dir.path(), BYTES).unwrap().is_held(), "a restart finds it");
+    }
+
+    #[test]
+    fn who_has_closed_the_store_or_writes_on_another_disk_gets_nothing_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let reserve = Reserve::open(dir.path(), BYTES).unwrap();
+        reserve.settle().unwrap();
+        for own in [dir.path(), &dir.path().join("to be made")] {
+            assert!(Arc::ptr_eq(&reserve.beside(own).unwrap(), &reserve));
+        }
+        let other = reserve.beside(Path::new("/proc")).unwrap();
+        assert!(other.is_held() && !other.release(&"no room"), "it makes no room there");
+        reserve.close();
+        assert!(!reserve.release(&"no room"), "the file is somebody else's");
+        assert_eq!(space_of(&dir.path().join(FILE)).unwrap(), BYTES);
     }
 
     #[test]

@@ -218,7 +218,7 @@ fn a_damaged_checkpoint_or_a_missing_engine_is_refused() {
 fn the_applier_keeps_the_view_up_to_date_and_the_log_short() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
-    let options = ApplierOptions { queue_bytes: 500, flush_bytes: 5_000 };
+    let options = ApplierOptions { queue_bytes: 500, flush_bytes: 5_000, ..ApplierOptions::default() };
     let on_failure = Box::new(|error: StoreError| panic!("{error}"));
     let applier = Applier::start_with(options, Arc::clone(&store.log), Arc::clone(&store.view), on_failure);
     for seq in 1..=300 {
@@ -265,7 +265,7 @@ fn a_failing_view_is_reported_once_and_holds_nobody_up() {
     let store = Store::memory();
     let (report, failures) = mpsc::channel();
     let on_failure = Box::new(move |error: StoreError| report.send(error).unwrap());
-    let options = ApplierOptions { queue_bytes: 100, flush_bytes: 1 << 20 };
+    let options = ApplierOptions { queue_bytes: 100, flush_bytes: 1 << 20, ..ApplierOptions::default() };
     let applier = Applier::start_with(options, Arc::clone(&store.log), Arc::clone(&store.view), on_failure);
     for position in 2..=50 {
         applier.submit(Position(position), [record("a", position, 1)].into());

@@ -31,6 +31,10 @@ impl Clock for SimClock {
     fn unix_ms(&self) -> u64 {
         u64::try_from(self.since_1970().as_millis()).unwrap_or(u64::MAX)
     }
+
+    fn elapsed_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
 }
 
 impl quinn::TimeSource for SimClock {

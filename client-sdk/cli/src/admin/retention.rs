@@ -27,6 +27,9 @@ pub(crate) enum RetentionCommand {
         /// As its class in the server's configuration says, as if nobody had said anything
         #[arg(long, conflicts_with_all = ["age", "count", "bytes", "for_ever"])]
         by_class: bool,
+        /// Say what would be gone by that, and change nothing
+        #[arg(long, conflicts_with = "by_class")]
+        dry_run: bool,
     },
     /// Keep all that is there, whatever is said of how long
     Hold {
@@ -58,9 +61,12 @@ pub(super) fn of(command: RetentionCommand) -> Call {
         RetentionCommand::Set { conversation, by_class: true, .. } => {
             Call::new("DELETE", path(conversation, "retention"), None)
         }
-        RetentionCommand::Set { conversation, bounds, by_class: false } => {
-            let retention = bounds.retention().unwrap_or_default();
-            Call::new("PUT", path(conversation, "retention"), Some(json!(retention)))
+        RetentionCommand::Set { conversation, bounds, dry_run, by_class: false } => {
+            let retention = json!(bounds.retention().unwrap_or_default());
+            match dry_run {
+                true => Call::new("POST", path(conversation, "retention/preview"), Some(retention)),
+                false => Call::new("PUT", path(conversation, "retention"), Some(retention)),
+            }
         }
         RetentionCommand::Hold { conversation } => Call::new("PUT", path(conversation, "hold"), None),
         RetentionCommand::Release { conversation } => Call::new("DELETE", path(conversation, "hold"), None),
@@ -91,6 +97,10 @@ mod tests {
             (
                 "set a --age 1d --count 5",
                 "PUT /v1/conversations/a/retention {\"age_s\":86400,\"bytes\":0,\"count\":5}",
+            ),
+            (
+                "set a --count 5 --dry-run",
+                "POST /v1/conversations/a/retention/preview {\"age_s\":0,\"bytes\":0,\"count\":5}",
             ),
             ("set a --for-ever", "PUT /v1/conversations/a/retention {\"age_s\":0,\"bytes\":0,\"count\":0}"),
             ("set a --by-class", "DELETE /v1/conversations/a/retention "),

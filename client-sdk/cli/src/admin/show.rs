@@ -55,6 +55,11 @@ pub(super) fn emptiness(answer: &Value) -> Option<String> {
             "run {run} does it, or has done it already: `--wait` says at its end what was freed"
         ));
     }
+    if answer["floor_then"].is_u64() {
+        return Some(
+            "nothing was changed: without --dry-run it is set, and what is gone by it stays so".to_owned(),
+        );
+    }
     if answer["conversation"].is_string() && answer["seq"] == 0 && answer["time_ms"] == 0 {
         return Some("nothing had to change: it is so already".to_owned());
     }
@@ -170,6 +175,9 @@ mod tests {
         let page = |head: u64| json!({ "events": [], "gaps": [], "head": head });
         assert!(emptiness(&page(0)).is_some_and(|told| told.contains("conversation list")));
         assert_eq!(emptiness(&page(3)), None, "it is gone");
+        assert!(
+            emptiness(&json!({ "floor_then": 7 })).is_some_and(|told| told.contains("nothing was changed"))
+        );
         assert_eq!(emptiness(&json!({ "conversation": "a", "head": 0 })), None);
     }
 

@@ -7,7 +7,7 @@ use quoth_protocol::{ConversationName, Seq, UserId};
 use super::Cursor;
 
 /// Cursors on their way to the log, at most one record in an interval for each user and conversation. Times
-/// are in milliseconds since 1970.
+/// are in milliseconds, by a clock that nobody sets.
 ///
 /// What is stored stays known here until the view has it, so that nobody who looks at both finds an older
 /// one.

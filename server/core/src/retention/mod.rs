@@ -7,6 +7,7 @@
 //! policy brings nothing back; and a hold is only that a policy raises them no further.
 
 mod class;
+mod judged;
 mod kept;
 #[cfg(test)]
 mod tests;
@@ -15,22 +16,8 @@ use quoth_protocol::Seq;
 pub use quoth_protocol::retention::{Marks, Place, Retention};
 
 pub use class::{ClassError, Classes, RetentionClass};
+pub use judged::{JudgedTime, judged_ms};
 pub use kept::{Kept, KeptError};
-
-/// So much later than the clock may be what is judged by, in milliseconds: a day, as wrong time zones make
-/// it.
-const SET_BACK_MAX_MS: u64 = 24 * 3_600 * 1_000;
-
-/// The time by which everything is judged and stored when the clock says `now_ms`, where it was judged, or
-/// something was stored, at `latest_ms` before; in milliseconds since 1970.
-///
-/// A clock that is set back brings nothing back. But one that was far ahead must not count for ever either:
-/// whatever was stored by then would be kept until it is right again. Which of both is wrong nobody can tell,
-/// so more than a day is no setting back, and the clock is right as it is.
-#[must_use]
-pub const fn judged_ms(latest_ms: u64, now_ms: u64) -> u64 {
-    if latest_ms > now_ms && latest_ms - now_ms <= SET_BACK_MAX_MS { latest_ms } else { now_ms }
-}
 
 /// The end of a conversation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -332,8 +332,7 @@ impl Committer {
     pub(super) fn next(&mut self, name: &ConversationName, now_ms: u64) -> Result<(Seq, u64), ViewError> {
         let nothing = Heads { applied: quoth_store::Position(0), lasts: std::collections::HashMap::new() };
         self.head(name, &nothing)?;
-        let time_ms = self.parts.latest.read(now_ms);
-        Ok(self.sequencer.append(name, time_ms).expect("it was loaded a moment ago"))
+        Ok(self.sequencer.append(name, now_ms).expect("it was loaded a moment ago"))
     }
 }
 

@@ -86,9 +86,8 @@ impl Committer {
             }
         }
         let (name, producer) = (&publisher.conversation, &publisher.producer);
-        let time_ms = self.parts.latest.read(now_ms);
         loop {
-            match self.sequencer.sequence(name, producer, n, time_ms) {
+            match self.sequencer.sequence(name, producer, n, now_ms) {
                 Sequenced::NeedConversation => self.load_conversation(publisher)?,
                 Sequenced::NeedProducer => self.load_producer(publisher)?,
                 sequenced => return Ok(Ok(sequenced)),

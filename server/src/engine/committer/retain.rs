@@ -47,7 +47,6 @@ impl Committer {
         }
         let (seq, bytes) = self.sequencer.end(name).unwrap_or_default();
         let end = End { seq, bytes };
-        let now_ms = keeps.clock.read(now_ms);
         let class = keeps.of_class;
         let kept = self.drafts.kept.get_mut(name, &keeps.known);
         let is_new = match retain {

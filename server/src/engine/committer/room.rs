@@ -189,7 +189,7 @@ impl Committer {
         let forgotten = (std::mem::take(&mut self.sequencer), std::mem::take(&mut self.drafts));
         self.runtime.spawn_blocking(move || drop::<(Sequencer, Drafts)>(forgotten));
         // They are learned again, as after a restart.
-        self.slow_modes = quoth_core::membership::slow::SlowModes::new(self.parts.clock.unix_ms());
+        self.slow_modes = quoth_core::membership::slow::SlowModes::new(self.parts.judged.now_ms());
         // An edit that was taken back has not used its turn.
         self.slow_edits = quoth_core::membership::slow::SlowModes::default();
         (self.generation_position, self.horizon) = (self.position, self.position);

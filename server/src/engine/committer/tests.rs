@@ -14,6 +14,7 @@ use quoth_store::{Log, LogError, MemoryLog, MemoryView, Position, Reserve};
 use tokio::sync::Semaphore;
 
 use super::{Committer, GROUP_ENCODED_MAX, GROUP_PUBLISHES_MAX, Parts};
+use crate::engine::clock::JudgedClock;
 use crate::engine::inbox::Inbox;
 use crate::engine::mailbox::{Mailbox, NotStored, Outcome};
 use crate::engine::publisher::{Prior, Publisher};
@@ -36,8 +37,7 @@ fn committer_on(log: Arc<dyn Log>) -> Committer {
         applier: None,
         tails: Arc::new(Tails::default()),
         reads: Reads::new(view, None, Execution::Threads),
-        clock: Arc::new(SystemClock),
-        latest: Arc::default(),
+        judged: Arc::new(JudgedClock::behind(0, Arc::new(SystemClock))),
         workers: Arc::new(Workers::default()),
         released: Arc::new(AtomicU64::new(0)),
         counts: Arc::default(),

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::moves::Move;
 use super::plan::{Marked, Plan, Work, plan};
 use super::tell::{Large, tell_cursors, tell_lists};
-use super::{Inbox, Mark, Own, Written};
+use super::{Inbox, Mark, Now, Own, Written};
 use crate::engine::workers::Worker;
 use crate::engine::{Engine, Inner};
 
@@ -82,7 +82,7 @@ pub(in crate::engine) async fn keep(inbox: Arc<Inbox>, engine: Weak<Inner>, work
     };
     let mut large = Large::default();
     while result.is_ok() {
-        wait(&inbox, large.due_ms(), upgraded().map(|engine| engine.now_ms())).await;
+        wait(&inbox, large.due_ms(), upgraded().map(|engine| engine.elapsed_ms())).await;
         tokio::time::sleep(GATHER).await;
         let Some(engine) = upgraded() else { return };
         result = unless_failed(&engine, round(&inbox, &mut large, &engine)).await;
@@ -109,11 +109,11 @@ async fn unless_failed(
 }
 
 /// Waits until there is something to do.
-async fn wait(inbox: &Inbox, large_due_ms: Option<u64>, now_ms: Option<u64>) {
+async fn wait(inbox: &Inbox, large_due_ms: Option<u64>, elapsed_ms: Option<u64>) {
     let due_ms = inbox.cursors.lock().due_ms().into_iter().chain(large_due_ms).min();
-    match due_ms.zip(now_ms) {
-        Some((due_ms, now_ms)) => {
-            let wait = Duration::from_millis(due_ms.saturating_sub(now_ms));
+    match due_ms.zip(elapsed_ms) {
+        Some((due_ms, elapsed_ms)) => {
+            let wait = Duration::from_millis(due_ms.saturating_sub(elapsed_ms));
             let _sooner_or_not = tokio::time::timeout(wait, inbox.rung.notified()).await;
         }
         None => inbox.rung.notified().await,
@@ -150,7 +150,7 @@ async fn restore_one(engine: &Engine, kind: u8, key: &[u8], value: &[u8]) -> Res
         Err(error) => return Err(error.to_string()),
     };
     let time: Option<[u8; 8]> = value.try_into().ok();
-    let time_ms = Some(time.map_or_else(|| engine.now_ms(), u64::from_be_bytes));
+    let time_ms = Some(time.map_or_else(|| engine.judged_ms(), u64::from_be_bytes));
     let written = match kind {
         DUE => Written { known, moves_to_ms: time_ms, changed_ms: None },
         _ => Written { known, moves_to_ms: None, changed_ms: time_ms },
@@ -161,18 +161,18 @@ async fn restore_one(engine: &Engine, kind: u8, key: &[u8], value: &[u8]) -> Res
 
 /// Takes what waits, plans what comes of it, stores that, and only then lets it be true.
 async fn round(inbox: &Arc<Inbox>, large: &mut Large, engine: &Engine) -> Result<(), String> {
-    let now_ms = engine.now_ms();
+    let now = Now::of(engine);
     let (written, own, settled) = {
         let mut waiting = inbox.waiting.lock();
         let settled = std::mem::take(&mut waiting.settled);
         (std::mem::take(&mut waiting.written), std::mem::take(&mut waiting.own), settled)
     };
-    tell_lists(inbox, large, &written, &own, now_ms);
+    tell_lists(inbox, large, &written, &own, now);
     let cursors = {
         let mut cursors = inbox.cursors.lock();
         let due = match settled.is_empty() {
-            true => cursors.take(now_ms, CURSORS_MAX),
-            false => cursors.take_early(now_ms, CURSORS_MAX),
+            true => cursors.take(now.elapsed_ms, CURSORS_MAX),
+            false => cursors.take_early(now.elapsed_ms, CURSORS_MAX),
         };
         // Before the view, which has what is forgotten here. Only this task stores any.
         let recent = |due: &Due| cursors.recent(&due.conversation, &due.user).unwrap_or_default();
@@ -180,7 +180,7 @@ async fn round(inbox: &Arc<Inbox>, large: &mut Large, engine: &Engine) -> Result
     };
     let round = Round { written, own, cursors };
     engine.inner.reads.applied(engine.released()).await;
-    let work = round.work(now_ms);
+    let work = round.work(now.judged_ms);
     let planned = engine.inner.reads.run(move |view| plan(view, &work)).await;
     let Plan { notes, done, large: stand_large, moved, known, lost, damage } =
         planned.map_err(|error| error.to_string())?;
@@ -203,9 +203,9 @@ async fn round(inbox: &Arc<Inbox>, large: &mut Large, engine: &Engine) -> Result
             cursors.stored(conversation, user, *cursor, position);
         }
     }
-    tell_cursors(inbox, engine, &moved, now_ms).await;
+    tell_cursors(inbox, engine, &moved, now).await;
     answer(inbox, &lost);
-    inbox.cursors.lock().forget(engine.inner.reads.applied_position().0, now_ms);
+    inbox.cursors.lock().forget(engine.inner.reads.applied_position().0, now.elapsed_ms);
     // Not with the others: while the disk is full some are refused and others are not.
     if !done.is_empty() && engine.note(ConversationName::server(), done).await.is_err() {
         take_back(inbox, Round { written: round.written, ..Round::default() });

@@ -29,6 +29,7 @@ use tokio::sync::{Notify, oneshot};
 
 use self::counts::Counts;
 use self::watch::Watchers;
+use super::Engine;
 use super::states::KnownConversation;
 
 pub use pages::Page as InboxPage;
@@ -52,6 +53,22 @@ pub(super) struct Inbox {
     counts: Counts,
     /// How conversations are kept that have no policy of their own.
     classes: Arc<Classes>,
+}
+
+/// What it is now.
+#[derive(Debug, Clone, Copy)]
+struct Now {
+    /// By what lists and events are dated, in milliseconds since 1970.
+    judged_ms: u64,
+    /// By what intervals are measured, in milliseconds since some time: a clock that is set back, and one that
+    /// jumps, holds up nobody.
+    elapsed_ms: u64,
+}
+
+impl Now {
+    fn of(engine: &Engine) -> Self {
+        Self { judged_ms: engine.judged_ms(), elapsed_ms: engine.elapsed_ms() }
+    }
 }
 
 /// What the keeper has not done yet.

@@ -9,7 +9,7 @@ use quoth_core::receipts::{Cursor, Due};
 use quoth_protocol::{ConversationName, UserId};
 
 use super::receipts::is_small;
-use super::{Inbox, Own, Written};
+use super::{Inbox, Now, Own, Written};
 use crate::engine::Engine;
 use crate::engine::mailbox::Mailbox;
 use crate::engine::states::{KnownConversation, KnownUser};
@@ -18,20 +18,20 @@ use crate::engine::states::{KnownConversation, KnownUser};
 /// thousands of members each would have a row made for each message.
 const LARGE_INTERVAL_MS: u64 = 1_000;
 
-/// When large conversations may be told of again, in milliseconds since 1970, and those that are to be then.
+/// When large conversations may be told of again, by a clock that nobody sets, and those that are to be then.
 #[derive(Debug, Default)]
 pub(super) struct Large(BTreeMap<ConversationName, (u64, Option<Arc<KnownConversation>>)>);
 
 impl Large {
     /// Whether a conversation is told of now; otherwise it is later.
-    fn takes(&mut self, name: &ConversationName, known: &Arc<KnownConversation>, now_ms: u64) -> bool {
+    fn takes(&mut self, name: &ConversationName, known: &Arc<KnownConversation>, elapsed_ms: u64) -> bool {
         match self.0.get_mut(name) {
-            Some((next_ms, later)) if *next_ms > now_ms => {
+            Some((next_ms, later)) if *next_ms > elapsed_ms => {
                 *later = Some(Arc::clone(known));
                 false
             }
             _ => {
-                self.0.insert(name.clone(), (now_ms.saturating_add(LARGE_INTERVAL_MS), None));
+                self.0.insert(name.clone(), (elapsed_ms.saturating_add(LARGE_INTERVAL_MS), None));
                 true
             }
         }
@@ -43,13 +43,13 @@ impl Large {
     }
 
     /// Those that are due, and forgets those that nothing has happened in.
-    fn take(&mut self, now_ms: u64) -> Vec<(ConversationName, Arc<KnownConversation>)> {
+    fn take(&mut self, elapsed_ms: u64) -> Vec<(ConversationName, Arc<KnownConversation>)> {
         let mut due = Vec::new();
         self.0.retain(|name, (next_ms, later)| {
-            if *next_ms <= now_ms {
+            if *next_ms <= elapsed_ms {
                 due.extend(later.take().map(|known| (name.clone(), known)));
             }
-            *next_ms > now_ms
+            *next_ms > elapsed_ms
         });
         due
     }
@@ -61,34 +61,34 @@ pub(super) fn tell_lists<'a>(
     large: &mut Large,
     written: &BTreeMap<ConversationName, Written>,
     own: impl IntoIterator<Item = &'a Own>,
-    now_ms: u64,
+    now: Now,
 ) {
-    for (name, known) in large.take(now_ms) {
-        if large.takes(&name, &known, now_ms)
+    for (name, known) in large.take(now.elapsed_ms) {
+        if large.takes(&name, &known, now.elapsed_ms)
             && let Some(state) = &*known.read()
         {
-            inbox.watchers.changed_for_all(state, &name, now_ms);
+            inbox.watchers.changed_for_all(state, &name, now);
         }
     }
     for (name, Written { known, .. }) in written {
         if let Some(state) = &*known.read()
-            && (state.members_count() <= MOVED_MEMBERS_MAX || large.takes(name, known, now_ms))
+            && (state.members_count() <= MOVED_MEMBERS_MAX || large.takes(name, known, now.elapsed_ms))
         {
-            inbox.watchers.changed_for_all(state, name, now_ms);
+            inbox.watchers.changed_for_all(state, name, now);
         }
     }
     for Own { user, conversation, .. } in own {
-        inbox.watchers.changed(user, conversation, now_ms);
+        inbox.watchers.changed(user, conversation, now);
     }
 }
 
 /// Cursors are stored, which stand in the order of their conversations: they are told to the devices of their
 /// users, and to those who read the conversation if they are few.
-pub(super) async fn tell_cursors(inbox: &Inbox, engine: &Engine, stored: &[Due], now_ms: u64) {
+pub(super) async fn tell_cursors(inbox: &Inbox, engine: &Engine, stored: &[Due], now: Now) {
     for of_one in stored.chunk_by(|one, next| one.conversation == next.conversation) {
         let Some(Due { conversation, .. }) = of_one.first() else { continue };
         for Due { user, .. } in of_one {
-            inbox.watchers.changed(user, conversation, now_ms);
+            inbox.watchers.changed(user, conversation, now);
         }
         tell_readers(engine, conversation, of_one).await;
         // However many there are, whatever else this worker serves goes on.

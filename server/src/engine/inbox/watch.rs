@@ -14,8 +14,8 @@ use quoth_protocol::{ConversationName, UserId};
 use quoth_store::ViewError;
 use tokio::sync::Notify;
 
-use super::Inbox;
 use super::rows::For;
+use super::{Inbox, Now};
 use crate::engine::Engine;
 
 /// Rows that are made at once.
@@ -44,12 +44,12 @@ struct Untold {
     under_way: BTreeMap<ConversationName, Change>,
 }
 
-/// The first change of a conversation that is not told. Both are in milliseconds since 1970.
+/// The first change of a conversation that is not told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Change {
-    /// Since when the client may take it.
+    /// Since when the client may take it, in milliseconds by a clock that nobody sets.
     waits_since_ms: u64,
-    /// When it was made, or before.
+    /// When it was made, or before, in milliseconds since 1970.
     made_ms: u64,
 }
 
@@ -81,8 +81,9 @@ pub enum Batch {
 
 impl Changed {
     /// A conversation changes now.
-    fn add(&self, name: &ConversationName, now_ms: u64) {
-        self.add_made([name.clone()], Change { waits_since_ms: now_ms, made_ms: now_ms });
+    fn add(&self, name: &ConversationName, now: Now) {
+        let change = Change { waits_since_ms: now.elapsed_ms, made_ms: now.judged_ms };
+        self.add_made([name.clone()], change);
     }
 
     fn add_made(&self, names: impl IntoIterator<Item = ConversationName>, change: Change) {
@@ -129,23 +130,23 @@ impl Untold {
 
 impl Watchers {
     /// A conversation has another row for a user.
-    pub(super) fn changed(&self, user: &UserId, name: &ConversationName, now_ms: u64) {
+    pub(super) fn changed(&self, user: &UserId, name: &ConversationName, now: Now) {
         for changed in self.0.lock().get(user).into_iter().flatten() {
-            changed.add(name, now_ms);
+            changed.add(name, now);
         }
     }
 
     /// A conversation has another row for all of its members.
-    pub(super) fn changed_for_all(&self, state: &ConversationState, name: &ConversationName, now_ms: u64) {
+    pub(super) fn changed_for_all(&self, state: &ConversationState, name: &ConversationName, now: Now) {
         let watchers = self.0.lock();
         // Whichever are fewer.
         if watchers.len() < state.members_count() as usize {
             for (_, changed) in watchers.iter().filter(|(user, _)| state.present(user).is_some()) {
-                changed.iter().for_each(|changed| changed.add(name, now_ms));
+                changed.iter().for_each(|changed| changed.add(name, now));
             }
         } else {
             for (user, ..) in state.members_after(None) {
-                watchers.get(user).into_iter().flatten().for_each(|changed| changed.add(name, now_ms));
+                watchers.get(user).into_iter().flatten().for_each(|changed| changed.add(name, now));
             }
         }
     }
@@ -178,13 +179,16 @@ impl InboxWatch {
     /// # Errors
     /// When the view cannot be read.
     pub async fn tell_since(&self, engine: &Engine, since: Option<u64>) -> Result<Since, ViewError> {
-        let now_ms = engine.now_ms();
-        let version = engine.inner.latest.read(now_ms);
+        let Now { judged_ms: version, elapsed_ms } = Now::of(engine);
         let mut complete = true;
         if let Some(since) = since {
-            let names = engine.changed_since(&self.user, since).await?;
+            // By a clock that was far ahead it is behind all that has changed since that was mended.
+            let names = match since <= version {
+                true => engine.changed_since(&self.user, since).await?,
+                false => None,
+            };
             complete = names.is_some();
-            let change = Change { waits_since_ms: now_ms, made_ms: since.min(version) };
+            let change = Change { waits_since_ms: elapsed_ms, made_ms: since.min(version) };
             self.changed.add_made(names.into_iter().flatten(), change);
         }
         let (untold, _) = self.changed.untold.lock().first_made_ms();
@@ -203,11 +207,10 @@ impl InboxWatch {
         loop {
             self.changed.arrived.notified().await;
             let Some((names, since_ms)) = self.changed.take() else { continue };
-            let now_ms = engine.now_ms();
-            if now_ms.saturating_sub(since_ms) > WAIT_MAX_MS {
+            let Now { judged_ms: latest_ms, elapsed_ms } = Now::of(engine);
+            if elapsed_ms.saturating_sub(since_ms) > WAIT_MAX_MS {
                 return Ok(Batch::Stalled);
             }
-            let latest_ms = engine.inner.latest.read(now_ms);
             let to = For { grant: grant(), now_ms: latest_ms, version: latest_ms };
             let rows = engine.rows(names, to).await?;
             let (before, behind) = self.changed.untold.lock().first_made_ms();

@@ -34,17 +34,18 @@ use crate::engine::{
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A clock that a test moves on.
+/// A clock that a test moves on and sets back, and one that it moves on alone.
 #[derive(Debug)]
-pub(super) struct HandClock(AtomicU64);
+pub(super) struct HandClock(AtomicU64, AtomicU64);
 
 impl HandClock {
     pub(super) fn new(now_ms: u64) -> Arc<Self> {
-        Arc::new(Self(AtomicU64::new(now_ms)))
+        Arc::new(Self(AtomicU64::new(now_ms), AtomicU64::new(0)))
     }
 
     pub(super) fn advance(&self, ms: u64) {
         self.0.fetch_add(ms, Ordering::SeqCst);
+        self.1.fetch_add(ms, Ordering::SeqCst);
     }
 
     pub(super) fn set_back(&self, ms: u64) {
@@ -55,6 +56,10 @@ impl HandClock {
 impl Clock for HandClock {
     fn unix_ms(&self) -> u64 {
         self.0.load(Ordering::SeqCst)
+    }
+
+    fn elapsed_ms(&self) -> u64 {
+        self.1.load(Ordering::SeqCst)
     }
 }
 
@@ -154,7 +159,12 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new() -> Self {
-        Self::over(MemoryLog::new(), MemoryView::new(), HandClock::new(1_000_000))
+        Self::at(1_000_000)
+    }
+
+    /// The same at a time, in milliseconds since 1970.
+    pub(super) fn at(now_ms: u64) -> Self {
+        Self::over(MemoryLog::new(), MemoryView::new(), HandClock::new(now_ms))
     }
 
     fn over(log: MemoryLog, view: MemoryView, clock: Arc<HandClock>) -> Self {

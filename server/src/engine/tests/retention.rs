@@ -21,13 +21,17 @@ use crate::engine::{Access, Caller, Clock, Engine, Execution, Mailbox, Publisher
 
 const STEPS: u64 = 120;
 
-/// A clock that a test sets.
+/// A clock that a test sets, and one that it moves on alone.
 #[derive(Debug, Default)]
-pub(super) struct Hand(pub(super) AtomicU64);
+pub(super) struct Hand(pub(super) AtomicU64, pub(super) AtomicU64);
 
 impl Clock for Hand {
     fn unix_ms(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+
+    fn elapsed_ms(&self) -> u64 {
+        self.1.load(Ordering::Relaxed)
     }
 }
 
@@ -109,7 +113,7 @@ pub(super) struct World {
 
 /// One in which nothing has happened, a thousand seconds behind 1970.
 pub(super) async fn world(log: Arc<dyn Log>, view: Arc<dyn View>) -> World {
-    let clock = Arc::new(Hand(AtomicU64::new(1_000_000)));
+    let clock = Arc::new(Hand(AtomicU64::new(1_000_000), AtomicU64::new(0)));
     let (engine, publisher) = start(&log, &view, &clock).await;
     World { log, view, clock, engine, publisher, n: 0 }
 }
@@ -188,7 +192,7 @@ impl World {
     pub(super) async fn read(&self, mut cursor: Seq, bytes_max: usize) -> Vec<Told> {
         let (mut frames, name) = (Vec::new(), room("room"));
         loop {
-            let keeping = self.access().keeping(self.engine.now_ms());
+            let keeping = self.access().keeping(self.engine.judged_ms());
             let wanted = Wanted { cursor, to: Seq(u64::MAX), bytes_max, keeping };
             match self.engine.read_tail(&name, wanted, &mut frames) {
                 Next::Wait => break,
@@ -219,7 +223,7 @@ impl World {
         let expected = model.told();
         assert_eq!(self.read(Seq::ZERO, 1_000).await, expected, "{context}");
         assert_eq!(self.read(Seq::ZERO, 1).await, expected, "{context}");
-        let keeping = self.access().keeping(self.engine.now_ms());
+        let keeping = self.access().keeping(self.engine.judged_ms());
         let bounds = self.engine.bounds(&room("room"), keeping).await.unwrap();
         assert_eq!(bounds.head.0, model.events.len() as u64, "{context}");
         let first =
@@ -271,7 +275,7 @@ async fn run(seed: u64, view: Arc<dyn View>) {
         // The clock may be set back: nothing is younger by that.
         let back_ms = if random.below(8) == 0 { random.below(30_000) } else { 0 };
         world.clock.0.store(latest_ms, Ordering::Relaxed);
-        let _seen = world.access().keeping(latest_ms);
+        assert_eq!(world.engine.judged_ms(), latest_ms);
         world.clock.0.store(latest_ms - back_ms, Ordering::Relaxed);
         model.judge(latest_ms);
         world.check(&model, &format!("seed {seed}, step {step}")).await;
@@ -414,7 +418,7 @@ async fn what_dies_by_itself_is_counted_as_expired_and_then_not_at_all() {
     let dir = tempfile::tempdir().unwrap();
     let view: Arc<dyn View> = Arc::new(FjallView::open(dir.path(), 1 << 20).unwrap().with_window_bytes(700));
     let (log, clock): (Arc<dyn Log>, _) =
-        (Arc::new(MemoryLog::new()), Arc::new(Hand(AtomicU64::new(1_000_000))));
+        (Arc::new(MemoryLog::new()), Arc::new(Hand(AtomicU64::new(1_000_000), AtomicU64::new(0))));
     let (engine, publisher) = start(&log, &view, &clock).await;
     let (mut world, mut model) = (World { log, view, clock, engine, publisher, n: 0 }, Model::default());
     for n in 0..40 {
@@ -453,4 +457,42 @@ async fn nothing_is_set_for_what_is_not_there() {
     assert_eq!(super::world::stored(&engine, &publisher, 1).await, Seq(1), "no event was in its way");
     engine.retain(operator(), &room("nobody"), Retain::Policy(count)).await.unwrap();
     super::world::stop(engine, stopper).await.unwrap();
+}
+
+/// What is told before is what comes of it, what says so included.
+#[tokio::test]
+async fn a_preview_says_what_a_policy_takes() {
+    let room = room("room");
+    for policy in [
+        Retention { count: 4, ..Retention::FOR_EVER },
+        Retention { count: 1, ..Retention::FOR_EVER },
+        Retention { bytes: 95, ..Retention::FOR_EVER },
+        Retention { age_s: 6, ..Retention::FOR_EVER },
+        Retention { age_s: 100, count: 100, bytes: 10_000 },
+        Retention::FOR_EVER,
+    ] {
+        let mut world = world(Arc::new(MemoryLog::new()), Arc::new(MemoryView::new())).await;
+        let mut model = Model::default();
+        for _ in 0..10 {
+            world.publish(&mut model, 30, 0).await;
+            world.clock.0.fetch_add(1_000, Ordering::Relaxed);
+        }
+        let told = world.engine.preview(&room, policy).await.unwrap();
+        assert_eq!((told.floor.seq, told.head), (Seq(1), Seq(10)), "{policy:?}");
+        assert_eq!(told.floor_then.offset, 30 * (told.floor_then.seq.0 - 1), "{policy:?}");
+        world.retain(&mut model, Retain::Policy(policy)).await;
+        let keeping = world.engine.keeping(&room).await.unwrap();
+        let bounds = world.engine.applied_bounds(&room, keeping).await.unwrap();
+        assert_eq!(told.floor_then.seq, bounds.floor, "{policy:?}");
+        let again = world.engine.preview(&room, policy).await.unwrap();
+        assert_eq!(
+            (again.floor.seq, again.floor_then.seq),
+            (bounds.floor, bounds.floor),
+            "it is set already"
+        );
+        world.retain(&mut model, Retain::Hold(true)).await;
+        let one = Retention { count: 1, ..Retention::FOR_EVER };
+        let held = world.engine.preview(&room, one).await.unwrap();
+        assert_eq!(held.floor_then, held.floor, "a hold keeps it");
+    }
 }

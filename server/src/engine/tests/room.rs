@@ -83,6 +83,33 @@ async fn a_log_without_room_refuses_what_is_new_and_takes_it_once_there_is_room(
     assert_eq!(quoth_store::View::bounds(&view, &room("room")).unwrap().head, Seq(3));
 }
 
+/// What was stored a moment ago is in nobody's memory then, and the view does not have it yet.
+#[tokio::test]
+async fn a_repeat_that_cannot_be_judged_is_not_said_to_be_stored_nowhere() {
+    let (has_room, is_held_up) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(false)));
+    let waits = Arc::clone(&is_held_up);
+    let view = hooked_view(MemoryView::new(), move |call, _| {
+        while call == "apply" && waits.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+        Ok(())
+    });
+    let (engine, stopper) = start(log_with_room(&has_room), view);
+    let ada = publisher("room");
+    assert_eq!(stored(&engine, &ada, 1).await, Seq(1));
+    is_held_up.store(true, Ordering::SeqCst);
+    assert_eq!(stored(&engine, &ada, 2).await, Seq(2));
+    has_room.store(false, Ordering::SeqCst);
+    refused(&engine, &ada, 3).await;
+    assert!(publish(&engine, &ada, 2).await);
+    assert_eq!(outcome(&ada).await.result, Err(NotStored::Unknown(Code::STORAGE_FULL)));
+    is_held_up.store(false, Ordering::SeqCst);
+    has_room.store(true, Ordering::SeqCst);
+    known(&engine, &ada, 2, Seq(2)).await;
+    assert_eq!(stored(&engine, &ada, 3).await, Seq(3));
+    stop(engine, stopper).await.unwrap();
+}
+
 /// A change that is taken back has never been: neither to its conversation nor to those who publish there.
 #[tokio::test]
 async fn a_change_without_room_is_taken_back() {

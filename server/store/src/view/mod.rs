@@ -291,7 +291,7 @@ pub trait View: Send + Sync + fmt::Debug {
     fn applied(&self) -> Position;
 
     /// When the last group was stored that is applied and has records, in milliseconds since 1970; 0: there is
-    /// none. That is the earliest time of its records, since none has an earlier time than the clock had.
+    /// none. See [`Record::stored_ms`].
     fn stored_ms(&self) -> u64;
 
     /// Brings what is applied to stable storage and returns up to which group everything is there. A restart

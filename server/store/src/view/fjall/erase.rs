@@ -35,7 +35,7 @@ impl FjallView {
         position: Position,
         records: &[Record],
     ) -> Result<(), ViewError> {
-        let at_ms = records.iter().map(|record| record.time_ms).max().unwrap_or_default();
+        let at_ms = Record::stored_ms(records).unwrap_or_default();
         let snapshot = self.snapshot();
         let (mut batch, mut damaged) = (Batch::default(), Vec::new());
         let mut erased: HashMap<(&ConversationName, Seq), Vec<Seq>> = HashMap::new();

@@ -130,20 +130,21 @@ impl Writing {
 
     /// Takes a group that was written, and ends the windows that it has filled.
     fn take(&mut self, records: &[Record], window_bytes_max: u64) {
-        self.stored_ms = Record::stored_ms(records).unwrap_or(self.stored_ms);
+        let Some(stored_ms) = Record::stored_ms(records) else { return };
+        self.stored_ms = stored_ms;
         for record in records {
             let open = &mut self.windows[record.class.index()];
             if record.is_event() {
                 open.bytes += window_bytes(record);
                 if open.since_ms == 0 {
-                    open.since_ms = record.time_ms;
+                    open.since_ms = stored_ms;
                 }
             }
         }
         for record in records {
             let open = &mut self.windows[record.class.index()];
             if (record.ends_window && open.bytes > 0)
-                || open.is_full(record.class, record.time_ms, window_bytes_max)
+                || open.is_full(record.class, stored_ms, window_bytes_max)
             {
                 let ended = ClassWindow { class: record.class, number: open.window };
                 *open = OpenWindow { window: open.window.next(), ..OpenWindow::default() };
@@ -154,9 +155,12 @@ impl Writing {
 }
 
 impl OpenWindow {
-    /// Whether it ends behind a group of this time.
-    fn is_full(&self, class: Class, time_ms: u64, window_bytes_max: u64) -> bool {
-        let is_over = |window_ms: u64| time_ms >= self.since_ms.saturating_add(window_ms);
+    /// Whether it ends behind a group that was stored at this time. One that begins later was begun by a clock
+    /// that was wrong, and would hold up what is stored by the right one.
+    fn is_full(&self, class: Class, stored_ms: u64, window_bytes_max: u64) -> bool {
+        let is_over = |window_ms: u64| {
+            stored_ms < self.since_ms || stored_ms >= self.since_ms.saturating_add(window_ms)
+        };
         self.bytes >= window_bytes_max || (self.bytes > 0 && class.window_ms().is_some_and(is_over))
     }
 }

@@ -113,12 +113,40 @@ pub(crate) fn place(table: &Path) -> Option<Place> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
     use crate::log::Position;
     use crate::testing::{notice, set, unpaced};
     use crate::view::View as _;
     use crate::view::fjall::FjallView;
 
     const CACHE_BYTES: u64 = 1 << 20;
+
+    #[test]
+    fn a_flush_and_a_merge_that_are_under_way_are_waited_for() {
+        const MOMENT: Duration = Duration::from_millis(300);
+        const PATIENCE: Duration = Duration::from_secs(30);
+        let dir = tempfile::tempdir().unwrap();
+        let view = FjallView::open(&dir.path().join("live"), CACHE_BYTES).unwrap();
+        view.apply(Position(1), &[notice("a", [set("key", "value")])]).unwrap();
+        view.flush().unwrap();
+        for what in ["flush", "merge"] {
+            let flushes = (what == "flush").then(|| view.checkpoint.lock());
+            let merges = (what == "merge").then(|| view.engine.merging.lock());
+            let (pinned, pins) = mpsc::channel();
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    view.pin(&dir.path().join(what)).unwrap();
+                    pinned.send(()).unwrap();
+                });
+                assert!(pins.recv_timeout(MOMENT).is_err(), "{what}");
+                drop((flushes, merges));
+                pins.recv_timeout(PATIENCE).unwrap();
+            });
+        }
+    }
 
     #[test]
     fn what_goes_while_tables_are_linked_is_in_the_pin_and_nobody_waits_for_that() {

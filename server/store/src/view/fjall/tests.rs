@@ -346,3 +346,32 @@ fn what_is_kept_is_there_and_a_floor_passes_nothing_else() {
     }
     assert!(rewritten > 50 && reclaimed > 5 && passed > 0, "{rewritten}, {reclaimed}, {passed}");
 }
+
+/// The time of an event may be that of a clock that was ahead, behind another one of its conversation.
+#[test]
+fn a_window_ends_by_when_its_groups_were_stored() {
+    const NOW_MS: u64 = 1_700_000_000_000;
+    const YEAR_MS: u64 = 365 * 24 * 3_600 * 1_000;
+    let class = Class::of_age_s(60);
+    let window_ms = class.window_ms().unwrap();
+    let ahead = |name: &str| Record { class, time_ms: NOW_MS + YEAR_MS, ..record(name, 1, 1) };
+    let date = Record { time_ms: NOW_MS, ..notice("a", []) };
+    let open = || {
+        let dir = tempfile::tempdir().unwrap();
+        (FjallView::open(dir.path(), 1 << 20).unwrap(), dir)
+    };
+    let (view, _dir) = open();
+    view.apply(Position(1), &[ahead("a"), date.clone()]).unwrap();
+    assert_eq!(view.stored_ms(), NOW_MS);
+    assert_eq!(view.overdue(NOW_MS + window_ms - 1), []);
+    assert_eq!(view.overdue(NOW_MS + window_ms), [class]);
+    // What is stored while the clock is ahead holds nothing up once that is mended.
+    let (view, _dir) = open();
+    view.apply(Position(1), &[ahead("a")]).unwrap();
+    assert_eq!(view.overdue(NOW_MS + YEAR_MS), []);
+    assert_eq!(view.overdue(NOW_MS), [class]);
+    // Erased is what was erased when that was stored.
+    let erasing = Record { seq: Seq(2), erases: vec![Seq(1)], ..ahead("a") };
+    view.apply(Position(2), &[erasing, date]).unwrap();
+    assert_eq!(view.erased().since_ms, Some(NOW_MS));
+}

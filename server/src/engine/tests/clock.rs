@@ -1,0 +1,144 @@
+//! Clocks that are set back, or were ahead: what expires does so, what is dated is dated on, and nobody waits.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use quoth_core::receipts::Cursor;
+use quoth_core::retention::Keeping;
+use quoth_protocol::Seq;
+use quoth_store::{FjallView, MemoryLog, MemoryView};
+
+use super::lists::{self, caller, user};
+use super::retention::{Model, Told, World, world};
+use super::world::{publisher, room, stored};
+use crate::engine::{Caller, Since};
+
+const HOUR_MS: u64 = 3_600 * 1_000;
+const DAY_MS: u64 = 24 * HOUR_MS;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn in_memory() -> World {
+    world(Arc::new(MemoryLog::new()), Arc::new(MemoryView::new())).await
+}
+
+/// Both clocks go on.
+fn pass(world: &World, ms: u64) {
+    world.clock.0.fetch_add(ms, Ordering::Relaxed);
+    world.clock.1.fetch_add(ms, Ordering::Relaxed);
+}
+
+#[tokio::test]
+async fn what_expires_does_while_the_clock_is_behind() {
+    let (mut world, mut model) = (in_memory().await, Model::default());
+    world.clock.0.store(2 * DAY_MS, Ordering::Relaxed);
+    world.publish(&mut model, 10, 0).await;
+    world.clock.0.fetch_sub(HOUR_MS, Ordering::Relaxed);
+    for (seq, restarts) in [(2, false), (4, true)] {
+        if restarts {
+            world.restart().await;
+        }
+        world.publish(&mut model, 10, 60_000).await;
+        pass(&world, 119_998);
+        let told = world.read(Seq::ZERO, 1_000).await;
+        assert!(told.contains(&Told::Event(seq)), "it lasts twice as long: {told:?}");
+        pass(&world, 2);
+        let told = world.read(Seq::ZERO, 1_000).await;
+        assert!(!told.contains(&Told::Event(seq)), "and no longer: {told:?}");
+        world.publish(&mut model, 10, 0).await;
+    }
+    pass(&world, 2 * HOUR_MS);
+    assert_eq!(world.engine.judged_ms(), world.clock.0.load(Ordering::Relaxed), "the clock has caught up");
+}
+
+/// Of a conversation whose last event was stored by a clock that was ahead, all that follows has that time.
+#[tokio::test]
+async fn nobody_else_is_judged_by_a_conversation_that_is_ahead() {
+    let dir = tempfile::tempdir().unwrap();
+    let view = FjallView::open(dir.path(), 1 << 20).unwrap();
+    let mut world = world(Arc::new(MemoryLog::new()), Arc::new(view)).await;
+    let (mut model, right_ms) = (Model::default(), 3 * DAY_MS);
+    world.clock.0.store(right_ms + DAY_MS + HOUR_MS, Ordering::Relaxed);
+    world.publish(&mut model, 10, 0).await;
+    world.clock.0.store(right_ms, Ordering::Relaxed);
+    let other = room("other");
+    assert_eq!(stored(&world.engine, &publisher("other"), 1).await, Seq(1));
+    pass(&world, 10 * HOUR_MS);
+    // Alone in the last group.
+    world.publish(&mut model, 10, 0).await;
+    world.restart().await;
+    assert_eq!(world.engine.judged_ms(), right_ms + 10 * HOUR_MS);
+    let keeping = world.engine.keeping(&other).await.unwrap();
+    assert_eq!(keeping, Keeping::for_ever(right_ms + 10 * HOUR_MS));
+    // What is revoked there now is due as if it were anywhere.
+    let revoke = quoth_core::messages::Alteration::Revoke;
+    let operator = Caller::Operator(user("ops"));
+    world.engine.alter(operator, &room("room"), Seq(1), revoke).await.unwrap();
+    world.engine.applied_bounds(&other, keeping).await.unwrap();
+    assert_eq!(world.engine.outstanding().erased.since_ms, Some(right_ms + 10 * HOUR_MS));
+}
+
+#[tokio::test]
+async fn cursors_are_stored_and_dated_whatever_becomes_of_the_clock() {
+    for back_ms in [HOUR_MS, 3 * DAY_MS] {
+        let mut world = lists::World::at(10 * DAY_MS);
+        world.group(&room("a"), "alice", &["bob"]).await;
+        for _ in 0..9 {
+            world.publish(&room("a"), "alice", &[]).await;
+        }
+        world.engine.mark(&room("a"), &user("bob"), Cursor::from(Seq(4))).await.unwrap();
+        world.settled().await;
+        world.clock.advance(HOUR_MS / 2);
+        let since = world.row("bob").await.version;
+        world.clock.set_back(back_ms);
+        // A second is one all the same.
+        world.clock.advance(1_000);
+        let (name, bob) = (room("a"), user("bob"));
+        let marked = world.engine.mark(&name, &bob, Cursor::from(Seq(7)));
+        tokio::time::timeout(PATIENCE, marked).await.expect("nobody waits for the clock").unwrap();
+        assert_eq!(world.engine.cursor(&room("a"), &user("bob")).await.unwrap(), Cursor::from(Seq(7)));
+        world.settled().await;
+        let watch = world.engine.watch_inbox(&user("bob"));
+        let told = watch.tell_since(&world.engine, Some(since)).await.unwrap();
+        let expected = match back_ms {
+            HOUR_MS => Since { version: since, complete: true },
+            // It says nothing of what has come since the clock was mended.
+            _ => Since { version: world.engine.judged_ms(), complete: false },
+        };
+        assert_eq!(told, expected, "{back_ms} ms back");
+        if told.complete {
+            assert_eq!(lists::rows(&watch, &world.engine, "bob").await[0].read, Seq(7));
+        }
+        drop(watch);
+        world.stop().await;
+    }
+}
+
+/// Large conversations are told of once a second to those who watch.
+#[tokio::test]
+async fn who_watches_is_told_whatever_becomes_of_the_clock() {
+    let mut world = lists::World::at(10 * DAY_MS);
+    let members: Vec<_> = (0..300).map(|n| format!("u{n}")).collect();
+    world.group(&room("a"), "alice", &["bob"]).await;
+    for of in &members {
+        let set = quoth_core::membership::Change::SetMember {
+            user: user(of),
+            role: quoth_protocol::membership::Role::Member,
+            permissions: None,
+        };
+        world.engine.change(caller("alice"), &room("a"), set).await.unwrap();
+    }
+    world.settled().await;
+    world.clock.advance(1_000);
+    let watch = world.engine.watch_inbox(&user("bob"));
+    let first = world.publish(&room("a"), "alice", &[]).await;
+    while lists::rows(&watch, &world.engine, "bob").await[0].head < first {}
+    world.clock.set_back(3 * DAY_MS);
+    let second = world.publish(&room("a"), "alice", &[]).await;
+    world.clock.advance(1_000);
+    let third = world.publish(&room("a"), "alice", &[]).await;
+    assert!(third > second);
+    while lists::rows(&watch, &world.engine, "bob").await[0].head < third {}
+    drop(watch);
+    world.stop().await;
+}
