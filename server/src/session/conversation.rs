@@ -141,7 +141,7 @@ enum Happened {
     Wrote(Result<(), WriteFailure>),
     Loaded(Result<ReadResult, ViewError>),
     Woken,
-    Judged(Judged),
+    Judged(Option<Judged>),
     Granted(watch::Receiver<Arc<Grant>>),
     Phase((Phase, PhaseReceiver)),
 }
@@ -192,7 +192,8 @@ impl Stream {
                 Happened::Read(Err(ReadFailure::Broken(code))) => return Err(code),
                 Happened::Loaded(loaded) => self.loaded(loaded, writer)?,
                 Happened::Woken => self.cursor.wake(),
-                Happened::Judged(judged) => self.judged(shared, judged, writer).await?,
+                Happened::Judged(Some(judged)) => self.judged(shared, judged, writer).await?,
+                Happened::Judged(None) => {}
                 Happened::Granted(mut granted) => {
                     self.regrant(granted.borrow_and_update().clone())?;
                     regranted.set(self::regranted(granted));
@@ -391,8 +392,7 @@ impl Stream {
         judged: Judged,
         writer: &mut FrameWriter,
     ) -> Result<(), Code> {
-        // Its share is taken until it waits for the committer, which has its own.
-        let Judged { append, stand, judgement, share: _share } = judged;
+        let Judged { append, stand, judgement } = judged;
         let allowed = match judgement {
             Judgement::Allow => append,
             Judgement::Change(body) => Append { body, ..append },
