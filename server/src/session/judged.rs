@@ -252,8 +252,7 @@ mod tests {
         tokio::time::timeout(Duration::from_secs(30), future).await.expect("it comes")
     }
 
-    /// Streams have 256 messages without an ack each, and connections any number of streams. Who is judged
-    /// and waits for one before keeps the place.
+    /// Streams have 256 messages without an ack each, and connections any number of streams.
     #[tokio::test]
     async fn messages_that_wait_for_a_backend_are_bounded_over_all_streams() {
         let (listener, hook) = hooked().await;
@@ -326,7 +325,10 @@ mod tests {
         assert!(waited.is_err(), "it is judged without having been asked about");
         // Whoever holds up nothing is told.
         let join = super::may_join(&hook, &bob, &ConversationName::new("room").unwrap(), false).await;
-        assert!(matches!(join, Err(super::Reply::Refused { code: super::Code::UNAVAILABLE, .. })), "{join:?}");
+        assert!(
+            matches!(join, Err(super::Reply::Refused { code: super::Code::UNAVAILABLE, .. })),
+            "{join:?}"
+        );
         drop(taken);
         assert!(soon(stream.next()).await.is_none() && stream.has_room() && !stream.is_empty());
     }
