@@ -1,6 +1,7 @@
 //! What the engine promises, over a log and a view that block, fail and panic when a test says so.
 
 mod changes;
+mod cold;
 mod durable;
 mod erase;
 mod faults;
