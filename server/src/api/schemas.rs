@@ -3,6 +3,8 @@
 use quoth_protocol::limits::{BODY_BYTES_MAX, MENTIONS_MAX};
 use serde_json::{Value, json};
 
+use super::erasure::ERASING_MAX;
+
 /// All of them, by their names.
 pub(super) fn all() -> Value {
     let mut schemas = json!({
@@ -442,6 +444,7 @@ fn retention() -> Value {
                 "view_bytes",
                 "windows",
                 "erased",
+                "erasing",
                 "looked_ms",
             ],
             json!({
@@ -454,6 +457,7 @@ fn retention() -> Value {
                 "view_bytes": number(u64_max, "of the disk that the view takes"),
                 "windows": { "type": "array", "items": of("Window") },
                 "erased": of("Outstanding"),
+                "erasing": { "type": "array", "items": of("UserId"), "maxItems": ERASING_MAX, "description": "users whose erasure was asked for and is not done, the first of them" },
             }),
         ),
         "Outstanding": object(&["events", "bytes", "since_ms", "gone_by_ms", "log_since_ms"], json!({
