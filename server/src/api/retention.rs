@@ -190,7 +190,7 @@ async fn plan(call: Call) -> Result<Answer, Problem> {
     let erasing = erasing(engine).await.map_err(|error| unreadable(&error))?;
     let (stats, outstanding) = (engine.stats(), engine.outstanding());
     let mut told = overview.to_json(&outstanding);
-    told["erasing"] = json!(erasing);
+    told["erasures"] = json!(erasing);
     told["looked_ms"] = at_ms.into();
     told["reclaimed_bytes"] = stats.reclaimed_bytes.into();
     told["view_bytes"] = stats.view_bytes.into();

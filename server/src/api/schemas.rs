@@ -444,7 +444,7 @@ fn retention() -> Value {
                 "view_bytes",
                 "windows",
                 "erased",
-                "erasing",
+                "erasures",
                 "looked_ms",
             ],
             json!({
@@ -457,7 +457,7 @@ fn retention() -> Value {
                 "view_bytes": number(u64_max, "of the disk that the view takes"),
                 "windows": { "type": "array", "items": of("Window") },
                 "erased": of("Outstanding"),
-                "erasing": { "type": "array", "items": of("UserId"), "maxItems": ERASING_MAX, "description": "users whose erasure was asked for and is not done, the first of them" },
+                "erasures": { "type": "array", "items": of("UserId"), "maxItems": ERASING_MAX, "description": "users whose erasure was asked for and is not done, the first of them" },
             }),
         ),
         "Outstanding": object(&["events", "bytes", "since_ms", "gone_by_ms", "log_since_ms"], json!({

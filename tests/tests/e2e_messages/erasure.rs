@@ -110,7 +110,7 @@ async fn an_erased_user_has_no_messages_anywhere_also_when_the_server_is_killed_
     let (server, site, api) = start(&data_dir, &[])?;
     let erased = done(&api).await?;
     let told = tokio::task::block_in_place(|| api.done("GET", "/v1/retention", None))?;
-    assert_eq!(told["erasing"], json!([]), "{told}");
+    assert_eq!(told["erasures"], json!([]), "{told}");
     assert!(
         erased["conversations"].as_u64() >= Some(4) && erased["absent_ms"].as_u64() > Some(0),
         "{erased}"
