@@ -135,6 +135,9 @@ impl Server {
                     .map_err(|error| format!("the server API has no thread: {error}"))
             })
             .transpose()?;
+        if api.is_none() {
+            api::resume_erasures(&service);
+        }
         Ok(Self {
             address,
             development,

@@ -320,3 +320,44 @@ fn connections_without_a_key_make_room_for_those_with_one() -> anyhow::Result<()
     }
     server.stop()
 }
+
+/// A pool of connections with a key makes room for further ones, and none of it is cut off within a request.
+#[test]
+fn a_connection_with_a_key_makes_room_between_two_requests_and_not_within_one() -> anyhow::Result<()> {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpStream;
+    let server = EmbeddedServer::start_configured(|config| config.api.limits.requests_max = 2)?;
+    let api = server.api()?;
+    let connect = || -> anyhow::Result<TcpStream> {
+        let connection = TcpStream::connect(api.address)?;
+        connection.set_read_timeout(Some(std::time::Duration::from_secs(30)))?;
+        Ok(connection)
+    };
+    let asks = |mut connection: &TcpStream| -> anyhow::Result<()> {
+        let head = format!("GET /v1/stats HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n", api.key);
+        connection.write_all(head.as_bytes())?;
+        ensure!(Message::next(connection)?.status() == 200);
+        Ok(())
+    };
+    let (mut slow, body) = (connect()?, json!({ "conversation": "room", "text": "hi" }).to_string());
+    let head = format!(
+        "POST /v1/publish HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        api.key,
+        body.len()
+    );
+    slow.write_all(head.as_bytes())?;
+    let mut first = connect()?;
+    asks(&first)?;
+    // More than have places at once.
+    let mut pool = Vec::new();
+    for _ in 0..20 {
+        let connection = connect()?;
+        asks(&connection)?;
+        pool.push(connection);
+    }
+    assert_eq!(first.read(&mut [0])?, 0, "it has waited longest");
+    asks(pool.last().context("the last one")?)?;
+    slow.write_all(body.as_bytes())?;
+    assert_eq!(Message::next(&slow)?.status(), 200);
+    server.stop()
+}

@@ -32,6 +32,13 @@ async fn connect(server: &EmbeddedServer) -> anyhow::Result<(Endpoint, Peer)> {
     Ok((endpoint, peer))
 }
 
+/// The same of another user.
+async fn connect_as(server: &EmbeddedServer, user: &str) -> anyhow::Result<(Endpoint, Peer)> {
+    let (endpoint, token) = (Endpoint::client(([127, 0, 0, 1], 0).into())?, server.token_with(user, |_| {})?);
+    let peer = Peer::connect(&endpoint, server.address(), &server.ca_file(), &token).await?;
+    Ok((endpoint, peer))
+}
+
 async fn outcome(frames: &mut Frames) -> anyhow::Result<(u64, Result<(), Code>)> {
     match frames.next().await? {
         Some(ServerFrame::Ack { n, .. }) => Ok((n, Ok(()))),
@@ -178,10 +185,15 @@ async fn a_backend_that_hangs_does_not_hold_up_messages_for_long() -> anyhow::Re
         config.hooks.publish = hook(&backend, OnFailure::Allow);
     })?;
     let (endpoint, peer) = connect(&server).await?;
-    let (mut frames, _) = peer.open("room", 1, None).await?;
+    let others = [connect_as(&server, "bob").await?, connect_as(&server, "carol").await?];
+    let mut streams = Vec::new();
+    for peer in others.iter().map(|(_, peer)| peer).chain([&peer]) {
+        streams.push(peer.open("room", 1, None).await?.0);
+    }
     for n in 1..=300 {
+        let frames = &mut streams[usize::try_from(n % 3)?];
         frames.write(&publish(n, b"text".to_vec())).await?;
-        assert_eq!(outcome(&mut frames).await?, (n, Ok(())));
+        assert_eq!(outcome(frames).await?, (n, Ok(())));
     }
     let asked = backend.requests().len();
     assert!((5..=8).contains(&asked), "{asked} of 300 were asked about");
@@ -190,9 +202,37 @@ async fn a_backend_that_hangs_does_not_hold_up_messages_for_long() -> anyhow::Re
     let mut n = 300;
     while backend.requests().len() < asked + 20 {
         n += 1;
+        let frames = &mut streams[usize::try_from(n % 3)?];
         frames.write(&publish(n, b"text".to_vec())).await?;
-        assert_eq!(outcome(&mut frames).await?, (n, Ok(())));
+        assert_eq!(outcome(frames).await?, (n, Ok(())));
     }
+    peer.close(&endpoint).await;
+    server.stop()
+}
+
+/// A user may well say what a backend fails at, again and again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_answered_about_one_user_is_no_matter_of_others() -> anyhow::Result<()> {
+    const POISON: u64 = 20;
+    let backend = Backend::start(|request| {
+        let is_poison = request.json()["data"]["body"] == json!("poison");
+        (if is_poison { 500 } else { 204 }, String::new())
+    })?;
+    let server =
+        EmbeddedServer::start_configured(|config| config.hooks.publish = hook(&backend, OnFailure::Deny))?;
+    let (endpoint, peer) = connect(&server).await?;
+    let (_bobs_endpoint, bob) = connect_as(&server, "bob").await?;
+    let (mut alices, _) = peer.open("room", 1, None).await?;
+    let (mut bobs, _) = bob.open("room", 1, None).await?;
+    for n in 1..=POISON {
+        alices.write(&publish(n, "poison")).await?;
+        assert_eq!(outcome(&mut alices).await?, (n, Err(Code::UNAVAILABLE)));
+    }
+    for frames in [&mut bobs, &mut alices] {
+        frames.write(&publish(POISON, "text")).await?;
+        assert_eq!(outcome(frames).await?, (POISON, Ok(())));
+    }
+    assert_eq!(backend.requests().len() as u64, POISON + 2, "each is asked about");
     peer.close(&endpoint).await;
     server.stop()
 }

@@ -9,6 +9,7 @@ use quoth_core::authorize::Grant;
 use quoth_core::session::Identity;
 use quoth_protocol::frame::{ClientFrame, Fetch, FetchRange, ServerFrame, Start};
 use quoth_protocol::membership::ConversationKind;
+use quoth_protocol::reply::Reply;
 use quoth_protocol::request::Request;
 use quoth_protocol::{ALPN, Code, ConversationName};
 use quoth_server::session::{Verification, Verify};
@@ -94,7 +95,14 @@ async fn a_name_of_ones_own_needs_a_token_that_has_it() -> anyhow::Result<()> {
     for over in Over::ALL {
         let mut eve = site.member(over, "eve").await?;
         let named = |name: &str| create(Some(name), ConversationKind::Group);
-        assert_eq!(eve.refused(named("announcements")).await?, Code::FORBIDDEN);
+        match eve.request(named("announcements")).await? {
+            Reply::Refused { code: Code::FORBIDDEN, reason, .. } => {
+                for way in ["--write", "auth.names_freely", "without a name"] {
+                    assert!(reason.contains(way), "who is refused is told what to do: {reason}");
+                }
+            }
+            other => anyhow::bail!("{other:?}"),
+        }
         eve.done(create(None, ConversationKind::Group)).await?;
         eve.done(create(None, ConversationKind::Notes)).await?;
         let mut editor = site.member_with(over, "editor", &["announce*"]).await?;

@@ -1,8 +1,14 @@
 //! Whether somebody else is asked who may not answer: after some failures in a row nobody waits for that any
-//! more, but for one who tries from time to time.
+//! more, but for one who tries from time to time. What one user asks about may be what is not answered, so no
+//! user's questions decide alone that nobody answers.
+
+use quoth_protocol::UserId;
 
 /// Failures in a row after which nobody is asked for a while.
-const FAILURES_MAX: u32 = 5;
+const FAILURES_MAX: usize = 5;
+
+/// How many of these are of one user at most; further ones do not count.
+const FAILURES_OF_USER_MAX: usize = 2;
 
 /// How long nobody is asked at first, in milliseconds; doubled with each try that fails.
 const PAUSE_MS_MIN: u64 = 1_000;
@@ -10,10 +16,15 @@ const PAUSE_MS_MIN: u64 = 1_000;
 /// The longest of it, in milliseconds.
 const PAUSE_MS_MAX: u64 = 30_000;
 
+/// How much later than others those may try whose questions had no answer, in milliseconds: where anybody
+/// else asks, they do not take each try for themselves.
+const PRECEDENCE_MS: u64 = 1_000;
+
 /// Counts failures and decides who asks. Begins with asking.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Breaker {
-    failures: u32,
+    /// Whose questions had no answer since one had, the latest last: at most [`FAILURES_MAX`].
+    failed: Vec<UserId>,
     /// Set while nobody is asked.
     pause: Option<Pause>,
 }
@@ -27,12 +38,13 @@ struct Pause {
 }
 
 impl Breaker {
-    /// Whether to ask at `now_ms`, in milliseconds since 1970. During a pause's end one may, and the next one
-    /// not before another pause: so a try whose asker has gone holds up nothing for longer.
-    pub fn asks(&mut self, now_ms: u64) -> bool {
+    /// Whether to ask about a user at `now_ms`, in milliseconds since 1970. During a pause's end one may, and
+    /// the next one not before another pause: so a try whose asker has gone holds up nothing for longer.
+    pub fn asks(&mut self, user: &UserId, now_ms: u64) -> bool {
+        let later_ms = if self.failed.contains(user) { PRECEDENCE_MS } else { 0 };
         match &mut self.pause {
             None => true,
-            Some(pause) if now_ms >= pause.ends_ms => {
+            Some(pause) if now_ms >= pause.ends_ms.saturating_add(later_ms) => {
                 pause.ends_ms = now_ms.saturating_add(pause.length_ms);
                 pause.is_tried = true;
                 true
@@ -49,22 +61,32 @@ impl Breaker {
 
     /// There was an answer. Says whether that ends a time without.
     pub fn answered(&mut self) -> bool {
-        self.failures = 0;
+        self.failed.clear();
         self.pause.take().is_some()
     }
 
-    /// There was none at `now_ms`, in milliseconds since 1970. Says whether that begins a time without.
-    pub fn failed(&mut self, now_ms: u64) -> bool {
-        self.failures = self.failures.saturating_add(1);
+    /// There was none about a user at `now_ms`, in milliseconds since 1970. Says whether that begins a time
+    /// without.
+    pub fn failed(&mut self, user: &UserId, now_ms: u64) -> bool {
+        self.count(user);
         let length_ms = match self.pause {
             Some(Pause { is_tried: false, .. }) => return false,
             Some(pause) => (pause.length_ms * 2).min(PAUSE_MS_MAX),
-            None if self.failures < FAILURES_MAX => return false,
+            None if self.failed.len() < FAILURES_MAX => return false,
             None => PAUSE_MS_MIN,
         };
         let begins = self.pause.is_none();
         self.pause = Some(Pause { length_ms, ends_ms: now_ms.saturating_add(length_ms), is_tried: false });
         begins
+    }
+
+    fn count(&mut self, user: &UserId) {
+        if self.failed.iter().filter(|failed| *failed == user).count() < FAILURES_OF_USER_MAX {
+            if self.failed.len() == FAILURES_MAX {
+                self.failed.remove(0);
+            }
+            self.failed.push(user.clone());
+        }
     }
 
     /// Whether it is asked as usual.
@@ -76,59 +98,88 @@ impl Breaker {
 
 #[cfg(test)]
 mod tests {
-    use super::{Breaker, FAILURES_MAX, PAUSE_MS_MAX, PAUSE_MS_MIN};
+    use quoth_protocol::UserId;
 
+    use super::{Breaker, FAILURES_MAX, PAUSE_MS_MAX, PAUSE_MS_MIN, PRECEDENCE_MS};
+
+    fn user(n: usize) -> UserId {
+        UserId::new(format!("user {n}")).unwrap()
+    }
+
+    /// One that several users had no answers for.
     fn broken() -> Breaker {
         let mut breaker = Breaker::default();
         for n in 1..=FAILURES_MAX {
-            assert!(breaker.asks(0) && breaker.is_closed());
-            assert_eq!(breaker.failed(0), n == FAILURES_MAX);
+            assert!(breaker.asks(&user(n), 0) && breaker.is_closed());
+            assert_eq!(breaker.failed(&user(n), 0), n == FAILURES_MAX);
         }
         breaker
     }
 
     #[test]
     fn some_failures_in_a_row_begin_a_pause_and_an_answer_ends_it() {
-        let mut breaker = broken();
-        assert!(!breaker.asks(PAUSE_MS_MIN - 1));
-        assert!(breaker.asks(PAUSE_MS_MIN), "one tries");
-        assert!(!breaker.asks(PAUSE_MS_MIN), "and nobody else");
-        assert!(breaker.answered() && breaker.asks(PAUSE_MS_MIN) && breaker.is_closed());
+        let (mut breaker, other) = (broken(), user(0));
+        assert!(!breaker.asks(&other, PAUSE_MS_MIN - 1));
+        assert!(breaker.asks(&other, PAUSE_MS_MIN), "one tries");
+        assert!(!breaker.asks(&other, PAUSE_MS_MIN), "and nobody else");
+        assert!(breaker.answered() && breaker.asks(&other, PAUSE_MS_MIN) && breaker.is_closed());
         assert!(!breaker.answered(), "as usual");
     }
 
     #[test]
     fn single_failures_begin_none() {
         let mut breaker = Breaker::default();
-        for now_ms in 0..100 {
-            assert!(!breaker.failed(now_ms));
+        for n in 0..100 {
+            assert!(!breaker.failed(&user(n), 0));
             breaker.answered();
-            assert!(breaker.asks(now_ms));
+            assert!(breaker.asks(&user(n), 0));
         }
+    }
+
+    #[test]
+    fn nor_do_those_of_one_or_two_users_however_many_they_are() {
+        let mut breaker = Breaker::default();
+        for n in 0..100 {
+            assert!(!breaker.failed(&user(n % 2), 0));
+        }
+        assert!(breaker.asks(&user(0), 0) && breaker.is_closed());
+        assert!(breaker.failed(&user(2), 0), "a third one has none either");
     }
 
     #[test]
     fn those_who_asked_before_do_not_lengthen_the_pause() {
         let mut breaker = broken();
         for now_ms in 0..PAUSE_MS_MIN {
-            assert!(!breaker.failed(now_ms));
+            assert!(!breaker.failed(&user(1), now_ms));
         }
-        assert!(breaker.asks(PAUSE_MS_MIN));
+        assert!(breaker.asks(&user(0), PAUSE_MS_MIN));
     }
 
     #[test]
     fn pauses_double_up_to_the_longest() {
         let (mut breaker, mut now_ms, mut pauses) = (broken(), 0, Vec::new());
-        for _ in 0..8 {
-            let begun_ms = now_ms;
-            while !breaker.asks(now_ms) {
+        for n in 0..8 {
+            let (other, begun_ms) = (user(100 + n), now_ms);
+            while !breaker.asks(&other, now_ms) {
                 now_ms += 1;
             }
             pauses.push(now_ms - begun_ms);
-            breaker.failed(now_ms);
+            breaker.failed(&other, now_ms);
         }
         assert_eq!(pauses[..4], [1_000, 2_000, 4_000, 8_000]);
         assert_eq!(*pauses.last().unwrap(), PAUSE_MS_MAX);
+    }
+
+    /// One user's questions alone have no answer. Others are not kept from trying by that, and what they ask
+    /// has one.
+    #[test]
+    fn who_has_no_answer_tries_behind_others() {
+        let (mut breaker, failing, other) = (broken(), user(1), user(0));
+        assert!(!breaker.asks(&failing, PAUSE_MS_MIN + PRECEDENCE_MS - 1));
+        assert!(breaker.asks(&other, PAUSE_MS_MIN + PRECEDENCE_MS - 1));
+        breaker = broken();
+        assert!(breaker.asks(&failing, PAUSE_MS_MIN + PRECEDENCE_MS), "where nobody else asks");
+        assert!(breaker.answered());
     }
 
     #[test]
@@ -136,15 +187,15 @@ mod tests {
         let mut breaker = Breaker::default();
         assert_eq!(breaker.wait_ms(0), PAUSE_MS_MIN);
         breaker = broken();
-        assert!(breaker.asks(PAUSE_MS_MIN));
-        breaker.failed(PAUSE_MS_MIN);
+        assert!(breaker.asks(&user(0), PAUSE_MS_MIN));
+        breaker.failed(&user(0), PAUSE_MS_MIN);
         assert_eq!([PAUSE_MS_MIN, 2_500, 9_000].map(|now_ms| breaker.wait_ms(now_ms)), [2_000, 1_000, 1_000]);
     }
 
     #[test]
     fn a_try_that_never_ends_is_followed_by_another() {
         let mut breaker = broken();
-        assert!(breaker.asks(PAUSE_MS_MIN));
-        assert!(breaker.asks(2 * PAUSE_MS_MIN));
+        assert!(breaker.asks(&user(0), PAUSE_MS_MIN));
+        assert!(breaker.asks(&user(0), 2 * PAUSE_MS_MIN));
     }
 }

@@ -186,6 +186,7 @@ mod tests {
     use quoth_store::testing::{Overridden, ViewOverride};
     use quoth_store::{MemoryView, PageLimit, Store, Stretch, View, ViewError};
 
+    use super::super::erasure::erasing;
     use super::super::poster::{Post, Poster};
     use super::*;
     use crate::engine::{Execution, SystemClock};
@@ -234,9 +235,13 @@ mod tests {
         let stored = engine.register(ConversationName::server(), key.clone()).await.unwrap().unwrap();
         let (of, mut stored) = decode(&key, &stored).unwrap();
         assert_eq!((of, &stored.skipped), (bob.clone(), &erasure.skipped), "a restart knows of it");
+        assert_eq!(erasing(&engine).await.unwrap(), [bob.clone()], "and whoever asks is told of it");
         is_damaged.store(false, Ordering::Relaxed);
         work.look_again(&mut stored).await.unwrap();
-        assert_eq!((stored.messages, stored.skipped), (7, vec![]));
+        assert_eq!((stored.messages, &stored.skipped), (7, &vec![]));
+        stored.done_ms = 2;
+        work.note(&stored).await.unwrap();
+        assert_eq!(erasing(&engine).await.unwrap(), []);
         drop(stopper);
     }
 }

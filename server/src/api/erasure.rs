@@ -10,6 +10,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use quoth_core::membership::Refusal;
 use quoth_protocol::{Code, ConversationName, UserId};
+use quoth_store::ViewError;
 use serde_json::json;
 use tokio::sync::Notify;
 
@@ -23,6 +24,9 @@ use crate::session::Service;
 /// How long an erasure waits that cannot go on for now, before it is tried again: at first, and at most.
 const RETRY_MIN: Duration = Duration::from_secs(60);
 const RETRY_MAX: Duration = Duration::from_secs(3_600);
+
+/// Users who are told to be under erasure, at most.
+pub(super) const ERASING_MAX: usize = 100;
 
 /// What no erasure takes, for whoever has to account for it.
 const STAYS: [&str; 7] = [
@@ -47,26 +51,36 @@ pub(super) struct Erasures {
 }
 
 impl Erasures {
-    /// Goes on with those that a stop of the server has interrupted.
+    /// Goes on with those that a stop of the server has interrupted, on the current runtime.
     pub(super) fn resume(service: Service) -> Self {
         let (under_way, beginning, asked) = Default::default();
         let erasures = Self { service, under_way, beginning, asked };
-        let resumed = erasures.clone();
+        let (resumed, phase) = (erasures.clone(), erasures.service.phase.clone());
         tokio::spawn(async move {
-            let stored =
-                resumed.service.engine.registers(ConversationName::server(), PREFIX, usize::MAX).await;
-            match stored {
-                Ok(stored) => {
-                    for (key, value) in stored {
-                        if let Some((user, _)) = decode(&key, &value) {
-                            resumed.go_on(user).await;
-                        }
-                    }
-                }
-                Err(error) => tracing::error!(%error, "it is not known which users are to be erased"),
+            tokio::select! {
+                () = resumed.begin_outstanding() => {}
+                _ = phase.next(false) => {}
             }
         });
         erasures
+    }
+
+    /// Begins those that are stored and not done, as soon as it can be read which these are.
+    async fn begin_outstanding(&self) {
+        loop {
+            match outstanding(&self.service.engine).await {
+                Ok(erasures) => {
+                    for (user, _) in erasures {
+                        self.go_on(user).await;
+                    }
+                    return;
+                }
+                Err(error) => {
+                    tracing::error!(%error, pause_s = RETRY_MIN.as_secs(), "it is not known which users are to be erased, and looked for again");
+                }
+            }
+            tokio::time::sleep(RETRY_MIN).await;
+        }
     }
 
     /// Goes on with one that is stored and has not ended, unless that is under way already.
@@ -201,6 +215,31 @@ impl Erasures {
         })?;
         Ok(stored.and_then(|value| decode(&key, &value)).map(|(_, erasure)| erasure))
     }
+}
+
+/// The erasures that are stored and not done. A record that is none any more is named in the log.
+///
+/// # Errors
+/// When the view cannot be read.
+async fn outstanding(engine: &Engine) -> Result<Vec<(UserId, Erasure)>, ViewError> {
+    let stored = engine.registers(ConversationName::server(), PREFIX, usize::MAX).await?;
+    let decoded = stored.into_iter().filter_map(|(key, value)| {
+        let erasure = decode(&key, &value);
+        if erasure.is_none() {
+            let key = String::from_utf8_lossy(&key);
+            tracing::error!(%key, "the record of an erasure does not decode: ask for it again");
+        }
+        erasure
+    });
+    Ok(decoded.filter(|(_, erasure)| erasure.done_ms == 0).collect())
+}
+
+/// Users who are being erased, the first of them.
+///
+/// # Errors
+/// When the view cannot be read.
+pub(super) async fn erasing(engine: &Engine) -> Result<Vec<UserId>, ViewError> {
+    Ok(outstanding(engine).await?.into_iter().map(|(user, _)| user).take(ERASING_MAX).collect())
 }
 
 pub(super) fn operations(operations: Operations) -> Operations {

@@ -20,11 +20,11 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::requests::Requests;
-use super::visitors::{Visitor, Visitors};
+use super::visitors::{Stay, Visitor, Visitors};
 use super::{ApiConfig, ApiLimits, Keys, router};
 use crate::http::Stream;
 use crate::outbox::Progress;
-use crate::session::{Service, log_panic};
+use crate::session::{PhaseReceiver, Service, log_panic};
 
 /// How long a connection may say nothing, between requests and within the head of one: backends keep
 /// connections for a while.
@@ -160,17 +160,7 @@ async fn accept(tcp: TcpListener, shared: Arc<Shared>, service: Service, visitor
                 Ok((tcp, peer)) => {
                     let Some((visitor, stay)) = visitors.come(peer.ip()) else { continue };
                     let (phase, shared) = (service.phase.clone(), Arc::clone(&shared));
-                    connections.spawn(async move {
-                        tokio::select! {
-                            biased;
-                            ended = connection(&shared, tcp, peer, visitor, phase) => if let Err(error) = ended {
-                                tracing::debug!(%peer, %error, "a connection of the server API ended");
-                            },
-                            () = stay.ends() => {
-                                tracing::debug!(%peer, "a connection of the server API has shown no key");
-                            }
-                        }
-                    });
+                    connections.spawn(serve(shared, tcp, peer, visitor, stay, phase));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the server API accepts no connection for a moment");
@@ -186,12 +176,39 @@ async fn accept(tcp: TcpListener, shared: Arc<Shared>, service: Service, visitor
     }
 }
 
+/// Serves a connection until it ends, or has to go: one with a key not within a request.
+async fn serve(
+    shared: Arc<Shared>,
+    tcp: TcpStream,
+    peer: SocketAddr,
+    visitor: Visitor,
+    stay: Stay,
+    phase: PhaseReceiver,
+) {
+    let mut served = pin!(connection(&shared, tcp, peer, &visitor, phase));
+    let ended = tokio::select! {
+        biased;
+        ended = served.as_mut() => ended,
+        () = stay.ends() => {
+            if !visitor.is_known() {
+                tracing::debug!(%peer, "a connection of the server API has shown no key");
+                return;
+            }
+            visitor.leave();
+            served.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%peer, %error, "a connection of the server API ended");
+    }
+}
+
 async fn connection(
     shared: &Shared,
     tcp: TcpStream,
     peer: SocketAddr,
-    visitor: Visitor,
-    phase: crate::session::PhaseReceiver,
+    visitor: &Visitor,
+    phase: PhaseReceiver,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let Some(stream) = tokio::time::timeout(HANDSHAKE_TIMEOUT, open(shared, tcp)).await?? else {
         return Ok(());
@@ -200,7 +217,11 @@ async fn connection(
         // For the log, and for whoever looks at the request's key.
         request.extensions_mut().insert(peer);
         request.extensions_mut().insert(visitor.clone());
-        async move { Ok::<_, Infallible>(shared.requests.answer(request.map(Body::new)).await) }
+        async move {
+            let answer = shared.requests.answer(request.map(Body::new)).await;
+            visitor.answered();
+            Ok::<_, Infallible>(answer)
+        }
     });
     let serves = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -210,8 +231,10 @@ async fn connection(
     let mut serves = pin!(serves);
     tokio::select! {
         served = serves.as_mut() => return Ok(served?),
-        _ = phase.next(false) => serves.as_mut().graceful_shutdown(),
+        _ = phase.next(false) => {}
+        () = visitor.leaves() => {}
     }
+    serves.as_mut().graceful_shutdown();
     Ok(serves.await?)
 }
 

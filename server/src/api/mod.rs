@@ -95,6 +95,12 @@ fn operations() -> Operations {
     .fold(Operations::new(), |operations, add| add(operations))
 }
 
+/// Goes on with the erasures of users that a stop has interrupted, on the current runtime, in a server whose
+/// API is off: what was asked for is done whether anybody can ask how far it is or not.
+pub(crate) fn resume_erasures(service: &Service) {
+    let _goes_on_by_itself = Erasures::resume(service.clone());
+}
+
 /// The routes of a service on the current runtime.
 fn router(
     service: Service,

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::conversations::refused;
+use super::erasure::erasing;
 use super::keys::Scope;
 use super::operation::{Answer, Call, Operation, Operations, given};
 use super::problem::Problem;
@@ -217,8 +218,10 @@ async fn retain(call: &Call, retain: Retain) -> Result<Answer, Problem> {
 async fn plan(call: Call) -> Result<Answer, Problem> {
     let engine = &call.app.service.engine;
     let Looked { overview, at_ms, .. } = engine.looked().await.map_err(|error| unreadable(&error))?;
+    let erasing = erasing(engine).await.map_err(|error| unreadable(&error))?;
     let (stats, outstanding) = (engine.stats(), engine.outstanding());
     let mut told = overview.to_json(&outstanding);
+    told["erasures"] = json!(erasing);
     told["looked_ms"] = at_ms.into();
     told["reclaimed_bytes"] = stats.reclaimed_bytes.into();
     told["view_bytes"] = stats.view_bytes.into();

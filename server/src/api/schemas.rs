@@ -3,6 +3,7 @@
 use quoth_protocol::limits::{BODY_BYTES_MAX, MENTIONS_MAX};
 use serde_json::{Value, json};
 
+use super::erasure::ERASING_MAX;
 use crate::engine::Step;
 
 /// All of them, by their names.
@@ -462,6 +463,7 @@ fn retention() -> Value {
                 "view_bytes",
                 "windows",
                 "erased",
+                "erasures",
                 "looked_ms",
             ],
             json!({
@@ -474,6 +476,7 @@ fn retention() -> Value {
                 "view_bytes": number(u64_max, "of the disk that the view takes"),
                 "windows": { "type": "array", "items": of("Window") },
                 "erased": of("Outstanding"),
+                "erasures": { "type": "array", "items": of("UserId"), "maxItems": ERASING_MAX, "description": "users whose erasure was asked for and is not done, the first of them" },
             }),
         ),
         "Outstanding": object(&["events", "bytes", "since_ms", "gone_by_ms", "log_since_ms"], json!({

@@ -195,7 +195,7 @@ mod tests {
     fn every_number_has_a_range_that_holds_its_default_and_is_kept() {
         let numbers =
             SETTINGS.iter().filter(|setting| setting.get(&Config::default()).parse::<u64>().is_ok());
-        assert_eq!(numbers.clone().count(), 47);
+        assert_eq!(numbers.clone().count(), 48);
         for setting in numbers {
             let range = setting.range().cloned().unwrap_or_else(|| panic!("{} has no range", setting.key));
             let mut config = Config::default();

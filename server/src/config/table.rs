@@ -337,6 +337,7 @@ pub const SETTINGS: &[Setting] = &[
     },
     users::USER_REQUESTS_PER_SECOND_MAX,
     users::USER_ADDS_PER_HOUR_MAX,
+    users::USER_REMOVALS_PER_HOUR_MAX,
     Setting {
         key: "limits.request_timeout_ms",
         doc: "time for a request of a client, in milliseconds; then it is answered with TIMED_OUT",

@@ -24,32 +24,31 @@ use std::time::Duration;
 use axum::http::Uri;
 use parking_lot::Mutex;
 use quoth_core::breaker::Breaker;
+use quoth_core::rate::Rate;
 use quoth_protocol::UserId;
 use serde_json::Value;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::engine::{Clock as _, SystemClock};
 use crate::outbound::{Client, Failure, Limits, Url};
 pub(crate) use backend::Backend;
 use counts::Counters;
 pub(crate) use counts::Counts;
+pub(crate) use places::Place;
 use places::Places;
 use question::{BODY_BYTES_MAX, Question};
 pub(crate) use question::{Judgement, signed};
 pub use settings::{HookConfig, HooksConfig, OnFailure};
 pub(crate) use signature::Signer;
 
-/// Bytes of messages that wait for a hook's answer at once: as many as may wait for the committer, from which
-/// they are apart, so that a backend that does not answer holds up nothing else.
-const ASKED_BYTES_MAX: usize = 64 * 1024 * 1024;
-
-/// What a message that waits takes besides its body, in bytes; rounded up.
-const ASKED_OVERHEAD_BYTES: usize = 1_024;
-
-/// How long a question waits for a place, as long as most requests may take by default, and when whoever got
-/// none may try again, in milliseconds.
+/// How long a question that holds up nothing behind it waits for a place, as long as most requests may take
+/// by default, and when whoever got none may try again, in milliseconds.
 const PLACE_TIMEOUT: Duration = Duration::from_secs(10);
 const PLACE_RETRY_AFTER_MS: u32 = 1_000;
+
+/// Lines of the log about questions without an answer, in so many milliseconds of the clock: what one user
+/// asks about must not fill a disk.
+const LINES_MAX: u32 = 10;
+const LINES_WINDOW_MS: u64 = 10_000;
 
 /// What a question about a message is called.
 const PUBLISH: &str = "publish";
@@ -74,15 +73,12 @@ struct Inner {
     signer: Signer,
     limits: Limits,
     on_failure: OnFailure,
-    places: Places,
-    /// For what is asked about and waits.
-    asked_bytes: Arc<Semaphore>,
+    places: Arc<Places>,
     breaker: Mutex<Breaker>,
+    /// Lines of the log about single failures.
+    lines: Mutex<Rate>,
     counters: Counters,
 }
-
-/// What a message takes of [`ASKED_BYTES_MAX`] until it is dropped.
-pub(crate) type Share = OwnedSemaphorePermit;
 
 impl Hooks {
     /// The hooks that are configured, asked of this backend.
@@ -100,8 +96,8 @@ impl Hooks {
                 limits,
                 on_failure: *on_failure,
                 places: Places::new(config.requests_max),
-                asked_bytes: Arc::new(Semaphore::new(ASKED_BYTES_MAX)),
                 breaker: Mutex::default(),
+                lines: Mutex::new(Rate::new(LINES_MAX, LINES_WINDOW_MS)),
                 counters: Counters::default(),
             })))
         };
@@ -120,40 +116,33 @@ impl Hooks {
 }
 
 impl Hook {
-    /// The share of a message with so long a body, if there is one at the moment.
-    pub(crate) fn try_share(&self, body_bytes: usize) -> Option<Share> {
-        Arc::clone(&self.0.asked_bytes).try_acquire_many_owned(weight(body_bytes)).ok()
+    /// A place for a question about a user, once there is one.
+    pub(crate) async fn place(&self, user: &UserId) -> Place {
+        self.0.places.take(user).await
     }
 
-    /// The same, when there is one.
-    pub(crate) async fn share(&self, body_bytes: usize) -> Option<Share> {
-        // Nobody closes it.
-        Arc::clone(&self.0.asked_bytes).acquire_many_owned(weight(body_bytes)).await.ok()
-    }
-
-    /// Asks whether a user may do this. Without an answer in time, or while there was none for a while,
-    /// what is configured holds. What is asked is made of `data` when there is a place for a request, and
-    /// not before: in JSON a message is several times as long.
-    ///
-    /// The time to answer begins when there is a place. That there is none is no failure of the backend's, so
-    /// whoever waits for one in vain is to come back, and nothing is let through for that.
+    /// Asks whether a user may do this, once there is a place. That there is none is no failure of the
+    /// backend's, so whoever waits for one in vain is to come back, and nothing is let through for that.
     pub(crate) async fn ask(&self, user: &UserId, data: impl FnOnce() -> Value + Send) -> Judgement {
-        let inner = &*self.0;
+        match tokio::time::timeout(PLACE_TIMEOUT, self.place(user)).await {
+            Ok(place) => self.ask_at(&place, data).await,
+            Err(_) => {
+                self.0.counters.unanswered();
+                Judgement::Unavailable { retry_after_ms: PLACE_RETRY_AFTER_MS }
+            }
+        }
+    }
+
+    /// Asks whether the user whose place this is may do this. Without an answer in time, or while there was
+    /// none for a while, what is configured holds. What is asked is made of `data` here and not while
+    /// somebody waits for a place: in JSON a message is several times as long. The time to answer begins
+    /// here, too.
+    pub(crate) async fn ask_at(&self, place: &Place, data: impl FnOnce() -> Value + Send) -> Judgement {
+        let (inner, user) = (&*self.0, place.user());
         let now_ms = SystemClock.unix_ms();
-        let tries = {
-            let mut breaker = inner.breaker.lock();
-            breaker.asks(now_ms).then(|| !breaker.is_closed())
-        };
-        let Some(tries) = tries else { return self.without_answer() };
-        let Ok(Some(_place)) = tokio::time::timeout(PLACE_TIMEOUT, inner.places.take(user)).await else {
-            inner.counters.unanswered();
-            return Judgement::Unavailable { retry_after_ms: PLACE_RETRY_AFTER_MS };
-        };
-        // It may have become clear meanwhile that nobody answers.
-        if !tries && !inner.breaker.lock().is_closed() {
+        if !inner.breaker.lock().asks(user, now_ms) {
             return self.without_answer();
         }
-        let now_ms = SystemClock.unix_ms();
         let answered = tokio::time::timeout(inner.limits.timeout, async {
             let question = Question::new(inner.kind, data(), now_ms);
             let request = signed(&inner.uri, &inner.signer, &question.id, question.time_ms, question.body())?;
@@ -176,10 +165,10 @@ impl Hook {
             }
             Err(error) => {
                 let (hook, on_failure) = (inner.kind, inner.on_failure);
-                if inner.breaker.lock().failed(SystemClock.unix_ms()) {
+                if inner.breaker.lock().failed(user, SystemClock.unix_ms()) {
                     tracing::error!(hook, %error, %on_failure, "the hook does not answer: it is asked from time to time only");
-                } else {
-                    tracing::warn!(hook, %error, %on_failure, "the hook gave no answer");
+                } else if inner.lines.lock().take(now_ms) {
+                    tracing::warn!(hook, %user, %error, %on_failure, "the hook gave no answer");
                 }
                 self.without_answer()
             }
@@ -206,8 +195,4 @@ impl Hook {
             }
         }
     }
-}
-
-fn weight(body_bytes: usize) -> u32 {
-    u32::try_from(body_bytes + ASKED_OVERHEAD_BYTES).unwrap_or(u32::MAX)
 }

@@ -85,7 +85,7 @@ async fn waiting_for_a_place_is_no_failure_of_the_backend() {
 async fn who_gets_no_place_is_let_through_by_nothing() {
     let hook = hook(1).await;
     let [alice, bob] = ["alice", "bob"].map(|id| UserId::new(id).unwrap());
-    let _held = hook.0.places.take(&alice).await.unwrap();
+    let _held = hook.place(&alice).await;
     for _ in 0..10 {
         assert!(matches!(hook.ask(&bob, data).await, Judgement::Unavailable { retry_after_ms: 1.. }));
     }

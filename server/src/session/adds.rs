@@ -1,4 +1,4 @@
-//! How many users a user adds to conversations, and how many conversations a user makes.
+//! How many users a user adds to conversations and takes out of them, and how many conversations a user makes.
 
 use std::collections::HashSet;
 
@@ -12,7 +12,7 @@ use quoth_protocol::{Code, ConversationName, UserId};
 use super::connection::Shared;
 use super::requests::unreadable;
 
-/// Counts what a request adds, but for tokens with `publish_as`, which speak for many.
+/// Counts what a request adds or takes out, but for tokens with `publish_as`, which speak for many.
 ///
 /// # Errors
 /// When it is too much for now.
@@ -20,16 +20,42 @@ pub(super) async fn may(shared: &Shared, grant: &Grant, request: &Request) -> Re
     if !grant.publish_as.is_empty() {
         return Ok(());
     }
+    let (paces, now_ms) = (&shared.service.paces, shared.service.engine.now_ms());
+    if takes_out(shared, &grant.user, request).await? {
+        let taken = paces.remove(&grant.user, now_ms);
+        return taken.map_err(|wait_ms| {
+            too_much(
+                wait_ms,
+                "you have removed or banned too many users within the last hour: wait, or ask the operator",
+            )
+        });
+    }
     let count = count(shared, &grant.user, request).await?;
     if count == 0 {
         return Ok(());
     }
-    let added = shared.service.paces.add(&grant.user, count, shared.service.engine.now_ms());
-    added.map_err(|wait_ms| Refusal {
-        code: Code::RATE_LIMITED,
-        retry_after_ms: u32::try_from(wait_ms).unwrap_or(u32::MAX),
-        reason: "you have added too many users or made too many conversations within the last hour: invite them, or wait",
+    paces.add(&grant.user, count, now_ms).map_err(|wait_ms| {
+        too_much(wait_ms, "you have added too many users or made too many conversations within the last hour: invite them, or wait")
     })
+}
+
+fn too_much(wait_ms: u64, reason: &'static str) -> Refusal {
+    let retry_after_ms = u32::try_from(wait_ms).unwrap_or(u32::MAX);
+    Refusal { code: Code::RATE_LIMITED, retry_after_ms, reason }
+}
+
+/// Whether it takes somebody out of a conversation. For whoever may not know of the conversation it does.
+async fn takes_out(shared: &Shared, me: &UserId, request: &Request) -> Result<bool, Refusal> {
+    let (Request::Remove { conversation, user } | Request::Ban { conversation, user, until_ms: 1.. }) =
+        request
+    else {
+        return Ok(false);
+    };
+    let is_out = |state: Option<&ConversationState>| {
+        state.is_some_and(|state| state.present(me).is_some() && state.present(user).is_none())
+    };
+    let known = shared.service.engine.with_state(conversation, is_out).await;
+    known.map(|is_out| !is_out).map_err(|error| unreadable(&error))
 }
 
 /// One for each user whom it adds, and one for a conversation that it makes.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quoth_core::authorize::{Action, Grant, Reach};
+use quoth_core::authorize::{Action, Grant, Reach, Standing};
 use quoth_core::conversation::{Append, ConversationStream, Output, Rights};
 use quoth_core::membership::{Actor, ConversationState, Refusal};
 use quoth_core::receipts::Cursor as Receipt;
@@ -141,7 +141,7 @@ enum Happened {
     Wrote(Result<(), WriteFailure>),
     Loaded(Result<ReadResult, ViewError>),
     Woken,
-    Judged(Judged),
+    Judged(Option<Judged>),
     Granted(watch::Receiver<Arc<Grant>>),
     Phase((Phase, PhaseReceiver)),
 }
@@ -165,6 +165,9 @@ impl Stream {
                 return Ok(());
             }
             let reads = !ends && self.machine.may_read() && !self.cursor.starts() && self.judged.has_room();
+            if reads && let Some(paces) = reader.conversation_paces() {
+                paces.set_has_say(self.rights().allow(Action::Publish).is_ok());
+            }
             let happened = tokio::select! {
                 biased;
                 written = writer.write(), if !writer.is_idle() => Happened::Wrote(written),
@@ -192,7 +195,8 @@ impl Stream {
                 Happened::Read(Err(ReadFailure::Broken(code))) => return Err(code),
                 Happened::Loaded(loaded) => self.loaded(loaded, writer)?,
                 Happened::Woken => self.cursor.wake(),
-                Happened::Judged(judged) => self.judged(shared, judged, writer).await?,
+                Happened::Judged(Some(judged)) => self.judged(shared, judged, writer).await?,
+                Happened::Judged(None) => {}
                 Happened::Granted(mut granted) => {
                     self.regrant(granted.borrow_and_update().clone())?;
                     regranted.set(self::regranted(granted));
@@ -253,7 +257,7 @@ impl Stream {
 
     /// What the user may do, as of the version that was looked at last.
     fn rights(&self) -> Rights<'_> {
-        Rights { grant: &self.grant, standing: &self.stand.standing, now_ms: self.engine.now_ms() }
+        rights_of(&self.grant, &self.stand.standing, &self.engine)
     }
 
     /// Looks again how the user stands, if anything has changed.
@@ -349,10 +353,7 @@ impl Stream {
     }
 
     async fn take(&mut self, frame: ClientFrame, writer: &mut FrameWriter) -> Result<(), Code> {
-        let standing = &self.stand.standing;
-        // The clock costs more than everything else here.
-        let now_ms = if standing.depends_on_time() { self.engine.now_ms() } else { 0 };
-        let rights = Rights { grant: &self.grant, standing, now_ms };
+        let rights = rights_of(&self.grant, &self.stand.standing, &self.engine);
         match self.machine.handle(frame, rights) {
             Output::Append(append) => match &self.hook {
                 None => {
@@ -391,8 +392,7 @@ impl Stream {
         judged: Judged,
         writer: &mut FrameWriter,
     ) -> Result<(), Code> {
-        // Its share is taken until it waits for the committer, which has its own.
-        let Judged { append, stand, judgement, share: _share } = judged;
+        let Judged { append, stand, judgement } = judged;
         let allowed = match judgement {
             Judgement::Allow => append,
             Judgement::Change(body) => Append { body, ..append },
@@ -517,6 +517,13 @@ impl Stream {
         self.stand = self.access.stand(Actor::User(&self.grant));
         self.reach()
     }
+}
+
+/// What a user may do at the moment.
+fn rights_of<'a>(grant: &'a Grant, standing: &'a Standing, engine: &Engine) -> Rights<'a> {
+    // The clock costs more than everything else here.
+    let now_ms = if standing.depends_on_time() { engine.now_ms() } else { 0 };
+    Rights { grant, standing, now_ms }
 }
 
 /// Waits for another grant. One that never comes is waited for for ever: the connection that gives them is

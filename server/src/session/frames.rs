@@ -99,6 +99,11 @@ impl FrameReader {
         self.paces = paces;
     }
 
+    /// What slows the client by what others say to the same conversation, if anything does.
+    pub(super) fn conversation_paces(&mut self) -> Option<&mut StreamPaces> {
+        self.paces.as_mut().filter(|paces| paces.counts_conversation())
+    }
+
     /// Whether the client has reset the stream, or the connection is gone.
     pub(super) fn is_reset(&self) -> bool {
         self.is_reset

@@ -1,9 +1,10 @@
 //! Clients, joins and messages that a hook is asked about. The order of messages is kept, however the answers
 //! come.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::task::Poll;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -17,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::end::End;
 use crate::engine::Stand;
-use crate::hooks::{Hook, Judgement, Share};
+use crate::hooks::{Hook, Judgement, Place};
 use crate::sessions::{Arrival, Expected, Goodbye};
 
 /// What is known of a message that was asked about.
@@ -27,29 +28,33 @@ pub(super) struct Judged {
     /// find out.
     pub(super) stand: Stand,
     pub(super) judgement: Judgement,
-    /// What it takes while it waits.
-    pub(super) share: Option<Share>,
 }
 
-type Judging = Pin<Box<dyn Future<Output = Judged> + Send>>;
+/// The judgement of a message, which has its place until it is taken: so those that are judged and wait for
+/// one before them are bounded too.
+type Judging = Pin<Box<dyn Future<Output = (Judged, Place)> + Send>>;
+
+/// The wait of a message for its place.
+type Waiting = Pin<Box<dyn Future<Output = Judging> + Send>>;
 
 /// The messages of a stream that a hook is asked about. Takes no memory before the first.
 #[derive(Default)]
 pub(super) struct Messages {
     asked: Option<Box<FuturesOrdered<Judging>>>,
-    /// Whether the last one waits, or has waited, for its share of what may be asked about.
-    is_full: bool,
+    /// The last one, while it waits.
+    waits: Option<Waiting>,
 }
 
 impl Messages {
     pub(super) fn is_empty(&self) -> bool {
-        self.asked.as_ref().is_none_or(|asked| asked.is_empty())
+        self.waits.is_none() && self.asked.as_ref().is_none_or(|asked| asked.is_empty())
     }
 
-    /// Whether another one may be asked about. If not, there is none to be read before those that there are
-    /// have been judged.
+    /// Whether another one may be asked about. While the last one waits for its place, none behind it is to
+    /// be read. However long that is, nothing is refused for it: what is sent behind it would be stored
+    /// before it.
     pub(super) fn has_room(&self) -> bool {
-        !self.is_full || self.is_empty()
+        self.waits.is_none()
     }
 
     /// Asks about a message of a user behind those before it.
@@ -61,31 +66,35 @@ impl Messages {
         append: Append,
         stand: Stand,
     ) {
-        let bytes = append.body.len();
-        let share = hook.try_share(bytes);
-        self.is_full = share.is_none();
         let (conversation, user) = (conversation.clone(), user.clone());
-        let judging = Box::pin(async move {
-            // It waits here and not where it is read, since those before it, which are to let go of theirs,
-            // are polled with it.
-            let share = match share {
-                Some(share) => Some(share),
-                None => hook.share(bytes).await,
-            };
-            let judgement = hook.ask(&user, || data(&conversation, &user, &append)).await;
-            Judged { append, stand, judgement, share }
-        });
-        self.asked.get_or_insert_default().push_back(judging);
+        self.waits = Some(Box::pin(async move {
+            let place = hook.place(&user).await;
+            let judging: Judging = Box::pin(async move {
+                let data = || data(&conversation, &user, &append);
+                let judgement = hook.ask_at(&place, data).await;
+                (Judged { append, stand, judgement }, place)
+            });
+            judging
+        }));
     }
 
-    /// The next message, once it is known what becomes of it. Dropping the future changes nothing.
-    pub(super) async fn next(&mut self) -> Judged {
-        if let Some(asked) = &mut self.asked
-            && let Some(judged) = asked.next().await
-        {
-            return judged;
-        }
-        std::future::pending().await
+    /// The next message, once it is known what becomes of it; `None` once another one may be asked about.
+    /// Dropping the future changes nothing.
+    pub(super) async fn next(&mut self) -> Option<Judged> {
+        poll_fn(|task| {
+            if let Some(waits) = &mut self.waits
+                && let Poll::Ready(judging) = waits.as_mut().poll(task)
+            {
+                self.waits = None;
+                self.asked.get_or_insert_default().push_back(judging);
+                return Poll::Ready(None);
+            }
+            match self.asked.as_mut().map(|asked| asked.poll_next_unpin(task)) {
+                Some(Poll::Ready(Some((judged, _place)))) => Poll::Ready(Some(judged)),
+                Some(Poll::Ready(None) | Poll::Pending) | None => Poll::Pending,
+            }
+        })
+        .await
     }
 }
 
@@ -121,7 +130,6 @@ pub(super) async fn judge_edit(
 ) -> Result<Bytes, Reply> {
     let about = About { mentions: mentions.to_vec(), ..About::default() };
     let append = Append { n: 0, sender: user.clone(), origin_time_ms: None, body, about };
-    let _share = hook.share(append.body.len()).await;
     let data = || {
         let mut data = data(conversation, user, &append);
         data["edits"] = json!(seq);
@@ -218,12 +226,26 @@ mod tests {
     use crate::engine::Stand;
     use crate::hooks::Hook;
 
-    fn ask(messages: &mut Messages, hook: &Hook, n: u64) {
-        let (name, user) = (ConversationName::new("room").unwrap(), UserId::new("alice").unwrap());
+    fn user(id: &str) -> UserId {
+        UserId::new(id).unwrap()
+    }
+
+    fn ask(messages: &mut Messages, hook: &Hook, user: &UserId, n: u64) {
+        let name = ConversationName::new("room").unwrap();
         let body = Bytes::from(vec![b'a'; BODY_BYTES_MAX]);
         let append = Append { n, sender: user.clone(), origin_time_ms: None, body, about: About::default() };
         let stand = Stand { standing: Standing::OF_OWN_LOG, version: 0 };
-        messages.ask(hook.clone(), &name, &user, append, stand);
+        messages.ask(hook.clone(), &name, user, append, stand);
+    }
+
+    /// A listener, and a hook that asks who answers there.
+    async fn hooked() -> (TcpListener, Hook) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let secret = dir.path().join("hooks.secret");
+        std::fs::write(&secret, "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=").unwrap();
+        let hook = Hook::of(&format!("http://{}/", listener.local_addr().unwrap()), &secret);
+        (listener, hook)
     }
 
     async fn soon<T>(future: impl Future<Output = T>) -> T {
@@ -233,25 +255,25 @@ mod tests {
     /// Streams have 256 messages without an ack each, and connections any number of streams.
     #[tokio::test]
     async fn messages_that_wait_for_a_backend_are_bounded_over_all_streams() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        let secret = dir.path().join("hooks.secret");
-        std::fs::write(&secret, "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=").unwrap();
-        let hook = Hook::of(&format!("http://{}/", listener.local_addr().unwrap()), &secret);
-        let mut streams: Vec<Messages> = (0..20).map(|_| Messages::default()).collect();
-        let mut count = 0;
-        for stream in &mut streams {
+        let (listener, hook) = hooked().await;
+        let users: Vec<_> = (0..8).map(|n| user(&format!("user {n}"))).collect();
+        let mut streams: Vec<Messages> = (0..40).map(|_| Messages::default()).collect();
+        let (mut count, mut of_first) = (0, 0);
+        for (nth, stream) in streams.iter_mut().enumerate() {
+            let user = &users[nth / 5];
             for _ in 0..256 {
                 if stream.has_room() {
                     count += 1;
-                    ask(stream, &hook, count);
+                    of_first += u64::from(*user == users[0]);
+                    ask(stream, &hook, user, count);
                 }
+                let judged = stream.next().now_or_never();
+                assert!(judged.is_none_or(|judged| judged.is_none()), "nothing is judged");
             }
-            assert!(stream.next().now_or_never().is_none());
         }
-        let within = 64 * 1024 * 1024 / (BODY_BYTES_MAX as u64 + 1_024);
-        assert!((within..=within + 20).contains(&count), "{count}: each stream has one that waits at most");
-        assert!(!streams[19].has_room());
+        assert_eq!(of_first, 16 + 5, "a quarter of one user, and one of each stream waits");
+        assert_eq!(count, 64 + 40);
+        assert!(!streams[39].has_room());
         // Once the backend answers, all of them are judged, in order.
         tokio::spawn(async move {
             while let Ok((mut tcp, _)) = listener.accept().await {
@@ -277,12 +299,37 @@ mod tests {
         let mut last = 0;
         for stream in &mut streams {
             while !stream.is_empty() {
-                let judged = soon(stream.next()).await;
+                let Some(judged) = soon(stream.next()).await else { continue };
                 assert!(judged.append.n > last, "in order");
                 last = judged.append.n;
             }
             assert!(stream.has_room());
         }
         assert_eq!(last, count);
+    }
+
+    /// One that was refused could not take its place in the order any more once those behind it are stored.
+    #[tokio::test(start_paused = true)]
+    async fn a_message_waits_for_its_place_as_long_as_it_takes() {
+        let (_listener, hook) = hooked().await;
+        let (alice, bob) = (user("alice"), user("bob"));
+        let mut taken = Vec::new();
+        for n in 0..4 {
+            for _ in 0..16 {
+                taken.push(hook.place(&user(&format!("user {n}"))).await);
+            }
+        }
+        let mut stream = Messages::default();
+        ask(&mut stream, &hook, &alice, 1);
+        let waited = tokio::time::timeout(Duration::from_secs(600), stream.next()).await;
+        assert!(waited.is_err(), "it is judged without having been asked about");
+        // Whoever holds up nothing is told.
+        let join = super::may_join(&hook, &bob, &ConversationName::new("room").unwrap(), false).await;
+        assert!(
+            matches!(join, Err(super::Reply::Refused { code: super::Code::UNAVAILABLE, .. })),
+            "{join:?}"
+        );
+        drop(taken);
+        assert!(soon(stream.next()).await.is_none() && stream.has_room() && !stream.is_empty());
     }
 }

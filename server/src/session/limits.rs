@@ -43,6 +43,8 @@ pub struct Limits {
     pub user_requests_per_second_max: u32,
     /// Users that one user adds to conversations in an hour, and conversations that the user makes, together.
     pub user_adds_per_hour_max: u32,
+    /// Members whom one user removes from conversations or bans there in an hour.
+    pub user_removals_per_hour_max: u32,
     /// Time for a request, in milliseconds.
     pub request_timeout_ms: u64,
     /// Streams of a connection in a second.
@@ -88,6 +90,7 @@ impl Default for Limits {
             conversation_publishes_per_second_max: 0,
             user_requests_per_second_max: 0,
             user_adds_per_hour_max: 0,
+            user_removals_per_hour_max: 0,
             // Ten times what a hook has by default, and more than a busy disk takes.
             request_timeout_ms: 10_000,
             streams_per_second_max: STREAMS_PER_SECOND_MAX,
@@ -125,6 +128,9 @@ impl Limits {
             // Some of the largest groups that one request makes (100 members), and more contacts than people
             // gather in a day. Whoever has larger ones to fill invites, or asks a backend.
             user_adds_per_hour_max: 500,
+            // Who cleans up takes out faster than one other user adds, and nobody empties a large conversation
+            // before its owners see it.
+            user_removals_per_hour_max: 1_000,
             ..self
         }
     }

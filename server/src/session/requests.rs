@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use quoth_core::authorize::{Action, Grant, Place, authorize};
+use quoth_core::authorize::{Action, Place, authorize};
 use quoth_core::conversation::each_once;
 use quoth_core::inbox::Settings;
 use quoth_core::membership::{Actor, Change, ConversationState, Refusal};
@@ -74,7 +74,7 @@ async fn answer_here(shared: &Shared, request: Request) -> Result<Reply, Refusal
             };
             let asker = Arc::clone(&shared.grant.borrow());
             adds::may(shared, &asker, &request).await?;
-            says(shared, &asker, &request)?;
+            says(shared, caller(), &request).await?;
             let mut reply = answer(&shared.service.engine, caller(), request).await?;
             if let Reply::Members { members, .. } = &mut reply {
                 let users: Vec<&UserId> = members.iter().map(|member| &member.user).collect();
@@ -88,13 +88,23 @@ async fn answer_here(shared: &Shared, request: Request) -> Result<Reply, Refusal
     }
 }
 
-/// Counts what a request says to a conversation among its publishes, but for tokens with `publish_as`.
-fn says(shared: &Shared, grant: &Grant, request: &Request) -> Result<(), Refusal> {
-    if !grant.publish_as.is_empty() {
+/// Counts what a request says to a conversation among its publishes, but for tokens with `publish_as`. Of
+/// those who have no say there nothing is counted: what others may say is not theirs to take.
+async fn says(shared: &Shared, caller: Caller, request: &Request) -> Result<(), Refusal> {
+    let (conversation, alteration) = match request {
+        Request::Edit { conversation, body, mentions, .. } => {
+            (conversation, Alteration::Edit { body: body.clone(), mentions: mentions.clone() })
+        }
+        Request::React { conversation, reaction, on, .. } => {
+            (conversation, Alteration::React { reaction: reaction.clone(), on: *on })
+        }
+        _ => return Ok(()),
+    };
+    let Some(paces) = shared.paces.as_ref().filter(|paces| paces.counts_conversations()) else {
         return Ok(());
-    }
-    let said = shared.service.paces.say(request, shared.service.engine.now_ms());
-    said.map_err(|wait_ms| Refusal {
+    };
+    shared.service.engine.may_alter(&caller, conversation, &alteration).await?;
+    paces.say(conversation).map_err(|wait_ms| Refusal {
         code: Code::RATE_LIMITED,
         retry_after_ms: u32::try_from(wait_ms).unwrap_or(u32::MAX),
         reason: "too much is said in this conversation at the moment",

@@ -4,10 +4,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail};
+use quoth_protocol::frame::Start;
 use quoth_protocol::limits::STREAMS_PER_SECOND_MAX;
+use quoth_protocol::membership::ConversationKind;
 use quoth_protocol::reply::Reply;
 use quoth_protocol::request::Request;
-use quoth_protocol::{Code, ConversationName, Seq};
+use quoth_protocol::{Code, ConversationName, Seq, UserId};
 use quoth_server::session::Limits;
 use quoth_tests::member::Member;
 use quoth_tests::websocket::{Handshake, Socket};
@@ -222,6 +224,48 @@ fn edits_and_reactions_count_among_the_publishes_to_a_conversation() -> anyhow::
             }
         }
         bail!("all are stored")
+    })
+}
+
+/// A group of bob, and of carol, who may only read.
+async fn group(bob: &mut Member) -> anyhow::Result<ConversationName> {
+    let (title, members) = (String::new(), vec![UserId::new("carol")?]);
+    let kind = ConversationKind::Channel;
+    let create = Request::Create { conversation: None, kind, title, members, open: false };
+    Ok(bob.done(create).await?.0)
+}
+
+/// Who has no say in a conversation takes nothing of what others may say there.
+#[test]
+fn who_may_not_speak_in_a_conversation_uses_up_nothing_of_its_rate() -> anyhow::Result<()> {
+    const REFUSED: u64 = 30;
+    let limits = Limits { conversation_publishes_per_second_max: 1, ..Limits::default() };
+    with_limits(limits, |_, server| async move {
+        let (mut bob, mut eve) = (signed_in(&server, "bob").await?, signed_in(&server, "eve").await?);
+        let mut carol = signed_in(&server, "carol").await?;
+        let room = group(&mut bob).await?;
+        let (conversation, seq) = (room.clone(), Seq(1));
+        let react = Request::React { conversation, seq, reaction: "+1".to_owned(), on: true };
+        let (conversation, body, mentions) = (room.clone(), "x".into(), Vec::new());
+        let edit = Request::Edit { conversation, seq, body, mentions };
+        let mut reads = carol.enter(&room, Some(Start::Live)).await?;
+        let began_at = Instant::now();
+        for n in 1..=REFUSED {
+            for request in [&react, &edit] {
+                assert_eq!(eve.refused(request.clone()).await?, Code::FORBIDDEN);
+                assert_eq!(carol.refused(request.clone()).await?, Code::FORBIDDEN);
+            }
+            let published = carol.publish(&mut reads, n, "x").await?;
+            assert_eq!(published.err().map(|(code, _)| code), Some(Code::FORBIDDEN));
+        }
+        // Had they counted, each but the first ones had waited for a second.
+        let took = began_at.elapsed();
+        assert!(took < Duration::from_secs(REFUSED - 10), "{REFUSED} took {took:?}");
+        let mut stream = bob.enter(&room, None).await?;
+        bob.publish(&mut stream, 1, "x").await?.map_err(|refused| anyhow!("{refused:?}"))?;
+        let (conversation, reaction) = (room.clone(), "+1".to_owned());
+        bob.done(Request::React { conversation, seq: Seq(4), reaction, on: true }).await?;
+        Ok(())
     })
 }
 

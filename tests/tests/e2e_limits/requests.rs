@@ -123,6 +123,42 @@ fn a_user_adds_so_many_in_an_hour() -> anyhow::Result<()> {
 }
 
 #[test]
+fn a_user_takes_so_many_out_in_an_hour() -> anyhow::Result<()> {
+    let limits = Limits { user_removals_per_hour_max: 3, ..Limits::default() };
+    let server = EmbeddedServer::start_with(limits)?;
+    run(async {
+        let (mut alice, mut bob) = (signed_in(&server, "alice").await?, signed_in(&server, "bob").await?);
+        done(&mut alice, group("alices", users(6))).await?;
+        done(&mut bob, group("bobs", users(6))).await?;
+        let user = |n: usize| users(7).swap_remove(n);
+        let remove = |name: &str, n| Request::Remove { conversation: room(name), user: user(n) };
+        let ban =
+            |name: &str, n, until_ms| Request::Ban { conversation: room(name), user: user(n), until_ms };
+        done(&mut alice, remove("alices", 0)).await?;
+        done(&mut alice, ban("alices", 1, u64::MAX)).await?;
+        // Who is out already, or is let in again, is none more.
+        for request in [remove("alices", 0), ban("alices", 1, u64::MAX), ban("alices", 1, 0)] {
+            done(&mut alice, request).await?;
+        }
+        done(&mut alice, remove("alices", 2)).await?;
+        for request in [remove("alices", 3), ban("alices", 3, u64::MAX)] {
+            match alice.request(request).await? {
+                Reply::Refused { code: Code::RATE_LIMITED, retry_after_ms: 1_000.., .. } => {}
+                other => anyhow::bail!("{other:?}"),
+            }
+        }
+        // Whether there is a conversation, or who is in it, does not show in it.
+        for (name, n) in [("bobs", 0), ("bobs", 6), ("nowhere", 0)] {
+            assert_eq!(refused(&mut alice, remove(name, n)).await?, Code::RATE_LIMITED, "{name} {n}");
+        }
+        done(&mut alice, set("alices", "bob", Role::Member)).await?;
+        done(&mut bob, remove("bobs", 0)).await?;
+        done(&mut bob, Request::Leave { conversation: room("alices") }).await
+    })?;
+    server.stop()
+}
+
+#[test]
 fn a_conversation_begins_with_so_many_members() -> anyhow::Result<()> {
     let server = EmbeddedServer::start()?;
     run(async {

@@ -18,6 +18,9 @@ use serde_json::{Value, json};
 use super::world::{Site, create, create_room, name, set, user};
 use super::{hide, react};
 
+/// A bound of a hang.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Who has written what of a conversation that can be read, and its head.
 async fn senders(member: &mut Member, conversation: &ConversationName) -> anyhow::Result<(Vec<String>, Seq)> {
     let (mut senders, mut range, mut head) = (Vec::new(), FetchRange::After(Seq(0)), Seq(0));
@@ -88,8 +91,26 @@ async fn an_erased_user_has_no_messages_anywhere_also_when_the_server_is_killed_
     assert_eq!((&begun["state"], &begun["user"]), (&Value::from("under_way"), &Value::from("bob")));
     server.kill()?;
 
+    // It goes on where nobody can ask for it.
+    let off = ["--set", "auth.names_freely=true", "--set", "api.listen=off"];
+    let server = ServerProcess::start_with(&data_dir, "127.0.0.1:0", &off)?;
+    let site = Site { address: server.address(), ca_file: server.ca_file(), data_dir: data_dir.clone() };
+    let mut alice = site.member_with(Over::Quic, "alice", &["*"]).await?;
+    let goes_on = async {
+        for room in &rooms {
+            while senders(&mut alice, room).await?.0 != ["alice"; 5] {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        anyhow::Ok(())
+    };
+    tokio::time::timeout(PATIENCE, goes_on).await.context("bob's messages stay")??;
+    server.kill()?;
+
     let (server, site, api) = start(&data_dir, &[])?;
     let erased = done(&api).await?;
+    let told = tokio::task::block_in_place(|| api.done("GET", "/v1/retention", None))?;
+    assert_eq!(told["erasures"], json!([]), "{told}");
     assert!(
         erased["conversations"].as_u64() >= Some(4) && erased["absent_ms"].as_u64() > Some(0),
         "{erased}"

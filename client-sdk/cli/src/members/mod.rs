@@ -4,7 +4,8 @@ mod lines;
 
 use anyhow::anyhow;
 use quoth_client::{
-    Client, ConversationInfo, ConversationName, Done, MemberInfo, NewConversation, RequestError, Role, UserId,
+    Client, Code, ConversationInfo, ConversationName, Done, MemberInfo, NewConversation, RequestError, Role,
+    UserId,
 };
 
 use self::lines::{conversation_lines, list_line, member_line, session_line};
@@ -61,7 +62,9 @@ async fn converse(client: &Client, command: ConversationCommand) -> anyhow::Resu
     use ConversationCommand as C;
     match command {
         C::Create(args) => {
-            let done = client.create(new_conversation(args)).await?;
+            let is_named = args.conversation.is_some();
+            let made = client.create(new_conversation(args)).await;
+            let done = made.map_err(|error| refused_name(error, is_named))?;
             if done.seq.is_none() {
                 note("it was there already");
             }
@@ -159,6 +162,20 @@ async fn change(client: &Client, command: ConversationCommand) -> anyhow::Result
     })
 }
 
+/// Says what can be done about a name that the token is not for.
+fn refused_name(error: RequestError, is_named: bool) -> anyhow::Error {
+    let is_forbidden = matches!(error, RequestError::Refused { code: Code::FORBIDDEN, .. });
+    let error = anyhow::Error::new(error);
+    if !is_named || !is_forbidden {
+        return error;
+    }
+    error.context(Hint(
+        "leave the name out and the server makes one, or ask its operator for a token whose `write` has it, which \
+         `quoth-server token --write` makes; where the token has it, one of the members has blocked you"
+            .to_owned(),
+    ))
+}
+
 fn new_conversation(args: CreateArgs) -> NewConversation {
     if let Some(user) = args.direct {
         return NewConversation::direct(user.as_str());
@@ -210,5 +227,20 @@ async fn all_conversations(client: &Client) -> anyhow::Result<Vec<ConversationIn
         if is_last {
             return Ok(all);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_not_take_a_name_is_told_how_to_get_one() {
+        let refused = |code| RequestError::Refused { code, reason: String::new(), retry_after: None };
+        let hint = |error: &anyhow::Error| error.downcast_ref::<Hint>().map(ToString::to_string);
+        let told = hint(&refused_name(refused(Code::FORBIDDEN), true)).unwrap();
+        assert!(told.contains("leave the name out") && told.contains("quoth-server token --write"), "{told}");
+        assert_eq!(hint(&refused_name(refused(Code::FORBIDDEN), false)), None);
+        assert_eq!(hint(&refused_name(refused(Code::ALREADY_EXISTS), true)), None);
     }
 }

@@ -2,13 +2,19 @@
 
 use quoth_protocol::membership::{ConversationKind, Permissions, Role};
 use quoth_protocol::name::Reserved;
-use quoth_protocol::{Seq, UserId};
+use quoth_protocol::{Code, Seq, UserId};
 
 use super::Place;
 use crate::membership::{Actor, Change, ConversationState, Present, Refusal};
 
 /// The operator does what owners do.
 const OPERATOR: Present = Present { role: Role::Owner, permissions: Permissions::ALL };
+
+/// What a token without this name is told that is to make a conversation of it.
+const NAME_NOT_FOR_TOKEN: Refusal = Refusal::new(
+    Code::FORBIDDEN,
+    "the token does not let its user make a conversation of this name: that needs one whose `write` has the name (quoth-server token --write PATTERN), or auth.names_freely = true of the server and no `write`; without a name the server makes one",
+);
 
 /// See [`authorize`](super::authorize).
 pub(super) fn authorize(
@@ -24,7 +30,11 @@ pub(super) fn authorize(
             Change::Create { .. } => place.name.reserved().is_some() || grant.names_freely,
             _ => place.state.is_some(),
         };
-        allowed(grant.writes(place.name, if_missing))?;
+        if !grant.writes(place.name, if_missing) {
+            // The token alone decides, so it tells nothing of what there is.
+            let creates = matches!(change, Change::Create { .. });
+            return Err(if creates { NAME_NOT_FOR_TOKEN } else { Refusal::FORBIDDEN });
+        }
     }
     if let Change::Create { kind, members, .. } = change {
         return create(actor.user(), *kind, members, place);

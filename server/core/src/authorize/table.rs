@@ -1,4 +1,7 @@
-//! Every verb, for every role, in every condition. A cell that is missing here fails.
+//! Every verb, for every role, in every condition, and in conversations of every kind. A cell that is missing
+//! here fails.
+
+mod kinds;
 
 use std::sync::Arc;
 
@@ -18,62 +21,64 @@ use crate::session::{Identity, Input, Output, Session};
 /// - `L` it passes up to the event by which the user left
 /// - `F` FORBIDDEN
 /// - `M` MUTED
+/// - `S` it passes once in an interval, else SLOW_MODE
 /// - `O` TOO_OLD
 /// - `E` TOKEN_EXPIRED
 /// - `R` TOKEN_REVOKED
 /// - `A` TOKEN_REJECTED
 ///
-/// A column is a condition, and its letters are for owner, admin, member and reader. The user that a change
-/// is about is a member with the role of one who joins, but for those that say otherwise.
+/// A column is a condition in a group, and its letters are for owner, admin, member and reader. The user that
+/// a change is about is a member with the role of one who joins, but for those that say otherwise. `kinds` has
+/// the other kinds of conversations.
 const TABLE: &str = "
-    verb                present outside left banned muted expired revoked audience nowhere narrowed
-    read_live           YYYY    FFFF    FFFF FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
-    read_history        YYYY    FFFF    LLLL FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
-    publish             YYYF    FFFF    FFFF FFFF   MMMF  EEEE    RRRR    AAAA     FFFF    FFFF
-    publish_as          YYYF    FFFF    FFFF FFFF   MMMF  EEEE    RRRR    AAAA     FFFF    FFFF
-    publish_as_another  FFFF    FFFF    FFFF FFFF   FFFF  EEEE    RRRR    AAAA     FFFF    FFFF
-    typing              YYYF    FFFF    FFFF FFFF   MMMF  EEEE    RRRR    AAAA     FFFF    FFFF
-    roster              YYYY    FFFF    FFFF FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
-    members             YYYY    FFFF    FFFF FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
-    describe            YYYY    FFFF    FFFF FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
-    mark                YYYY    FFFF    FFFF FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
-    receipts            YYYY    FFFF    FFFF FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
-    inbox               YYYY    FFFF    FFFF FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
-    join                YYYY    FFFF    FFFF FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
-    join_by_invitation  YYYY    YYYY    YYYY FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
-    leave               YYYY    FFFF    YYYY FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
-    add_joiner          YYYF    FFFF    FFFF FFFF   YYYF  EEEE    RRRR    AAAA     FFFF    FFFF
-    add_admin           YYFF    FFFF    FFFF FFFF   YYFF  EEEE    RRRR    AAAA     FFFF    FFFF
-    add_owner           YFFF    FFFF    FFFF FFFF   YFFF  EEEE    RRRR    AAAA     FFFF    FFFF
-    set_role            YYFF    FFFF    FFFF FFFF   YYFF  EEEE    RRRR    AAAA     FFFF    FFFF
-    set_role_of_owner   YFFF    FFFF    FFFF FFFF   YFFF  EEEE    RRRR    AAAA     FFFF    FFFF
-    remove              YYFF    FFFF    FFFF FFFF   YYFF  EEEE    RRRR    AAAA     FFFF    FFFF
-    remove_owner        YFFF    FFFF    FFFF FFFF   YFFF  EEEE    RRRR    AAAA     FFFF    FFFF
-    rename              YYFF    FFFF    FFFF FFFF   YYFF  EEEE    RRRR    AAAA     FFFF    FFFF
-    mute                YYFF    FFFF    FFFF FFFF   YYFF  EEEE    RRRR    AAAA     FFFF    FFFF
-    mute_owner          YFFF    FFFF    FFFF FFFF   YFFF  EEEE    RRRR    AAAA     FFFF    FFFF
-    mute_all            YYFF    FFFF    FFFF FFFF   YYFF  EEEE    RRRR    AAAA     FFFF    FFFF
-    ban                 YYFF    FFFF    FFFF FFFF   YYFF  EEEE    RRRR    AAAA     FFFF    FFFF
-    ban_owner           YFFF    FFFF    FFFF FFFF   YFFF  EEEE    RRRR    AAAA     FFFF    FFFF
-    slow_mode           YYFF    FFFF    FFFF FFFF   YYFF  EEEE    RRRR    AAAA     FFFF    FFFF
-    invite              YYYF    FFFF    FFFF FFFF   YYYF  EEEE    RRRR    AAAA     FFFF    FFFF
-    invite_admin        YYFF    FFFF    FFFF FFFF   YYFF  EEEE    RRRR    AAAA     FFFF    FFFF
-    revoke_invitation   YYFF    FFFF    FFFF FFFF   YYFF  EEEE    RRRR    AAAA     FFFF    FFFF
-    revoke_invitations  YYFF    FFFF    FFFF FFFF   YYFF  EEEE    RRRR    AAAA     FFFF    FFFF
-    create              YYYY    YYYY    YYYY YYYY   YYYY  EEEE    RRRR    AAAA     YYYY    FFFF
-    react               YYYF    FFFF    FFFF FFFF   MMMF  EEEE    RRRR    AAAA     FFFF    FFFF
-    hide                YYYY    FFFF    LLLL FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
-    retain              YYFF    FFFF    FFFF FFFF   YYFF  EEEE    RRRR    AAAA     FFFF    FFFF
-    edit                YYYF    FFFF    FFFF FFFF   MMMF  EEEE    RRRR    AAAA     FFFF    FFFF
-    edit_old            OOOF    FFFF    FFFF FFFF   MMMF  EEEE    RRRR    AAAA     FFFF    FFFF
-    edit_of_guest       YYYF    FFFF    FFFF FFFF   MMMF  EEEE    RRRR    AAAA     FFFF    FFFF
-    edit_of_joiner      FFFF    FFFF    FFFF FFFF   FFFF  EEEE    RRRR    AAAA     FFFF    FFFF
-    revoke              YYYY    FFFF    FFFF FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
-    revoke_old          YYOO    FFFF    FFFF FFFF   YYOO  EEEE    RRRR    AAAA     FFFF    FFFF
-    revoke_of_guest     YYYY    FFFF    FFFF FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
-    revoke_of_joiner    YYFF    FFFF    FFFF FFFF   YYFF  EEEE    RRRR    AAAA     FFFF    FFFF
-    revoke_of_owner     YFFF    FFFF    FFFF FFFF   YFFF  EEEE    RRRR    AAAA     FFFF    FFFF
-    revoke_of_gone      YYFF    FFFF    FFFF FFFF   YYFF  EEEE    RRRR    AAAA     FFFF    FFFF
+    verb                present outside left banned muted slow open expired revoked audience nowhere narrowed
+    read_live           YYYY    FFFF    FFFF FFFF   YYYY  YYYY FFFF EEEE    RRRR    AAAA     FFFF    FFFF
+    read_history        YYYY    FFFF    LLLL FFFF   YYYY  YYYY FFFF EEEE    RRRR    AAAA     FFFF    FFFF
+    publish             YYYF    FFFF    FFFF FFFF   MMMF  YYSF FFFF EEEE    RRRR    AAAA     FFFF    FFFF
+    publish_as          YYYF    FFFF    FFFF FFFF   MMMF  YYYF FFFF EEEE    RRRR    AAAA     FFFF    FFFF
+    publish_as_another  FFFF    FFFF    FFFF FFFF   FFFF  FFFF FFFF EEEE    RRRR    AAAA     FFFF    FFFF
+    typing              YYYF    FFFF    FFFF FFFF   MMMF  YYYF FFFF EEEE    RRRR    AAAA     FFFF    FFFF
+    roster              YYYY    FFFF    FFFF FFFF   YYYY  YYYY FFFF EEEE    RRRR    AAAA     FFFF    FFFF
+    members             YYYY    FFFF    FFFF FFFF   YYYY  YYYY FFFF EEEE    RRRR    AAAA     FFFF    FFFF
+    describe            YYYY    FFFF    FFFF FFFF   YYYY  YYYY YYYY EEEE    RRRR    AAAA     FFFF    FFFF
+    mark                YYYY    FFFF    FFFF FFFF   YYYY  YYYY FFFF EEEE    RRRR    AAAA     FFFF    FFFF
+    receipts            YYYY    FFFF    FFFF FFFF   YYYY  YYYY FFFF EEEE    RRRR    AAAA     FFFF    FFFF
+    inbox               YYYY    FFFF    FFFF FFFF   YYYY  YYYY FFFF EEEE    RRRR    AAAA     FFFF    FFFF
+    join                YYYY    FFFF    FFFF FFFF   YYYY  YYYY YYYY EEEE    RRRR    AAAA     FFFF    FFFF
+    join_by_invitation  YYYY    YYYY    YYYY FFFF   YYYY  YYYY YYYY EEEE    RRRR    AAAA     FFFF    FFFF
+    leave               YYYY    FFFF    YYYY FFFF   YYYY  YYYY FFFF EEEE    RRRR    AAAA     FFFF    FFFF
+    add_joiner          YYYF    FFFF    FFFF FFFF   YYYF  YYYF FFFF EEEE    RRRR    AAAA     FFFF    FFFF
+    add_admin           YYFF    FFFF    FFFF FFFF   YYFF  YYFF FFFF EEEE    RRRR    AAAA     FFFF    FFFF
+    add_owner           YFFF    FFFF    FFFF FFFF   YFFF  YFFF FFFF EEEE    RRRR    AAAA     FFFF    FFFF
+    set_role            YYFF    FFFF    FFFF FFFF   YYFF  YYFF FFFF EEEE    RRRR    AAAA     FFFF    FFFF
+    set_role_of_owner   YFFF    FFFF    FFFF FFFF   YFFF  YFFF FFFF EEEE    RRRR    AAAA     FFFF    FFFF
+    remove              YYFF    FFFF    FFFF FFFF   YYFF  YYFF FFFF EEEE    RRRR    AAAA     FFFF    FFFF
+    remove_owner        YFFF    FFFF    FFFF FFFF   YFFF  YFFF FFFF EEEE    RRRR    AAAA     FFFF    FFFF
+    rename              YYFF    FFFF    FFFF FFFF   YYFF  YYFF FFFF EEEE    RRRR    AAAA     FFFF    FFFF
+    mute                YYFF    FFFF    FFFF FFFF   YYFF  YYFF FFFF EEEE    RRRR    AAAA     FFFF    FFFF
+    mute_owner          YFFF    FFFF    FFFF FFFF   YFFF  YFFF FFFF EEEE    RRRR    AAAA     FFFF    FFFF
+    mute_all            YYFF    FFFF    FFFF FFFF   YYFF  YYFF FFFF EEEE    RRRR    AAAA     FFFF    FFFF
+    ban                 YYFF    FFFF    FFFF FFFF   YYFF  YYFF FFFF EEEE    RRRR    AAAA     FFFF    FFFF
+    ban_owner           YFFF    FFFF    FFFF FFFF   YFFF  YFFF FFFF EEEE    RRRR    AAAA     FFFF    FFFF
+    slow_mode           YYFF    FFFF    FFFF FFFF   YYFF  YYFF FFFF EEEE    RRRR    AAAA     FFFF    FFFF
+    invite              YYYF    FFFF    FFFF FFFF   YYYF  YYYF FFFF EEEE    RRRR    AAAA     FFFF    FFFF
+    invite_admin        YYFF    FFFF    FFFF FFFF   YYFF  YYFF FFFF EEEE    RRRR    AAAA     FFFF    FFFF
+    revoke_invitation   YYFF    FFFF    FFFF FFFF   YYFF  YYFF FFFF EEEE    RRRR    AAAA     FFFF    FFFF
+    revoke_invitations  YYFF    FFFF    FFFF FFFF   YYFF  YYFF FFFF EEEE    RRRR    AAAA     FFFF    FFFF
+    create              YYYY    YYYY    YYYY YYYY   YYYY  YYYY YYYY EEEE    RRRR    AAAA     YYYY    FFFF
+    react               YYYF    FFFF    FFFF FFFF   MMMF  YYYF FFFF EEEE    RRRR    AAAA     FFFF    FFFF
+    hide                YYYY    FFFF    LLLL FFFF   YYYY  YYYY FFFF EEEE    RRRR    AAAA     FFFF    FFFF
+    retain              YYFF    FFFF    FFFF FFFF   YYFF  YYFF FFFF EEEE    RRRR    AAAA     FFFF    FFFF
+    edit                YYYF    FFFF    FFFF FFFF   MMMF  YYYF FFFF EEEE    RRRR    AAAA     FFFF    FFFF
+    edit_old            OOOF    FFFF    FFFF FFFF   MMMF  OOOF FFFF EEEE    RRRR    AAAA     FFFF    FFFF
+    edit_of_guest       YYYF    FFFF    FFFF FFFF   MMMF  YYYF FFFF EEEE    RRRR    AAAA     FFFF    FFFF
+    edit_of_joiner      FFFF    FFFF    FFFF FFFF   FFFF  FFFF FFFF EEEE    RRRR    AAAA     FFFF    FFFF
+    revoke              YYYY    FFFF    FFFF FFFF   YYYY  YYYY FFFF EEEE    RRRR    AAAA     FFFF    FFFF
+    revoke_old          YYOO    FFFF    FFFF FFFF   YYOO  YYOO FFFF EEEE    RRRR    AAAA     FFFF    FFFF
+    revoke_of_guest     YYYY    FFFF    FFFF FFFF   YYYY  YYYY FFFF EEEE    RRRR    AAAA     FFFF    FFFF
+    revoke_of_joiner    YYFF    FFFF    FFFF FFFF   YYFF  YYFF FFFF EEEE    RRRR    AAAA     FFFF    FFFF
+    revoke_of_owner     YFFF    FFFF    FFFF FFFF   YFFF  YFFF FFFF EEEE    RRRR    AAAA     FFFF    FFFF
+    revoke_of_gone      YYFF    FFFF    FFFF FFFF   YYFF  YYFF FFFF EEEE    RRRR    AAAA     FFFF    FFFF
 ";
 
 const ROLES: [Role; 4] = [Role::Owner, Role::Admin, Role::Member, Role::Reader];
@@ -87,6 +92,10 @@ enum Condition {
     Left,
     Banned,
     Muted,
+    /// A member where each member writes once in an interval.
+    Slow,
+    /// Never a member of one that everybody may join.
+    Open,
     /// A member whose token has ended, is revoked, is for somebody else.
     Expired,
     Revoked,
@@ -97,12 +106,14 @@ enum Condition {
     Narrowed,
 }
 
-const CONDITIONS: [(&str, Condition); 10] = [
+const CONDITIONS: [(&str, Condition); 12] = [
     ("present", Condition::Present),
     ("outside", Condition::Outside),
     ("left", Condition::Left),
     ("banned", Condition::Banned),
     ("muted", Condition::Muted),
+    ("slow", Condition::Slow),
+    ("open", Condition::Open),
     ("expired", Condition::Expired),
     ("revoked", Condition::Revoked),
     ("audience", Condition::Audience),
@@ -129,6 +140,11 @@ struct Said {
 }
 
 impl Verb {
+    /// Whether slow mode holds for it: for what is said in one's own name.
+    const fn takes_a_turn(&self) -> bool {
+        matches!(self, Self::Simple(Action::Publish))
+    }
+
     /// What is done, with what it is done with.
     fn with<T>(&self, world: &World, act: impl FnOnce(Action<'_>) -> T) -> T {
         let guest = if let Self::As(name) = self { user(name) } else { user("nobody") };
@@ -147,7 +163,9 @@ impl Verb {
     }
 }
 
-fn verbs() -> Vec<(&'static str, Verb)> {
+/// All verbs, in a conversation of this kind.
+fn verbs(kind: ConversationKind) -> Vec<(&'static str, Verb)> {
+    let joiner = Role::of_joiner(kind);
     let set = |name: &str, role| Change::SetMember { user: user(name), role, permissions: None };
     let invite = |role| Change::Invite { hash: InvitationHash([8; 16]), role, expires_ms: 0, uses_max: 0 };
     let mute = |user: Option<UserId>| Change::Mute { user, until_ms: u64::MAX };
@@ -175,7 +193,7 @@ fn verbs() -> Vec<(&'static str, Verb)> {
         ("join", Verb::Change(Change::Join { invitation: None })),
         ("join_by_invitation", Verb::Change(Change::Join { invitation: Some(INVITATION) })),
         ("leave", Verb::Change(Change::Leave)),
-        ("add_joiner", Verb::Change(set("new", Role::Member))),
+        ("add_joiner", Verb::Change(set("new", joiner))),
         ("add_admin", Verb::Change(set("new", Role::Admin))),
         ("add_owner", Verb::Change(set("new", Role::Owner))),
         ("set_role", Verb::Change(set("somebody", Role::Reader))),
@@ -189,7 +207,7 @@ fn verbs() -> Vec<(&'static str, Verb)> {
         ("ban", Verb::Change(Change::Ban { user: user("somebody"), until_ms: u64::MAX })),
         ("ban_owner", Verb::Change(Change::Ban { user: user("second"), until_ms: u64::MAX })),
         ("slow_mode", Verb::Change(Change::SlowMode { interval_ms: 1 })),
-        ("invite", Verb::Change(invite(Role::Member))),
+        ("invite", Verb::Change(invite(joiner))),
         ("invite_admin", Verb::Change(invite(Role::Admin))),
         ("revoke_invitation", Verb::Change(Change::RevokeInvitation { hash: INVITATION })),
         ("revoke_invitations", Verb::Change(Change::RevokeInvitations)),
@@ -212,14 +230,14 @@ fn verbs() -> Vec<(&'static str, Verb)> {
 
 /// A group in which `subject` was an owner, admin, member or reader, and what has become of that.
 fn world(role: Role, condition: Condition) -> World {
-    let mut world = World::group("room");
+    let mut world = World::group_that_is("room", condition == Condition::Open);
     let set = |name: &str, role| Change::SetMember { user: user(name), role, permissions: None };
     for (name, role) in [("somebody", Role::Member), ("second", Role::Owner)] {
         world.by("owner", set(name, role)).unwrap();
     }
     let invite = Change::Invite { hash: INVITATION, role: Role::Member, expires_ms: 0, uses_max: 0 };
     world.by("owner", invite).unwrap();
-    if condition != Condition::Outside {
+    if !matches!(condition, Condition::Outside | Condition::Open) {
         world.by("owner", set("subject", role)).unwrap();
     }
     match condition {
@@ -230,9 +248,11 @@ fn world(role: Role, condition: Condition) -> World {
         Condition::Muted => {
             world.by("owner", Change::Mute { user: Some(user("subject")), until_ms: u64::MAX }).unwrap();
         }
+        Condition::Slow => drop(world.by("owner", Change::SlowMode { interval_ms: 1_000 }).unwrap()),
         Condition::Nowhere => world.state = None,
         Condition::Present
         | Condition::Outside
+        | Condition::Open
         | Condition::Expired
         | Condition::Revoked
         | Condition::Audience
@@ -252,6 +272,8 @@ fn rejection(condition: Condition) -> Option<Code> {
         | Condition::Left
         | Condition::Banned
         | Condition::Muted
+        | Condition::Slow
+        | Condition::Open
         | Condition::Nowhere
         | Condition::Narrowed => None,
     }
@@ -309,40 +331,59 @@ fn outcome(verb: &Verb, role: Role, condition: Condition) -> char {
     let narrowed = (condition == Condition::Narrowed).then(|| vec![Pattern::new("other")]);
     let publish_as = vec![Pattern::new("guest-*")];
     let grant = Grant { read: narrowed.clone(), write: narrowed, publish_as, ..grant("subject") };
-    let authorize = |action: Action<'_>| authorize(Actor::User(&grant), action, world.place(), world.now_ms);
-    match verb.with(&world, authorize) {
+    judged(verb, &world, &grant, world.place())
+}
+
+/// What becomes of a verb of a user with this grant.
+fn judged(verb: &Verb, world: &World, grant: &Grant, place: Place<'_>) -> char {
+    let actor = Actor::User(grant);
+    match verb.with(world, |action| authorize(actor, action, place, world.now_ms)) {
+        Ok(Reach::Whole)
+            if verb.takes_a_turn() && Standing::new(actor, place).slow_mode_interval_ms() > 0 =>
+        {
+            'S'
+        }
         Ok(Reach::Whole) => 'Y',
         Ok(Reach::UpTo(seq)) => {
-            assert_eq!(Some(seq), world.state().user(&user("subject")).map(|member| member.left_seq));
+            assert_eq!(Some(seq), world.state().user(&grant.user).map(|member| member.left_seq));
             'L'
         }
         Err(refusal) => letter(refusal.code),
     }
 }
 
-#[test]
-fn every_verb_for_every_role_in_every_condition() {
-    let mut lines = TABLE.lines().map(str::split_whitespace).filter(|line| line.clone().count() > 0);
-    let columns: Vec<_> = lines.next().unwrap().skip(1).collect();
-    assert_eq!(columns, CONDITIONS.map(|(name, _)| name), "each condition has a column");
+/// Compares a table, of which a row is a verb, with what is.
+fn assert_is(
+    table: &'static str,
+    columns: &[&str],
+    verbs: &[(&str, Verb)],
+    is: impl Fn(&Verb, usize) -> String,
+) {
+    let mut lines = table.lines().map(str::split_whitespace).filter(|line| line.clone().count() > 0);
+    let named: Vec<_> = lines.next().unwrap().skip(1).collect();
+    assert_eq!(named, columns, "each condition has a column");
     let rows: Vec<Vec<_>> = lines.map(Iterator::collect).collect();
-    let verbs = verbs();
-    let names = |row: &Vec<&'static str>| row[0];
-    assert_eq!(
-        rows.iter().map(names).collect::<Vec<_>>(),
-        verbs.iter().map(|verb| verb.0).collect::<Vec<_>>()
-    );
+    let names: Vec<_> = verbs.iter().map(|verb| verb.0).collect();
+    assert_eq!(rows.iter().map(|row| row[0]).collect::<Vec<_>>(), names, "each verb has a row");
     let mut wrong = Vec::new();
-    for (row, (name, verb)) in rows.iter().zip(&verbs) {
-        assert_eq!(row.len(), 1 + CONDITIONS.len(), "{name} has all columns");
-        for (cell, (column, condition)) in row[1..].iter().zip(CONDITIONS) {
-            let is: String = ROLES.iter().map(|role| outcome(verb, *role, condition)).collect();
+    for (row, (name, verb)) in rows.iter().zip(verbs) {
+        assert_eq!(row.len(), 1 + columns.len(), "{name} has all columns");
+        for (at, (cell, column)) in row[1..].iter().zip(columns).enumerate() {
+            let is = is(verb, at);
             if is != *cell {
                 wrong.push(format!("{name} {column}: {is} in place of {cell}"));
             }
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn every_verb_for_every_role_in_every_condition() {
+    let columns = CONDITIONS.map(|(name, _)| name);
+    assert_is(TABLE, &columns, &verbs(ConversationKind::Group), |verb, at| {
+        ROLES.iter().map(|role| outcome(verb, *role, CONDITIONS[at].1)).collect()
+    });
 }
 
 #[test]
@@ -376,7 +417,7 @@ fn everybody_reads_the_own_log_and_nobody_writes_there() {
 #[test]
 fn what_is_not_allowed_looks_like_what_does_not_exist() {
     let subject = grant("subject");
-    for (name, verb) in verbs() {
+    for (name, verb) in verbs(ConversationKind::Group) {
         let is_for_strangers =
             matches!(&verb, Verb::Change(Change::Create { .. } | Change::Join { invitation: Some(_) }));
         if is_for_strangers {

@@ -235,10 +235,11 @@ impl ConversationState {
         self.invitations.iter().filter(move |(_, invitation)| invitation.holds(now_ms))
     }
 
-    /// The other one of a direct conversation.
+    /// The other one of a direct conversation, for one of the two. For anybody else there is none: whoever
+    /// looks at what the other one has said of the user would so read more where the conversation exists.
     #[must_use]
     pub fn other(&self, user: &UserId) -> Option<&UserId> {
-        if self.kind != ConversationKind::Direct {
+        if self.kind != ConversationKind::Direct || !self.members.contains_key(user) {
             return None;
         }
         self.members.keys().find(|other| *other != user)

@@ -43,12 +43,17 @@ impl World {
 
     /// A group of `owner` (an owner), `admin`, `member` and `reader`.
     pub(crate) fn group(name: &str) -> Self {
+        Self::group_that_is(name, false)
+    }
+
+    /// The same, which everybody may join or not.
+    pub(crate) fn group_that_is(name: &str, open: bool) -> Self {
         let mut world = Self::new(name);
         let create = Change::Create {
             kind: ConversationKind::Group,
             title: String::new(),
             members: vec![user("member")],
-            open: false,
+            open,
         };
         world.by("owner", create).unwrap();
         for (name, role) in [("admin", Role::Admin), ("reader", Role::Reader)] {

@@ -20,6 +20,15 @@ pub(super) const USER_ADDS_PER_HOUR_MAX: Setting = Setting {
     get: |c| c.limits.user_adds_per_hour_max.to_string(),
 };
 
+pub(super) const USER_REMOVALS_PER_HOUR_MAX: Setting = Setting {
+    key: "limits.user_removals_per_hour_max",
+    doc: "members whom one user removes from conversations or bans there in an hour, all at once or not; not for tokens with \
+          publish_as. 0: no limit. Unless set: 1,000, in development 0",
+    kind: Kind::Number(ranges::PER_SECOND_MAX),
+    set: |c, t| number(&mut c.limits.user_removals_per_hour_max, t),
+    get: |c| c.limits.user_removals_per_hour_max.to_string(),
+};
+
 pub(super) const NAMES_FREELY: Setting = Setting {
     key: "auth.names_freely",
     doc: "let users whose tokens have no `write` make groups and channels under any name that is free. Unless it is set, a name of one's \

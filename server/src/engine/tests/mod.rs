@@ -2,6 +2,7 @@
 
 mod changes;
 mod clock;
+mod cold;
 mod durable;
 mod erase;
 mod faults;

@@ -27,6 +27,7 @@ pub(super) struct Tables {
     requests: Option<Buckets<UserId>>,
     conversations: Option<Buckets<ConversationName>>,
     adds: Option<Buckets<UserId>>,
+    removals: Option<Buckets<UserId>>,
 }
 
 impl Tables {
@@ -36,19 +37,8 @@ impl Tables {
             requests: Pace::new(limits.user_requests_per_second_max.into()).map(Buckets::new),
             conversations: Pace::new(limits.conversation_publishes_per_second_max.into()).map(Buckets::new),
             adds: Pace::per_hour(limits.user_adds_per_hour_max.into()).map(Buckets::new),
+            removals: Pace::per_hour(limits.user_removals_per_hour_max.into()).map(Buckets::new),
         }
-    }
-
-    /// Counts what a request says to a conversation as a publish does, in which all others have their
-    /// turns: a request does not wait for these, since what comes behind it would.
-    ///
-    /// # Errors
-    /// In how many milliseconds there may be room.
-    pub(super) fn say(&self, request: &Request, now_ms: u64) -> Result<(), u64> {
-        let (Request::Edit { conversation, .. } | Request::React { conversation, .. }) = request else {
-            return Ok(());
-        };
-        self.conversations.as_ref().map_or(Ok(()), |all| all.of(conversation, now_ms).take(1, now_ms))
     }
 
     /// Counts users that a user adds to conversations, and conversations that a user makes.
@@ -57,6 +47,14 @@ impl Tables {
     /// In how many milliseconds so many may be added. None are counted.
     pub(super) fn add(&self, user: &UserId, count: u64, now_ms: u64) -> Result<(), u64> {
         self.adds.as_ref().map_or(Ok(()), |adds| adds.of(user, now_ms).take(count, now_ms))
+    }
+
+    /// Counts a member whom a user takes out of a conversation.
+    ///
+    /// # Errors
+    /// In how many milliseconds one more may be. None is counted.
+    pub(super) fn remove(&self, user: &UserId, now_ms: u64) -> Result<(), u64> {
+        self.removals.as_ref().map_or(Ok(()), |removals| removals.of(user, now_ms).take(1, now_ms))
     }
 }
 
@@ -109,11 +107,27 @@ impl ConnectionPaces {
         }))
     }
 
+    /// Whether what is said to a conversation counts there.
+    pub(super) fn counts_conversations(&self) -> bool {
+        self.tables.conversations.is_some()
+    }
+
+    /// Counts what a request says to a conversation as a publish does, in which all others have their
+    /// turns: a request does not wait for these, since what comes behind it would. The user has the right to
+    /// say it.
+    ///
+    /// # Errors
+    /// In how many milliseconds there may be room.
+    pub(super) fn say(&self, conversation: &ConversationName) -> Result<(), u64> {
+        let (all, now_ms) = (self.tables.conversations.as_ref(), self.engine.now_ms());
+        all.map_or(Ok(()), |all| all.of(conversation, now_ms).take(1, now_ms))
+    }
+
     /// The waits of one stream, which publishes to a conversation or not at all.
     pub(super) fn stream(self: &Arc<Self>, conversation: Option<&ConversationName>) -> StreamPaces {
         let table = self.tables.conversations.as_ref();
         let conversation = table.zip(conversation).map(|(table, name)| table.of(name, self.engine.now_ms()));
-        StreamPaces { connection: Arc::clone(self), conversation, next: Step::Frames }
+        StreamPaces { connection: Arc::clone(self), conversation, has_say: true, next: Step::Frames }
     }
 
     fn tell(&self, what: &'static str, wait_ms: u64) {
@@ -128,6 +142,8 @@ impl ConnectionPaces {
 pub(super) struct StreamPaces {
     connection: Arc<ConnectionPaces>,
     conversation: Option<Arc<Shared>>,
+    /// Whether the user may publish to it.
+    has_say: bool,
     /// Where the frame takes its place next that is being waited for.
     next: Step,
 }
@@ -147,6 +163,17 @@ const fn speaks(request: &Request) -> bool {
 }
 
 impl StreamPaces {
+    /// Whether publishes count at a conversation, and so whether it is to be said if the user has a say there.
+    pub(super) fn counts_conversation(&self) -> bool {
+        self.conversation.is_some()
+    }
+
+    /// Says whether the user may publish to the conversation. What is refused for want of that takes nothing
+    /// of what others may say.
+    pub(super) fn set_has_say(&mut self, has_say: bool) {
+        self.has_say = has_say;
+    }
+
     /// So many bytes have come: how long to wait before anything more is read.
     pub(super) fn bytes(&self, count: usize) -> Option<Duration> {
         let bytes = self.connection.bytes.as_ref()?;
@@ -173,7 +200,7 @@ impl StreamPaces {
                     (user, "limits.user_publishes_per_second_max", Step::Conversation)
                 }
                 Step::Conversation => {
-                    let conversation = self.conversation.as_deref();
+                    let conversation = self.conversation.as_deref().filter(|_| self.has_say);
                     (conversation, "limits.conversation_publishes_per_second_max", Step::Done)
                 }
                 Step::Requests { speaks } => {
