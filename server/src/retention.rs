@@ -294,7 +294,7 @@ impl Freeing {
             let now_ms = self.engine.judged_ms();
             let erased_by_ms =
                 if is_wanted { now_ms } else { now_ms.saturating_sub(erasure_max_ms / DUE_PARTS) };
-            let rewritten = self.engine.rewrite(erased_by_ms, &self.pace).await?;
+            let rewritten = self.engine.rewrite(erased_by_ms, is_wanted, &self.pace).await?;
             let Rewritten { windows, bytes, written_bytes, is_done, more, held_up, .. } = rewritten;
             if windows > 0 {
                 tracing::info!(windows, bytes, written_bytes, "rewrote what stays where others are absent");

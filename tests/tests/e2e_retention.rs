@@ -408,6 +408,32 @@ async fn a_conversation_says_how_it_is_kept_and_by_whose_word_and_nothing_of_a_h
     Ok(())
 }
 
+/// What there is to free is far below a window, beside something that is kept for ever: nothing would free it
+/// by itself for years.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_asks_gets_little_space_freed_too() -> anyhow::Result<()> {
+    const GONE: &[u8] = b"good for a second";
+    let server = EmbeddedServer::start()?;
+    let (api, room) = (server.api()?, name("room"));
+    publish(&api, "room", 1)?;
+    let mut writer = member(&server, "alice").await?;
+    let mut stream = writer.enter(&room, None).await?;
+    let publish = Publish { expires_in_ms: 1_000, ..Publish::new(1, GONE.to_vec()) };
+    writer.send(&mut stream, &ClientFrame::Publish(publish)).await?;
+    while !matches!(writer.next(&mut stream).await?, Next::Frame(ServerFrame::Ack { .. })) {}
+    let until = Instant::now() + PATIENCE;
+    while replay(&server, "bob", &room).await? != [Event(1), Gap(2, 2)] {
+        ensure!(Instant::now() < until, "it does not expire");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    ensure!(has(&server.data_dir(), GONE)?);
+    freed(&api)?;
+    ensure!(!has(&server.data_dir(), GONE)?, "it is on the disk still");
+    assert_eq!(replay(&server, "bob", &room).await?, [Event(1), Gap(2, 2)]);
+    writer.close().await;
+    server.stop()
+}
+
 /// Nine of ten messages live for a second, in conversations that are kept for ever.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_disk_of_a_server_has_little_more_than_what_is_kept() -> anyhow::Result<()> {

@@ -12,7 +12,7 @@ pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8"
 /// milliseconds are told in seconds.
 type Metric = (&'static str, bool, &'static str, &'static str);
 
-const METRICS: [Metric; 20] = [
+const METRICS: [Metric; 22] = [
     ("quoth_uptime_seconds", false, "Time since the start.", "/uptime_ms"),
     ("quoth_connections", false, "Connections that are open.", "/connections"),
     ("quoth_connections_max", false, "Connections that may be open.", "/connections_max"),
@@ -32,6 +32,18 @@ const METRICS: [Metric; 20] = [
         false,
         "When the oldest of these was stored, in seconds since 1970.",
         "/oldest_expired_ms",
+    ),
+    (
+        "quoth_erased_bytes",
+        false,
+        "Revoked and erased contents that may be on the disk still.",
+        "/erased_bytes",
+    ),
+    (
+        "quoth_erased_gone_by_timestamp_seconds",
+        false,
+        "When all of these are gone at the latest, in seconds since 1970. Behind that they are overdue.",
+        "/erased_gone_by_ms",
     ),
     ("quoth_reclaimed_windows_total", true, "Windows that were freed.", "/reclaimed_windows"),
     ("quoth_reclaimed_bytes_total", true, "What was freed of the disk.", "/reclaimed_bytes"),

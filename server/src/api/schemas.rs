@@ -546,6 +546,7 @@ fn stats() -> Value {
         "reclaimed_bytes",
         "rewritten_bytes",
         "damaged_conversations",
+        "erased_bytes",
     ];
     let mut outbox = object(
         &["delivered", "backlog_bytes", "failing"],
@@ -577,6 +578,7 @@ fn stats() -> Value {
         "live_bytes": seen("of contents that are kept, by the last look for what is absent; null before the first one"),
         "expired_bytes": seen("of contents that are absent and take space still, by that look"),
         "oldest_expired_ms": seen("when the oldest of these was stored, in milliseconds since 1970; null: there is none"),
+        "erased_gone_by_ms": seen("when all that was revoked or erased is gone from the disk at the latest, in milliseconds since 1970; null: it is"),
         "storage_full": {
             "type": "boolean",
             "description": "whether messages are refused until the disk has room for store.reserve_bytes again",
@@ -585,8 +587,16 @@ fn stats() -> Value {
     for count in counts {
         properties[count] = of("Count");
     }
-    let others =
-        ["version", "outbox", "hooks", "live_bytes", "expired_bytes", "oldest_expired_ms", "storage_full"];
+    let others = [
+        "version",
+        "outbox",
+        "hooks",
+        "live_bytes",
+        "expired_bytes",
+        "oldest_expired_ms",
+        "erased_gone_by_ms",
+        "storage_full",
+    ];
     json!({
         "Stats": object(&[&others[..], &counts].concat(), properties),
         "Metrics": { "type": "string", "description": "the numbers of Stats in Prometheus' text format" },

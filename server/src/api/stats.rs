@@ -9,6 +9,7 @@ use super::keys::Scope;
 use super::operation::{Answer, Call, Operation, Operations};
 use super::problem::Problem;
 use super::{App, metrics};
+use crate::engine::Outstanding;
 
 pub(super) fn operations(operations: Operations) -> Operations {
     let get = |id, path, scope, summary, response| Operation {
@@ -71,7 +72,7 @@ async fn numbers(app: &App) -> Value {
         .into_iter()
         .map(|(kind, counts)| (kind.to_owned(), json!(counts)))
         .collect();
-    let seen = engine.seen;
+    let (seen, Outstanding { erased, gone_by_ms, .. }) = (engine.seen, app.service.engine.outstanding());
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_ms": u64::try_from(app.started.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -92,6 +93,8 @@ async fn numbers(app: &App) -> Value {
         "live_bytes": seen.map(|seen| seen.live_bytes),
         "expired_bytes": seen.map(|seen| seen.expired_bytes),
         "oldest_expired_ms": seen.and_then(|seen| seen.oldest_expired_ms),
+        "erased_bytes": erased.bytes,
+        "erased_gone_by_ms": gone_by_ms,
         "store_bytes": store_bytes,
         "storage_full": engine.is_short,
         "outbox": outbox,

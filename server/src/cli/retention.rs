@@ -146,7 +146,7 @@ fn reclaim(view: &dyn View, classes: &Classes, now_ms: u64) -> Result<quoth_stor
 fn rewrite(store: &Store, classes: &Classes, now_ms: u64) -> Result<(u64, u64), String> {
     let (view, mut windows, mut bytes) = (&*store.view, 0, 0);
     loop {
-        let mut rewrite = Rewrite { now_ms, erased_by_ms: now_ms, pace: &mut |_| true };
+        let mut rewrite = Rewrite { now_ms, erased_by_ms: now_ms, ends_small: true, pace: &mut |_| true };
         let rewritten = view.rewrite(&mut |name| keep_in(view, name, classes, now_ms), &mut rewrite);
         let rewritten = rewritten.map_err(|error| error.to_string())?;
         windows += rewritten.windows;

@@ -258,19 +258,25 @@ impl Engine {
     }
 
     /// Frees what is absent in windows of which the rest stays, at a pace; what was erased by a time, in
-    /// milliseconds since 1970, leaves the disk. Windows that hold that up are ended, so that the next time
-    /// it goes on.
+    /// milliseconds since 1970, leaves the disk. Windows that hold that up are ended, if wanted however little
+    /// there is to free in them, so that the next time it goes on.
     ///
     /// # Errors
     /// Why the store could not do it.
-    pub(crate) async fn rewrite(&self, erased_by_ms: u64, pace: &Arc<Pace>) -> Result<Rewritten, String> {
+    pub(crate) async fn rewrite(
+        &self,
+        erased_by_ms: u64,
+        ends_small: bool,
+        pace: &Arc<Pace>,
+    ) -> Result<Rewritten, String> {
         let one_at_a_time = Arc::clone(&self.inner.reclaims).lock_owned().await;
         self.inner.reads.applied(self.released()).await;
         let (now_ms, pace) = (self.judged_ms(), Arc::clone(pace));
         let classes = Arc::clone(&self.inner.classes);
         let rewrite = move |view: &dyn View| {
             let _one_at_a_time = one_at_a_time;
-            let mut rewrite = Rewrite { now_ms, erased_by_ms, pace: &mut |bytes| pace.take(bytes) };
+            let mut rewrite =
+                Rewrite { now_ms, erased_by_ms, ends_small, pace: &mut |bytes| pace.take(bytes) };
             view.rewrite(&mut |name| keep_in(view, name, &classes, now_ms), &mut rewrite)
         };
         let rewritten = self.inner.reads.run(rewrite).await.map_err(|error| error.to_string())?;

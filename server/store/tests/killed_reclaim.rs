@@ -66,7 +66,8 @@ fn rewrite(store: &Store) -> u64 {
     let head = store.view.last(&name(EVER)).unwrap().map_or(0, |last| last.seq.0);
     let mut windows = 0;
     loop {
-        let mut rewrite = Rewrite { now_ms: live_ms(head), erased_by_ms: 0, pace: &mut |_| true };
+        let mut rewrite =
+            Rewrite { now_ms: live_ms(head), erased_by_ms: 0, ends_small: false, pace: &mut |_| true };
         let mut keepings = |_: &ConversationName| Ok(Keep { live_ms: live_ms(head), ..Keep::default() });
         let rewritten = store.view.rewrite(&mut keepings, &mut rewrite).unwrap();
         windows += rewritten.windows;

@@ -39,7 +39,7 @@ fn rewrite_until(
         left -= 1;
         left > 0
     };
-    let mut rewrite = Rewrite { now_ms, erased_by_ms, pace: &mut pace };
+    let mut rewrite = Rewrite { now_ms, erased_by_ms, ends_small: false, pace: &mut pace };
     view.rewrite(&mut |name| Ok(keep(name)), &mut rewrite).unwrap()
 }
 

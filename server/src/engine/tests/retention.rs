@@ -434,7 +434,7 @@ async fn what_dies_by_itself_is_counted_as_expired_and_then_not_at_all() {
     world.clock.0.fetch_add(10_000, Ordering::Relaxed);
     let kept = 10 * KEPT_BYTES;
     assert_eq!(seen(&world).await, (kept, all - kept));
-    let rewritten = world.engine.rewrite(0, &world.engine.pace(u64::MAX)).await.unwrap();
+    let rewritten = world.engine.rewrite(0, false, &world.engine.pace(u64::MAX)).await.unwrap();
     assert!(rewritten.windows > 0, "{rewritten:?}");
     let (live, expired) = seen(&world).await;
     assert!(live == kept && expired < (all - kept) / 2, "{live} and {expired} of {all}");

@@ -94,8 +94,8 @@ async fn nothing_is_left_beside_a_message_with_many_reactions_that_was_revoked()
     assert_eq!(beside(&world).await, 21, "its row is there: it says who has said it");
     // A moment later it is rewritten.
     let pace = world.engine.pace(u64::MAX);
-    world.engine.rewrite(u64::MAX, &pace).await.unwrap();
-    world.engine.rewrite(u64::MAX, &pace).await.unwrap();
+    world.engine.rewrite(u64::MAX, false, &pace).await.unwrap();
+    world.engine.rewrite(u64::MAX, false, &pace).await.unwrap();
     assert_eq!(sweep(&world, true).await, 21);
     assert_eq!(beside(&world).await, 0);
 }

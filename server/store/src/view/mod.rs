@@ -132,6 +132,9 @@ pub struct Rewrite<'a> {
     pub now_ms: u64,
     /// What was erased by this time leaves the disk, in milliseconds since 1970.
     pub erased_by_ms: u64,
+    /// Whether open windows hold it up that have little to free: for whoever wants all of it now, they are
+    /// ended too.
+    pub ends_small: bool,
     /// Is told of bytes that were read and written, again and again, and waits as it likes; `false` ends it.
     pub pace: &'a mut dyn FnMut(u64) -> bool,
 }

@@ -273,7 +273,7 @@ mod tests {
                 })
                 .unwrap();
             assert_eq!((reclaimed.windows, reclaimed.damaged), (0, 1), "{what}: what it has stays");
-            let mut rewrite = Rewrite { now_ms: 1, erased_by_ms: 1, pace: &mut |_| true };
+            let mut rewrite = Rewrite { now_ms: 1, erased_by_ms: 1, ends_small: false, pace: &mut |_| true };
             let rewritten = view
                 .rewrite(
                     &mut |name| match name.as_str() {

@@ -191,7 +191,8 @@ mod tests {
             let view = FjallView::open(dir.path(), 1 << 20).unwrap();
             assert_eq!(view.erased().events, 4, "{what}");
             if what == "block" {
-                let mut rewrite = Rewrite { now_ms: 0, erased_by_ms: u64::MAX, pace: &mut |_| true };
+                let mut rewrite =
+                    Rewrite { now_ms: 0, erased_by_ms: u64::MAX, ends_small: false, pace: &mut |_| true };
                 view.rewrite(&mut |_| Ok(Keep::default()), &mut rewrite).unwrap();
                 assert!(view.erased().events > 0, "what is damaged is there");
             }

@@ -322,7 +322,8 @@ mod tests {
         view.apply(at.next().next(), &[Record { erases: vec![Seq(1)], ..event(2) }]).unwrap();
         view.flush().unwrap();
         let rewrite = || {
-            let mut rewrite = Rewrite { now_ms: 1, erased_by_ms: u64::MAX, pace: &mut |_| true };
+            let mut rewrite =
+                Rewrite { now_ms: 1, erased_by_ms: u64::MAX, ends_small: false, pace: &mut |_| true };
             view.rewrite(&mut |_| Ok(Keep::default()), &mut rewrite).unwrap().windows
         };
         let before = numbers(&view);

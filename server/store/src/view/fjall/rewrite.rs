@@ -49,7 +49,8 @@ const DEAD_PARTS: u64 = 8;
 /// overwritten elsewhere meanwhile stays on the disk.
 const WINDOWS_BYTES_MAX: u64 = 4 * WINDOW_BYTES;
 
-/// An open window is ended for its space when so large a part of what fills one is dead.
+/// An open window is ended for its space when so large a part of what fills one is dead, or when that is
+/// wanted.
 const OPEN_PARTS: u64 = 64;
 
 /// What is dead by its own time and held all the same is looked at again after a day.
@@ -106,7 +107,7 @@ impl FjallView {
         self.add_erased(&assessed, &closed, rewrite.erased_by_ms, &mut windows, &mut rewritten);
         for Candidate { window, dead, .. } in self.dead_windows(&assessed, rewrite.now_ms) {
             if window.number >= closed[window.class.index()] {
-                if dead >= self.window_bytes / OPEN_PARTS {
+                if rewrite.ends_small || dead >= self.window_bytes / OPEN_PARTS {
                     self.hold_up(window.class, &mut rewritten);
                 }
             } else if self.has_enough(&windows, &assessed) {

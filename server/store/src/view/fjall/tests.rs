@@ -320,7 +320,8 @@ fn what_is_kept_is_there_and_a_floor_passes_nothing_else() {
                         steps > 0
                     };
                     let erased_by_ms = if random.one_in(2) { u64::MAX } else { 0 };
-                    let mut rewrite = Rewrite { now_ms: world.now_ms, erased_by_ms, pace: &mut pace };
+                    let mut rewrite =
+                        Rewrite { now_ms: world.now_ms, erased_by_ms, ends_small: false, pace: &mut pace };
                     let keepings = &mut |name: &ConversationName| Ok(world.of(name).keep);
                     rewritten += view.rewrite(keepings, &mut rewrite).unwrap().windows;
                 }
