@@ -1,11 +1,7 @@
 //! Backups of a store that is open and written to, and of one that is not.
 
-use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::thread;
 
 use quoth_protocol::{ConversationName, Seq};
 use quoth_store::backup::{Added, BackupError, BackupFolder, Bytes, ExtraFile, Frozen, Pace};
@@ -170,34 +166,6 @@ fn a_log_of_which_nothing_is_left_but_its_place_comes_back_with_a_backup() {
     restore(&to, None, &back);
     assert_has(&back, 5);
     assert_has(&back, 8);
-}
-
-#[test]
-fn nothing_of_the_log_is_freed_while_a_pin_reads_what_is_beside_it() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path());
-    write(&store, 1..=39);
-    let names = |log: &Path| -> BTreeSet<_> {
-        fs::read_dir(log).unwrap().map(|file| file.unwrap().file_name()).collect()
-    };
-    let before = names(&dir.path().join("store/log"));
-    let beside = dir.path().join("cursor");
-    assert!(Command::new("mkfifo").arg(&beside).status().unwrap().success());
-    let (pinner, read) = (store.pinner.clone().unwrap(), beside.clone());
-    let pin = thread::spawn(move || pinner.pin(&[read]).unwrap());
-    // It opens when the other side does, which reads until this one closes.
-    let mut cursor = fs::OpenOptions::new().write(true).open(&beside).unwrap();
-    write(&store, 40..=80);
-    store.log.end_segment().unwrap();
-    let flushed = store.view.flush().unwrap();
-    store.log.trim(flushed.next()).unwrap();
-    cursor.write_all(b"up to group 1").unwrap();
-    drop(cursor);
-    let pin = pin.join().unwrap();
-    assert!(names(&pin.dir().join("log")).is_superset(&before), "the groups that it names");
-    assert_eq!(fs::read(pin.dir().join("cursor")).unwrap(), b"up to group 1");
-    drop(pin);
-    store.close().unwrap();
 }
 
 #[test]
