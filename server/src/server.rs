@@ -127,17 +127,10 @@ impl Server {
             }
             None => None,
         };
-        let api = api
-            .map(|api| {
-                let progress = outbox.as_ref().map(|outbox| Arc::clone(outbox.progress()));
-                let store_dir = config.data_dir.join("store");
-                api.serve(&service, api_keys, config.api.limits, api_tls, store_dir, progress)
-                    .map_err(|error| format!("the server API has no thread: {error}"))
-            })
-            .transpose()?;
-        if api.is_none() {
-            api::resume_erasures(&service);
-        }
+        let progress = outbox.as_ref().map(|outbox| Arc::clone(outbox.progress()));
+        let store_dir = config.data_dir.join("store");
+        let api = api::serve(api, &service, api_keys, config.api.limits, api_tls, store_dir, progress)
+            .map_err(|error| format!("the server API has no thread: {error}"))?;
         Ok(Self {
             address,
             development,

@@ -21,7 +21,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::requests::Requests;
 use super::visitors::{Stay, Visitor, Visitors};
-use super::{ApiConfig, ApiLimits, Keys, router};
+use super::{ApiConfig, ApiLimits, Erasures, Keys, router};
 use crate::http::Stream;
 use crate::outbox::Progress;
 use crate::session::{PhaseReceiver, Service, log_panic};
@@ -107,36 +107,35 @@ impl Running {
     }
 }
 
-impl Bound {
-    /// Serves on a thread of its own, so that no request holds up clients.
-    ///
-    /// # Errors
-    /// When the system gives no thread.
-    pub(crate) fn serve(
-        self,
-        service: &Service,
-        keys: Keys,
-        limits: ApiLimits,
-        tls: rustls::ServerConfig,
-        store_dir: PathBuf,
-        outbox: Option<Arc<Progress>>,
-    ) -> io::Result<Running> {
-        let address = self.address;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let within = runtime.enter();
-        let service = service.for_another_worker();
-        let router = router(service.clone(), keys, limits, store_dir, outbox);
-        drop(within);
-        let visitors = Visitors::new(limits.requests_max);
-        let shared = Arc::new(Shared {
-            requests: Requests::new(router, limits),
-            tls: TlsAcceptor::from(Arc::new(tls)),
-            takes_plain: self.takes_plain,
-        });
-        let thread = std::thread::Builder::new().name("api".to_owned());
-        let thread = thread.spawn(move || runtime.block_on(accept(self.tcp, shared, service, visitors)))?;
-        Ok(Running { address, thread })
-    }
+/// Serves the API on a thread of its own, so that no request holds up clients. Where it is off, what was asked
+/// of it before a stop goes on all the same, on the current runtime.
+///
+/// # Errors
+/// When the system gives no thread.
+pub(crate) fn serve(
+    bound: Option<Bound>,
+    service: &Service,
+    keys: Keys,
+    limits: ApiLimits,
+    tls: rustls::ServerConfig,
+    store_dir: PathBuf,
+    outbox: Option<Arc<Progress>>,
+) -> io::Result<Option<Running>> {
+    let Some(Bound { tcp, address, takes_plain }) = bound else {
+        Erasures::resume(service.clone());
+        return Ok(None);
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let within = runtime.enter();
+    let service = service.for_another_worker();
+    let router = router(service.clone(), keys, limits, store_dir, outbox);
+    drop(within);
+    let visitors = Visitors::new(limits.requests_max);
+    let requests = Requests::new(router, limits);
+    let shared = Arc::new(Shared { requests, tls: TlsAcceptor::from(Arc::new(tls)), takes_plain });
+    let thread = std::thread::Builder::new().name("api".to_owned());
+    let thread = thread.spawn(move || runtime.block_on(accept(tcp, shared, service, visitors)))?;
+    Ok(Some(Running { address, thread }))
 }
 
 struct Shared {
@@ -160,7 +159,7 @@ async fn accept(tcp: TcpListener, shared: Arc<Shared>, service: Service, visitor
                 Ok((tcp, peer)) => {
                     let Some((visitor, stay)) = visitors.come(peer.ip()) else { continue };
                     let (phase, shared) = (service.phase.clone(), Arc::clone(&shared));
-                    connections.spawn(serve(shared, tcp, peer, visitor, stay, phase));
+                    connections.spawn(serve_connection(shared, tcp, peer, visitor, stay, phase));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the server API accepts no connection for a moment");
@@ -177,7 +176,7 @@ async fn accept(tcp: TcpListener, shared: Arc<Shared>, service: Service, visitor
 }
 
 /// Serves a connection until it ends, or has to go: one with a key not within a request.
-async fn serve(
+async fn serve_connection(
     shared: Arc<Shared>,
     tcp: TcpStream,
     peer: SocketAddr,

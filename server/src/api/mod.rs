@@ -58,7 +58,7 @@ use audit::Strangers;
 use erasure::Erasures;
 pub use keys::{ApiKeySpec, Scope};
 pub(crate) use keys::{Keys, make as make_key};
-pub(crate) use listener::{Running, bind};
+pub(crate) use listener::{Running, bind, serve};
 use operation::Operations;
 use poster::Poster;
 pub use settings::{ApiConfig, ApiLimits, ApiListen};
@@ -93,12 +93,6 @@ fn operations() -> Operations {
     ]
     .into_iter()
     .fold(Operations::new(), |operations, add| add(operations))
-}
-
-/// Goes on with the erasures of users that a stop has interrupted, on the current runtime, in a server whose
-/// API is off: what was asked for is done whether anybody can ask how far it is or not.
-pub(crate) fn resume_erasures(service: &Service) {
-    let _goes_on_by_itself = Erasures::resume(service.clone());
 }
 
 /// The routes of a service on the current runtime.

@@ -34,8 +34,11 @@ pub(super) struct Judged {
 /// one before them are bounded too.
 type Judging = Pin<Box<dyn Future<Output = (Judged, Place)> + Send>>;
 
-/// The wait of a message for its place.
-type Waiting = Pin<Box<dyn Future<Output = Judging> + Send>>;
+/// A message that waits for its place, and what is done then.
+struct Waiting {
+    place: Pin<Box<dyn Future<Output = Place> + Send>>,
+    asks: Box<dyn FnOnce(Place) -> Judging + Send>,
+}
 
 /// The messages of a stream that a hook is asked about. Takes no memory before the first.
 #[derive(Default)]
@@ -67,27 +70,30 @@ impl Messages {
         stand: Stand,
     ) {
         let (conversation, user) = (conversation.clone(), user.clone());
-        self.waits = Some(Box::pin(async move {
-            let place = hook.place(&user).await;
-            let judging: Judging = Box::pin(async move {
-                let data = || data(&conversation, &user, &append);
-                let judgement = hook.ask_at(&place, data).await;
-                (Judged { append, stand, judgement }, place)
-            });
-            judging
-        }));
+        let (waits_for, waiting) = (hook.clone(), user.clone());
+        self.waits = Some(Waiting {
+            place: Box::pin(async move { waits_for.place(&waiting).await }),
+            asks: Box::new(move |place| {
+                Box::pin(async move {
+                    let judgement = hook.ask_at(&place, || data(&conversation, &user, &append)).await;
+                    (Judged { append, stand, judgement }, place)
+                })
+            }),
+        });
     }
 
     /// The next message, once it is known what becomes of it; `None` once another one may be asked about.
     /// Dropping the future changes nothing.
     pub(super) async fn next(&mut self) -> Option<Judged> {
         poll_fn(|task| {
-            if let Some(waits) = &mut self.waits
-                && let Poll::Ready(judging) = waits.as_mut().poll(task)
-            {
-                self.waits = None;
-                self.asked.get_or_insert_default().push_back(judging);
-                return Poll::Ready(None);
+            if let Some(mut waiting) = self.waits.take() {
+                match waiting.place.as_mut().poll(task) {
+                    Poll::Ready(place) => {
+                        self.asked.get_or_insert_default().push_back((waiting.asks)(place));
+                        return Poll::Ready(None);
+                    }
+                    Poll::Pending => self.waits = Some(waiting),
+                }
             }
             match self.asked.as_mut().map(|asked| asked.poll_next_unpin(task)) {
                 Some(Poll::Ready(Some((judged, _place)))) => Poll::Ready(Some(judged)),
