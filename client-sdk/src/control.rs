@@ -8,7 +8,7 @@ use bytes::Bytes;
 use quoth_protocol::codec::encode_datagram;
 use quoth_protocol::frame::{ClientFrame, Hello, ServerFrame, VERSION, feature};
 use quoth_protocol::limits::DATAGRAM_BYTES_MAX;
-use quoth_protocol::{Action, Code};
+use quoth_protocol::{Action, Code, UserId};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -43,6 +43,8 @@ const PATH_TIMEOUT_MAX: Duration = Duration::from_secs(3);
 /// The control stream of a connection that is signed in.
 pub(crate) struct Control {
     connection: Connection,
+    /// Who has signed in.
+    user: UserId,
     reader: FrameReader,
     writer: FrameWriter,
     core: Arc<Core>,
@@ -124,12 +126,14 @@ impl Control {
                 if *away.borrow() {
                     away.mark_changed();
                 }
+                let user = welcome.user.clone();
                 place.signed_in(SignedIn { welcome: Arc::new(welcome), control: frames });
                 core.state.send_replace(State::Connected);
                 let silence = connection.silence();
                 let (drain, move_check) = (None, None);
                 Ok(Self {
                     connection,
+                    user,
                     reader,
                     writer,
                     core,
@@ -248,6 +252,9 @@ impl Control {
                 self.core.typings.send((conversation, user)).ok();
             }
             ServerFrame::Reply { id, reply } => self.under_way.answered(id, reply)?,
+            ServerFrame::Presence { conversation, user, .. } if user == self.user => {
+                self.core.presences.ended(&conversation);
+            }
             ServerFrame::Presence { conversation, user, status, last_seen_ms } => {
                 self.core.presences.tell(&conversation, user, MemberPresence { status, last_seen_ms });
             }

@@ -8,7 +8,7 @@ use quoth_protocol::presence::Status;
 use quoth_protocol::reply::Reply;
 use quoth_protocol::request::Request;
 use quoth_protocol::{ConversationName, UserId};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -45,7 +45,9 @@ struct Watched {
     conversation: ConversationName,
     core: Arc<Core>,
     known: watch::Sender<Known>,
-    /// Watches again on each connection.
+    /// The server has ended it.
+    ended: Arc<Notify>,
+    /// Watches again on each connection, and asks why when the server has ended it.
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -67,6 +69,13 @@ impl Presences {
         watched.known.send_modify(|known| {
             known.members.insert(user, presence);
         });
+    }
+
+    /// The server tells no more of a conversation. Asked again, it says why, or has another opinion by then.
+    pub(crate) fn ended(&self, conversation: &ConversationName) {
+        let Some(watched) = self.watched().get(conversation).and_then(Weak::upgrade) else { return };
+        watched.known.send_modify(|known| known.members.clear());
+        watched.ended.notify_one();
     }
 
     /// A new connection: what it does not tell of is offline.
@@ -132,9 +141,9 @@ impl Watched {
         if let Some(found) = found.as_ref().filter(|found| found.known.borrow().end.is_none()) {
             return Arc::clone(found);
         }
-        let (known, task) = (watch::Sender::new(Known::default()), Mutex::new(None));
+        let (known, ended, task) = (watch::Sender::new(Known::default()), Arc::default(), Mutex::new(None));
         let (conversation, core) = (conversation.clone(), Arc::clone(core));
-        let watched = Arc::new(Self { conversation: conversation.clone(), core, known, task });
+        let watched = Arc::new(Self { conversation: conversation.clone(), core, known, ended, task });
         all.insert(conversation, Arc::downgrade(&watched));
         // Before `found`, which would lock it again if it were the last one.
         drop(all);
@@ -147,10 +156,10 @@ impl Watched {
             return;
         }
         let (watched, core) = (Arc::downgrade(self), Arc::clone(&self.core));
-        let conversation = self.conversation.clone();
+        let (conversation, ended) = (self.conversation.clone(), Arc::clone(&self.ended));
         *task = Some(tokio::spawn(async move {
             let mut link = core.link.subscribe();
-            let error = watch_on(&mut link, &conversation, epoch, timeout).await;
+            let error = watch_on(&mut link, &ended, &conversation, epoch, timeout).await;
             if let Some(watched) = watched.upgrade() {
                 watched
                     .known
@@ -186,9 +195,11 @@ impl std::fmt::Debug for Watched {
     }
 }
 
-/// Watches again on each connection behind that of `epoch`, until that is refused.
+/// Watches again on each connection behind that of `epoch`, and when the server has ended it, until that is
+/// refused.
 async fn watch_on(
     link: &mut watch::Receiver<Link>,
+    ended: &Notify,
     conversation: &ConversationName,
     mut epoch: u64,
     timeout: Duration,
@@ -197,8 +208,11 @@ async fn watch_on(
         let is_next = |link: &Link| {
             link.closed.is_some() || link.signed_in().is_some_and(|session| session.epoch > epoch)
         };
-        // The core lives as long as the task.
-        link.wait_for(is_next).await.ok();
+        tokio::select! {
+            // The core lives as long as the task.
+            _next = link.wait_for(is_next) => {}
+            () = ended.notified() => {}
+        }
         match watch_once(link, conversation, Instant::now() + timeout).await {
             Ok(on) => epoch = on,
             // The connection was lost again: the next one is waited for.

@@ -232,10 +232,17 @@ async fn who_is_there_is_told_over_reconnects_until_nobody_wants_to_know(over: T
     until(&server.world, |w| w.requests.asked.len() == 3).await;
     server.world.tell_all(&presence("team", "carol", Status::Online));
     knows(&mut watch, &[("carol", Status::Online)]).await;
+    // The server has ended it, and has another opinion when it is asked why.
+    let own = client.welcome().unwrap().user.to_string();
+    server.world.tell_all(&presence("team", &own, Status::Offline));
+    until(&server.world, |w| w.requests.asked.len() == 4).await;
+    knows(&mut watch, &[]).await;
+    server.world.tell_all(&presence("team", "bob", Status::Online));
+    knows(&mut watch, &[("bob", Status::Online)]).await;
     drop(other);
     drop(watch);
-    until(&server.world, |w| w.requests.asked.len() == 4).await;
-    assert_eq!(watches(&server.world), [true, true, true, false]);
+    until(&server.world, |w| w.requests.asked.len() == 5).await;
+    assert_eq!(watches(&server.world), [true, true, true, true, false]);
 
     server.world.lock().requests.answers = vec![refused(Code::FORBIDDEN, 0, "")];
     assert!(client.watch_presence("team").await.is_err());
@@ -252,6 +259,19 @@ async fn who_is_there_is_told_over_reconnects_until_nobody_wants_to_know(over: T
     let end = timeout(PATIENCE, end).await.unwrap();
     assert!(matches!(end, RequestError::Refused { code: Code::FORBIDDEN, .. }), "{end:?}");
     assert_eq!(watch.changed().await, Err(end), "it stays ended");
+    let mut watch = client.watch_presence("team").await.unwrap();
+    server.world.lock().requests.answers = vec![refused(Code::TOO_MANY, 0, "")];
+    let own = client.welcome().unwrap().user.to_string();
+    server.world.tell_all(&presence("team", &own, Status::Offline));
+    let end = async {
+        loop {
+            if let Err(error) = watch.changed().await {
+                return error;
+            }
+        }
+    };
+    let end = timeout(PATIENCE, end).await.unwrap();
+    assert!(matches!(end, RequestError::Refused { code: Code::TOO_MANY, .. }), "{end:?}");
     let _anew = client.watch_presence("team").await.unwrap();
     client.close().await;
 }

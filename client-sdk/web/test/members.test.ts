@@ -146,15 +146,27 @@ scene("who is there is told over reconnects, until nobody wants to know", async 
   await until(() => server.requests.asked.length === 2);
   presence("team", "carol", "online");
   await knows([["carol", "online"]]);
-  for (const stop of [...stops, ...stops]) stop();
+  // The server has ended it, and has another opinion when it is asked why.
+  presence("team", client.user ?? "", "away");
   await until(() => server.requests.asked.length === 3);
-  assert.deepEqual(server.requests.asked.map((asked) => asked.type === "watch_presence" && asked.watch), [true, true, false]);
+  await knows([]);
+  presence("team", "bob", "online");
+  await knows([["bob", "online"]]);
+  for (const stop of [...stops, ...stops]) stop();
+  await until(() => server.requests.asked.length === 4);
+  assert.deepEqual(server.requests.asked.map((asked) => asked.type === "watch_presence" && asked.watch), [true, true, true, false]);
 
   server.requests.answers.push({ type: "refused", code: Code.FORBIDDEN, retryAfterMs: 0, reason: "" });
   members.watchPresence("team", listener);
   await until(() => error?.code === "FORBIDDEN");
   members.watchPresence("team", listener);
-  await until(() => server.requests.asked.length === 5 && error === undefined);
+  await until(() => server.requests.asked.length === 6 && error === undefined);
+  presence("team", "bob", "online");
+  await knows([["bob", "online"]]);
+  server.requests.answers.push({ type: "refused", code: Code.TOO_MANY, retryAfterMs: 0, reason: "" });
+  presence("team", client.user ?? "", "away");
+  await until(() => error?.code === "TOO_MANY");
+  await knows([]);
 });
 
 scene("that nobody sits here is said on each connection", async ({ server, connect }) => {

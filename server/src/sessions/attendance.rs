@@ -104,24 +104,24 @@ impl Watcher {
         if is_new && state.watches.of(self.session).count() >= WATCHED_CONVERSATIONS_MAX {
             return Err(Code::TOO_MANY);
         }
-        Ok(self.begin(&mut state, conversation))
+        self.mailbox.wishes(conversation);
+        Ok(self.begin(&mut state, conversation, false))
     }
 
     /// Begins to look anew whom of a conversation it may watch, if it watches that still.
     pub(crate) fn look_anew(&self, conversation: &ConversationName) -> Option<Look> {
         let mut state = self.sessions.0.state.lock();
         let is_watching = state.watches.of(self.session).any(|watched| watched == conversation);
-        is_watching.then(|| self.begin(&mut state, conversation))
+        is_watching.then(|| self.begin(&mut state, conversation, true))
     }
 
-    fn begin(&self, state: &mut State, conversation: &ConversationName) -> Look {
-        let number = if state.is_live(self.session) {
-            state.watches.look(self.session, &self.mailbox, conversation)
-        } else {
-            // One that has ended watches nothing any more.
-            Watches::NO_LOOK
-        };
-        Look { watcher: self.clone(), conversation: conversation.clone(), number }
+    fn begin(&self, state: &mut State, conversation: &ConversationName, is_review: bool) -> Look {
+        // One that has ended watches nothing any more.
+        let user = state.logins.of_session(self.session).filter(|_| state.is_live(self.session));
+        let number = user.map_or(Watches::NO_LOOK, |(user, _)| {
+            state.watches.look(self.session, user, &self.mailbox, conversation)
+        });
+        Look { watcher: self.clone(), conversation: conversation.clone(), number, is_review }
     }
 
     /// Watches these from `now_ms` on, in place of those whom it has watched for the conversation; it is told
@@ -130,7 +130,7 @@ impl Watcher {
         let Members { seen, unseen } = members;
         let before = state.watches.users(self.session, conversation);
         let leaving = state.watches.take_leaving(self.session, conversation);
-        state.watches.watch(self.session, &self.mailbox, conversation.clone(), seen.clone());
+        state.watches.watch(self.session, conversation.clone(), seen.clone());
         for user in seen.difference(&before) {
             if let Some(present) = state.presence.of(user, now_ms) {
                 state.watches.tell(self.session, conversation, user, present, now_ms);
@@ -161,6 +161,7 @@ impl Watcher {
     /// Watches a conversation no more.
     pub(crate) fn unwatch(&self, conversation: &ConversationName) {
         self.sessions.0.state.lock().watches.unwatch(self.session, conversation);
+        self.mailbox.wishes(conversation);
     }
 
     /// The device of the connection.
@@ -172,12 +173,15 @@ impl Watcher {
 
 /// Finds out whom of a conversation a connection may watch. Of several for one conversation the latest
 /// counts, since it alone has seen all that has changed, and none when the client wants to watch it no more
-/// meanwhile. Dropped, as where there is no right to it, the conversation is watched no more.
+/// meanwhile. Dropped, as where there is no right to it, the conversation is watched no more; the client is
+/// told so unless it waits for an answer, which says it.
 #[derive(Debug)]
 pub(crate) struct Look {
     watcher: Watcher,
     conversation: ConversationName,
     number: u64,
+    /// Whether the client has not asked for it.
+    is_review: bool,
 }
 
 impl Look {
@@ -199,23 +203,22 @@ impl Look {
 
     /// Whether so many more would be too many.
     fn is_too_much(&self, state: &State, count: usize) -> bool {
-        let session = self.watcher.session;
-        let of_session = count + state.watches.count_beside(session, &self.conversation);
-        let user = state.logins.of_session(session).map(|(user, _)| user);
-        let devices = user.into_iter().flat_map(|user| state.logins.devices(user));
-        let others = devices.flat_map(|device| device.sessions).filter(|other| *other != session);
-        let of_others: usize = others.map(|other| state.watches.count(other)).sum();
-        of_session > WATCHED_MEMBERS_OF_CONNECTION_MAX || of_session + of_others > WATCHED_MEMBERS_OF_USER_MAX
+        let (of_session, of_user) = state.watches.counts_beside(self.watcher.session, &self.conversation);
+        of_session + count > WATCHED_MEMBERS_OF_CONNECTION_MAX
+            || of_user + count > WATCHED_MEMBERS_OF_USER_MAX
     }
 }
 
 impl Drop for Look {
     fn drop(&mut self) {
-        let Watcher { sessions, session, .. } = &self.watcher;
+        let Watcher { sessions, session, mailbox } = &self.watcher;
         let mut state = sessions.0.state.lock();
         // No more so once it was found.
         if state.watches.is_latest(*session, &self.conversation, self.number) {
             state.watches.unwatch(*session, &self.conversation);
+            if self.is_review {
+                mailbox.unwatched(&self.conversation);
+            }
         }
     }
 }

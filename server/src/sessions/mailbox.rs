@@ -38,6 +38,8 @@ pub enum Told {
     Presence(Vec<Seen>),
     /// To look anew who is to be watched of these conversations.
     Review(BTreeSet<ConversationName>),
+    /// That it watches these conversations no more, which it has not asked for.
+    Unwatched(BTreeSet<ConversationName>),
     /// The user's own status has changed, by this connection or another one, or whom the user may see.
     Status,
 }
@@ -54,6 +56,7 @@ struct Waiting {
     goodbye: Option<Goodbye>,
     presence: BTreeMap<(ConversationName, UserId), (Status, u64)>,
     reviews: BTreeSet<ConversationName>,
+    unwatched: BTreeSet<ConversationName>,
     has_status: bool,
 }
 
@@ -75,6 +78,24 @@ impl Mailbox {
         waiting.presence.extend(latest);
         drop(waiting);
         self.arrived.notify_one();
+    }
+
+    /// Tells nothing more of a conversation, which is watched no more.
+    pub(super) fn forget(&self, conversation: &ConversationName) {
+        let mut waiting = self.waiting.lock();
+        waiting.presence.retain(|(of, _), _| of != conversation);
+        waiting.reviews.remove(conversation);
+    }
+
+    /// Tells that a conversation is watched no more, without a wish for that.
+    pub(super) fn unwatched(&self, conversation: &ConversationName) {
+        self.waiting.lock().unwatched.insert(conversation.clone());
+        self.arrived.notify_one();
+    }
+
+    /// The client has a new wish for a conversation, so what became of an earlier one is of no importance.
+    pub(super) fn wishes(&self, conversation: &ConversationName) {
+        self.waiting.lock().unwatched.remove(conversation);
     }
 
     /// Tells that the user's own status has changed.
@@ -113,6 +134,10 @@ impl Mailbox {
         let reviews = std::mem::take(&mut waiting.reviews);
         if !reviews.is_empty() {
             return Some(Told::Review(reviews));
+        }
+        let unwatched = std::mem::take(&mut waiting.unwatched);
+        if !unwatched.is_empty() {
+            return Some(Told::Unwatched(unwatched));
         }
         let presence = std::mem::take(&mut waiting.presence);
         let seen = presence.into_iter().map(|((conversation, user), (status, last_seen_ms))| Seen {

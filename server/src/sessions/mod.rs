@@ -7,6 +7,7 @@
 
 mod alive;
 mod attendance;
+mod changes;
 mod devices;
 mod expected;
 mod keep;
@@ -92,6 +93,8 @@ pub struct Sessions(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     state: Mutex<State>,
+    /// What those who watch others are to look at anew.
+    changes: changes::Changes,
     /// Rings when something is due sooner than it was.
     sooner: Arc<Notify>,
     /// Rings when a device has come or gone, of which that is to be stored.
@@ -115,6 +118,7 @@ impl Sessions {
     pub fn start(config: SessionsConfig, keep: Arc<dyn Keep>, clock: Arc<dyn Clock>) -> Self {
         let inner = Arc::new(Inner {
             state: Mutex::new(State::new(&config)),
+            changes: changes::Changes::default(),
             sooner: Arc::default(),
             went: Arc::default(),
             revoked: Arc::default(),
@@ -455,19 +459,13 @@ impl Statuses for WeakSessions {
 
     fn members_changed(&self, conversation: &ConversationName) {
         let Some(inner) = self.0.upgrade() else { return };
-        inner.state.lock().watches.review(conversation, inner.clock.unix_ms());
+        inner.changes.members_changed(conversation);
         inner.sooner.notify_one();
     }
 
     fn block_changed(&self, user: &UserId) {
         let Some(inner) = self.0.upgrade() else { return };
-        let now_ms = inner.clock.unix_ms();
-        let mut state = inner.state.lock();
-        for session in state.logins.devices(user).into_iter().flat_map(|device| device.sessions) {
-            state.watches.review_all(session, now_ms);
-        }
-        state.rosters_changed(user);
-        drop(state);
+        inner.changes.blocks_changed(user);
         inner.sooner.notify_one();
     }
 }

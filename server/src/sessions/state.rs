@@ -12,6 +12,7 @@ use quoth_protocol::{Code, DeviceId, UserId};
 
 use tokio::sync::mpsc;
 
+use super::changes::Changed;
 use super::expected::{Arrivals, Waiting};
 use super::mailbox::{Goodbye, Mailbox};
 use super::visits::{Until, Visit, Visits};
@@ -193,6 +194,20 @@ impl State {
         self.visits.add(&user, visit(before, Until::Gone(now_ms)), now_ms);
     }
 
+    /// Whoever watches others is to look anew whom. Nothing that this concerns is handed over from here on
+    /// until that is known.
+    pub(super) fn changed(&mut self, Changed { conversations, users }: Changed, now_ms: u64) {
+        for conversation in conversations {
+            self.watches.review(conversation);
+        }
+        for user in users {
+            for session in self.logins.devices(&user).into_iter().flat_map(|device| device.sessions) {
+                self.watches.review_all(session, now_ms);
+            }
+            self.rosters_changed(&user);
+        }
+    }
+
     /// Does what is due.
     fn expire(&mut self, now_ms: u64) {
         self.logins.expire(now_ms);
@@ -225,12 +240,22 @@ pub(super) fn until(due_ms: Option<u64>, now_ms: u64) -> Duration {
 pub(super) async fn run(sessions: Weak<Inner>) {
     loop {
         let Some(inner) = sessions.upgrade() else { return };
-        let now_ms = inner.clock.unix_ms();
-        inner.state.lock().expire(now_ms);
-        let wait = inner.state.lock().wait(inner.clock.unix_ms());
+        let wait = {
+            let mut state = inner.state.lock();
+            let now_ms = inner.clock.unix_ms();
+            state.changed(inner.changes.take(), now_ms);
+            let is_spread = state.watches.spread(now_ms);
+            state.expire(now_ms);
+            if is_spread { state.wait(inner.clock.unix_ms()) } else { Duration::ZERO }
+        };
         // Without a hold on the sessions, so that they can end.
         let sooner = Arc::clone(&inner.sooner);
         drop(inner);
+        if wait.is_zero() {
+            // Others have their turn, and the lock.
+            tokio::task::yield_now().await;
+            continue;
+        }
         let _sooner_or_not = tokio::time::timeout(wait, sooner.notified()).await;
     }
 }

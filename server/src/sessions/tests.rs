@@ -1,8 +1,9 @@
 //! Connections come and go, against a store in memory.
 
 mod stores;
+mod watching;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -18,11 +19,13 @@ use quoth_protocol::presence::Status;
 use quoth_protocol::{Code, ConversationName, DeviceId, UserId};
 use quoth_store::Register;
 
-use super::attendance::Members;
 use super::keep::{Kept, Registers};
 use super::revoked::{PREFIX, decode};
 use super::{Attendance, Expected, Keep, RevokeError, Sessions, SessionsConfig, Told, alive, devices};
 use crate::engine::Clock;
+
+/// A bound of a hang.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 const EVER: Extent = Extent { issued_before_ms: u64::MAX, over_ms: u64::MAX };
 
@@ -155,13 +158,13 @@ fn world_with(config: SessionsConfig, memory: Arc<Memory>) -> World {
 }
 
 /// Waits for what another task does.
-async fn until(is_done: impl Fn() -> bool) {
+async fn until(mut is_done: impl FnMut() -> bool) {
     let waits = async {
         while !is_done() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), waits).await.expect("it is done");
+    tokio::time::timeout(PATIENCE, waits).await.expect("it is done");
 }
 
 fn user(id: &str) -> UserId {
@@ -335,101 +338,6 @@ async fn what_waits_to_be_stored_is_stored_by_itself() {
     world.sessions.0.went.notify_one();
     until(|| !world.memory.0.lock().is_empty()).await;
     until(|| world.sessions.0.state.lock().visits.of(&user("alice")).is_empty()).await;
-}
-
-#[tokio::test]
-async fn what_is_watched_is_looked_at_anew_when_it_may_have_changed() {
-    let world = world(SessionsConfig::default());
-    let attendance = come(&world, "alice", "phone", Some("first")).unwrap();
-    let (watcher, room) = (attendance.watcher(), ConversationName::new("room").unwrap());
-    let reviewed = || match attendance.mailbox.take(true) {
-        Some(Told::Review(of)) => of.contains(&room),
-        _ => false,
-    };
-    let look = watcher.look(&room).unwrap();
-    assert!(!reviewed());
-    // While it is found out who its members are, one leaves.
-    world.sessions.statuses().members_changed(&room);
-    look.found(Members::default(), 0).unwrap();
-    until(reviewed).await;
-    world.clock.0.store(5_000, Ordering::Relaxed);
-    attendance.refresh(&identity("alice", Some("second"), 0), 5_000).unwrap();
-    until(reviewed).await;
-}
-
-/// Looks wait for the disk, each as long as it takes.
-#[tokio::test]
-async fn of_several_looks_the_latest_to_begin_counts() {
-    let world = world(SessionsConfig::default());
-    let attendance = come(&world, "alice", "phone", None).unwrap();
-    let session = world.sessions.devices(&user("alice"))[0].sessions[0];
-    let (watcher, room) = (attendance.watcher(), ConversationName::new("room").unwrap());
-    let of = |ids: &[&str]| Members { seen: ids.iter().map(|id| user(id)).collect(), ..Members::default() };
-    let watched = || world.sessions.0.state.lock().watches.users(session, &room);
-    let is_watching = || watcher.look_anew(&room).is_some();
-    let (first, second) = (watcher.look(&room).unwrap(), watcher.look(&room).unwrap());
-    second.found(of(&["bob"]), 0).unwrap();
-    first.found(of(&["bob", "eve"]), 0).unwrap();
-    assert_eq!(watched(), HashSet::from([user("bob")]), "eve was removed between the two");
-    let (first, second) = (watcher.look_anew(&room).unwrap(), watcher.look_anew(&room).unwrap());
-    first.found(of(&["bob", "eve"]), 0).unwrap();
-    assert_eq!(watched(), HashSet::from([user("bob")]), "the later one is to come");
-    second.found(of(&[]), 0).unwrap();
-    assert_eq!(watched(), HashSet::new());
-    // What the client wants to watch no more is watched no more.
-    let look = watcher.look_anew(&room).unwrap();
-    watcher.unwatch(&room);
-    look.found(of(&["bob"]), 0).unwrap();
-    assert!(watched().is_empty() && !is_watching());
-    // Nor is what there is no right to, unless a later look finds one.
-    let (first, second) = (watcher.look(&room).unwrap(), watcher.look(&room).unwrap());
-    drop(first);
-    second.found(of(&["bob"]), 0).unwrap();
-    assert_eq!(watched(), HashSet::from([user("bob")]));
-    drop(watcher.look(&room).unwrap());
-    assert!(watched().is_empty() && !is_watching());
-}
-
-#[tokio::test]
-async fn who_wants_nothing_of_a_watcher_is_told_as_gone_when_anybody_would_be() {
-    let world = world(SessionsConfig::default());
-    let [phone, laptop] = ["phone", "laptop"].map(|on| come(&world, "alice", on, None).unwrap());
-    let _bob = come(&world, "bob", "phone", None).unwrap();
-    let room = ConversationName::new("room").unwrap();
-    let seen = || Members { seen: HashSet::from([user("bob")]), ..Members::default() };
-    let unseen = || Members { unseen: HashMap::from([(user("bob"), 10_000)]), ..Members::default() };
-    let told = |attendance: &Attendance, now_ms: u64| {
-        world.sessions.0.state.lock().watches.hand_over(now_ms);
-        let mut all = Vec::new();
-        while let Some(told) = attendance.mailbox.take(true) {
-            if let Told::Presence(seen) = told {
-                all.extend(seen.into_iter().map(|seen| (seen.user, seen.status, seen.last_seen_ms)));
-            }
-        }
-        all
-    };
-    let bob = |status: Status, last_seen_ms: u64| vec![(user("bob"), status, last_seen_ms)];
-    let watch = |attendance: &Attendance, members: Members, now_ms: u64| {
-        attendance.watcher().look(&room).unwrap().found(members, now_ms).unwrap();
-    };
-    watch(&phone, seen(), 9_000);
-    assert_eq!(told(&phone, 9_000), bob(Status::Online, 9_000));
-    // The block is of 10,000, and known a moment later; who has lost the network then is told as gone at
-    // 15,000.
-    watch(&phone, unseen(), 10_200);
-    assert!(told(&phone, 11_000).is_empty());
-    watch(&phone, unseen(), 12_000);
-    watch(&laptop, unseen(), 12_000);
-    assert_eq!(told(&laptop, 12_000), bob(Status::Online, 10_000), "also for who has not watched before");
-    assert!(told(&phone, 14_999).is_empty() && told(&laptop, 14_999).is_empty());
-    assert_eq!(told(&phone, 15_000), bob(Status::Offline, 10_000));
-    assert_eq!(told(&laptop, 15_000), bob(Status::Offline, 10_000));
-    // Who is let in again in between has never gone.
-    watch(&phone, seen(), 16_000);
-    assert_eq!(told(&phone, 16_000), bob(Status::Online, 16_000));
-    watch(&phone, Members { unseen: HashMap::from([(user("bob"), 17_000)]), ..Members::default() }, 17_000);
-    watch(&phone, seen(), 18_000);
-    assert_eq!(told(&phone, 30_000), bob(Status::Online, 18_000));
 }
 
 #[tokio::test]

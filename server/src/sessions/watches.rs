@@ -13,21 +13,34 @@ use quoth_protocol::{ConversationName, UserId};
 
 use super::mailbox::{Mailbox, Seen};
 
+/// Connections that are told at once that a conversation has other members. The lock is held for so many,
+/// and others have their turn between.
+const SPREAD_AT_ONCE: usize = 256;
+
 /// All that is watched.
 #[derive(Debug, Default)]
 pub(super) struct Watches {
     sessions: HashMap<SessionId, OfSession>,
     watchers: HashMap<UserId, HashSet<SessionId>>,
     watching: HashMap<ConversationName, HashSet<SessionId>>,
+    /// How many are watched by all connections of a user, for all of their conversations together.
+    of_users: HashMap<UserId, usize>,
     due: BTreeSet<(u64, SessionId)>,
+    /// Conversations that are to be reviewed, of which nobody was told yet, and those of which these are to
+    /// be told yet. Of neither anything is handed over.
+    changed: BTreeSet<ConversationName>,
+    spreads: BTreeMap<ConversationName, Vec<SessionId>>,
     /// Grows with each look.
     last_look: u64,
 }
 
 #[derive(Debug)]
 struct OfSession {
+    user: UserId,
     mailbox: Arc<Mailbox>,
     conversations: HashMap<ConversationName, HashSet<UserId>>,
+    /// How many these are together.
+    count: usize,
     pending: BTreeMap<(ConversationName, UserId), (Status, u64)>,
     /// Those who want nothing of its user and are not told as gone yet: when they are, and when they were
     /// last there.
@@ -47,17 +60,19 @@ impl Watches {
     /// The number of no look.
     pub(super) const NO_LOOK: u64 = 0;
 
-    /// A connection begins to look whom of a conversation it may watch; gives the number of the look.
+    /// A connection of a user begins to look whom of a conversation it may watch; gives the number of the
+    /// look.
     pub(super) fn look(
         &mut self,
         session: SessionId,
+        user: &UserId,
         mailbox: &Arc<Mailbox>,
         conversation: &ConversationName,
     ) -> u64 {
         self.last_look += 1;
         let number = self.last_look;
         self.watching.entry(conversation.clone()).or_default().insert(session);
-        let of_session = self.of_session(session, mailbox);
+        let of_session = self.of_session(session, user, mailbox);
         of_session.conversations.entry(conversation.clone()).or_default();
         of_session.looks.insert(conversation.clone(), number);
         number
@@ -69,10 +84,12 @@ impl Watches {
         of_session.and_then(|of_session| of_session.looks.get(conversation)) == Some(&look)
     }
 
-    fn of_session(&mut self, session: SessionId, mailbox: &Arc<Mailbox>) -> &mut OfSession {
+    fn of_session(&mut self, session: SessionId, user: &UserId, mailbox: &Arc<Mailbox>) -> &mut OfSession {
         self.sessions.entry(session).or_insert_with(|| OfSession {
+            user: user.clone(),
             mailbox: Arc::clone(mailbox),
             conversations: HashMap::new(),
+            count: 0,
             pending: BTreeMap::new(),
             leaving: BTreeMap::new(),
             reviews: BTreeSet::new(),
@@ -82,22 +99,22 @@ impl Watches {
         })
     }
 
-    /// A connection watches these users, in place of those whom it has watched for the conversation. With
-    /// that a look at it is over.
+    /// A connection, which has looked for it, watches these users, in place of those whom it has watched for
+    /// the conversation. With that the look is over.
     pub(super) fn watch(
         &mut self,
         session: SessionId,
-        mailbox: &Arc<Mailbox>,
         conversation: ConversationName,
         users: HashSet<UserId>,
     ) {
-        self.watching.entry(conversation.clone()).or_default().insert(session);
+        let Some(of_session) = self.sessions.get_mut(&session) else { return };
         for user in &users {
             self.watchers.entry(user.clone()).or_default().insert(session);
         }
-        let of_session = self.of_session(session, mailbox);
         of_session.looks.remove(&conversation);
+        let count = users.len();
         let before = of_session.conversations.insert(conversation.clone(), users).unwrap_or_default();
+        recount(&mut self.of_users, of_session, before.len(), count);
         // What has not been told of those who are watched still is told still.
         let users = &of_session.conversations[&conversation];
         of_session.pending.retain(|(of, user), _| *of != conversation || users.contains(user));
@@ -161,11 +178,40 @@ impl Watches {
         taken.into_iter().map(|((_, user), (_, last_seen_ms))| (user, last_seen_ms)).collect()
     }
 
-    /// Whoever watches a conversation is to look anew who its members are.
-    pub(super) fn review(&mut self, conversation: &ConversationName, now_ms: u64) {
-        for session in self.watching.get(conversation).cloned().unwrap_or_default() {
-            self.review_of(session, conversation, now_ms);
+    /// Whoever watches a conversation is to look anew who its members are, which [`Watches::spread`] tells
+    /// them.
+    pub(super) fn review(&mut self, conversation: ConversationName) {
+        if self.watching.contains_key(&conversation) {
+            self.changed.insert(conversation);
         }
+    }
+
+    /// Tells some of those who are to look anew; says whether all of them know it. A conversation that
+    /// changes meanwhile comes again behind all others.
+    pub(super) fn spread(&mut self, now_ms: u64) -> bool {
+        if self.spreads.is_empty() {
+            let watching = &self.watching;
+            // Who begins to watch from here on looks at what has changed already.
+            let of_changed = std::mem::take(&mut self.changed).into_iter().filter_map(|conversation| {
+                let sessions = watching.get(&conversation)?.iter().copied().collect();
+                Some((conversation, sessions))
+            });
+            self.spreads = of_changed.collect();
+        }
+        let mut left = SPREAD_AT_ONCE;
+        while let Some(mut first) = self.spreads.first_entry() {
+            let Some(session) = first.get_mut().pop() else {
+                first.remove();
+                continue;
+            };
+            let conversation = first.key().clone();
+            self.review_of(session, &conversation, now_ms);
+            left -= 1;
+            if left == 0 {
+                break;
+            }
+        }
+        self.spreads.is_empty() && self.changed.is_empty()
     }
 
     /// A connection is to look anew whom it may watch.
@@ -177,6 +223,9 @@ impl Watches {
 
     fn review_of(&mut self, session: SessionId, conversation: &ConversationName, now_ms: u64) {
         let Some(of_session) = self.sessions.get_mut(&session) else { return };
+        if !of_session.conversations.contains_key(conversation) {
+            return;
+        }
         of_session.reviews.insert(conversation.clone());
         of_session.under_review.insert(conversation.clone());
         self.due.insert((of_session.next_ms.max(now_ms), session));
@@ -196,23 +245,25 @@ impl Watches {
             .unwrap_or_default()
     }
 
-    /// How many a connection watches for all of its conversations together.
-    pub(super) fn count(&self, session: SessionId) -> usize {
-        let of_session = self.sessions.get(&session);
-        of_session.map_or(0, |of_session| of_session.conversations.values().map(HashSet::len).sum())
-    }
-
-    /// The same but for one conversation.
-    pub(super) fn count_beside(&self, session: SessionId, conversation: &ConversationName) -> usize {
-        let of_session = self.sessions.get(&session);
-        let of_conversation = of_session.and_then(|of_session| of_session.conversations.get(conversation));
-        self.count(session) - of_conversation.map_or(0, HashSet::len)
+    /// How many a connection watches for all of its conversations but one together, and how many all
+    /// connections of its user do.
+    pub(super) fn counts_beside(
+        &self,
+        session: SessionId,
+        conversation: &ConversationName,
+    ) -> (usize, usize) {
+        let Some(of_session) = self.sessions.get(&session) else { return (0, 0) };
+        let of_conversation = of_session.conversations.get(conversation).map_or(0, HashSet::len);
+        let of_user = self.of_users.get(&of_session.user).copied().unwrap_or_default();
+        (of_session.count - of_conversation, of_user - of_conversation)
     }
 
     /// A connection watches a conversation no more.
     pub(super) fn unwatch(&mut self, session: SessionId, conversation: &ConversationName) {
         let Some(of_session) = self.sessions.get_mut(&session) else { return };
         let Some(users) = of_session.conversations.remove(conversation) else { return };
+        recount(&mut self.of_users, of_session, users.len(), 0);
+        of_session.mailbox.forget(conversation);
         forget(&mut self.watching, conversation, session);
         of_session.pending.retain(|(of, _), _| of != conversation);
         of_session.leaving.retain(|(of, _), _| of != conversation);
@@ -231,7 +282,9 @@ impl Watches {
 
     /// A connection is gone.
     pub(super) fn gone(&mut self, session: SessionId) {
-        let Some(of_session) = self.sessions.remove(&session) else { return };
+        let Some(mut of_session) = self.sessions.remove(&session) else { return };
+        let count = of_session.count;
+        recount(&mut self.of_users, &mut of_session, count, 0);
         for (conversation, users) in &of_session.conversations {
             forget(&mut self.watching, conversation, session);
             users.iter().for_each(|user| forget(&mut self.watchers, user, session));
@@ -270,11 +323,16 @@ impl Watches {
                 .into_iter()
                 .partition::<BTreeSet<_>, _>(|of| of_session.looks.contains_key(of));
             of_session.reviews = waiting;
-            of_session.goes(now_ms);
+            let (changed, spreads) = (&self.changed, &self.spreads);
+            let under_review = std::mem::take(&mut of_session.under_review);
+            let waits = |of: &ConversationName| {
+                under_review.contains(of) || changed.contains(of) || spreads.contains_key(of)
+            };
+            of_session.goes(now_ms, waits);
             let (held, pending) = std::mem::take(&mut of_session.pending)
                 .into_iter()
-                .partition::<BTreeMap<_, _>, _>(|((of, _), _)| of_session.under_review.contains(of));
-            of_session.pending = held;
+                .partition::<BTreeMap<_, _>, _>(|((of, _), _)| waits(of));
+            (of_session.pending, of_session.under_review) = (held, under_review);
             if pending.is_empty() && reviews.is_empty() {
                 continue;
             }
@@ -292,14 +350,23 @@ impl Watches {
 
 impl OfSession {
     /// Those who are to be told as gone at `now_ms` are told with all else, but for what waits for a review.
-    fn goes(&mut self, now_ms: u64) {
-        let under_review = &self.under_review;
-        let (gone, leaving) = std::mem::take(&mut self.leaving).into_iter().partition::<BTreeMap<_, _>, _>(
-            |((of, _), (due_ms, _))| *due_ms <= now_ms && !under_review.contains(of),
-        );
+    fn goes(&mut self, now_ms: u64, waits: impl Fn(&ConversationName) -> bool) {
+        let (gone, leaving) = std::mem::take(&mut self.leaving)
+            .into_iter()
+            .partition::<BTreeMap<_, _>, _>(|((of, _), (due_ms, _))| *due_ms <= now_ms && !waits(of));
         self.leaving = leaving;
         let gone = gone.into_iter().map(|(of, (_, last_seen_ms))| (of, (Status::Offline, last_seen_ms)));
         self.pending.extend(gone);
+    }
+}
+
+/// A connection watches so many for a conversation, and not as many as before.
+fn recount(of_users: &mut HashMap<UserId, usize>, of_session: &mut OfSession, before: usize, count: usize) {
+    of_session.count = of_session.count - before + count;
+    let of_user = of_users.entry(of_session.user.clone()).or_default();
+    *of_user = *of_user - before + count;
+    if *of_user == 0 {
+        of_users.remove(&of_session.user);
     }
 }
 
@@ -313,150 +380,4 @@ fn forget<K: Eq + Hash>(watchers: &mut HashMap<K, HashSet<SessionId>>, of: &K, s
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::{HashMap, HashSet};
-    use std::sync::Arc;
-
-    use quoth_core::login::SessionId;
-    use quoth_core::presence::Change;
-    use quoth_protocol::presence::Status;
-    use quoth_protocol::{ConversationName, UserId};
-
-    use super::{PRESENCE_INTERVAL_MS, Watches};
-    use crate::sessions::mailbox::{Mailbox, Told};
-
-    fn user(id: &str) -> UserId {
-        UserId::new(id).unwrap()
-    }
-
-    fn name(name: &str) -> ConversationName {
-        ConversationName::new(name).unwrap()
-    }
-
-    fn change(of: &str, status: Status, at_ms: u64) -> Change {
-        Change { user: user(of), status, last_seen_ms: at_ms }
-    }
-
-    fn users(ids: &[&str]) -> HashSet<UserId> {
-        ids.iter().map(|id| user(id)).collect()
-    }
-
-    async fn told(mailbox: &Mailbox) -> Vec<(String, String, Status)> {
-        let Told::Presence(seen) = mailbox.next(true).await else { panic!("no presence") };
-        seen.into_iter()
-            .map(|seen| (seen.conversation.to_string(), seen.user.to_string(), seen.status))
-            .collect()
-    }
-
-    #[tokio::test]
-    async fn changes_gather_and_the_latest_counts() {
-        let (mut watches, mailbox) = (Watches::default(), Arc::<Mailbox>::default());
-        let session = SessionId(1);
-        watches.watch(session, &mailbox, name("a"), users(&["bob", "eve"]));
-        watches.watch(session, &mailbox, name("b"), users(&["bob"]));
-        watches.change(&change("bob", Status::Online, 10), 10);
-        watches.change(&change("nobody", Status::Online, 10), 10);
-        assert_eq!(watches.due_ms(), Some(10), "the first one comes at once");
-        watches.hand_over(10);
-        let online =
-            |conversation: &str, user: &str| (conversation.to_owned(), user.to_owned(), Status::Online);
-        assert_eq!(told(&mailbox).await, [online("a", "bob"), online("b", "bob")]);
-        for (status, at_ms) in [(Status::Away, 11), (Status::Offline, 12), (Status::Away, 13)] {
-            watches.change(&change("bob", status, at_ms), at_ms);
-        }
-        watches.hand_over(10 + PRESENCE_INTERVAL_MS - 1);
-        assert!(mailbox.take(true).is_none());
-        watches.unwatch(session, &name("b"));
-        watches.hand_over(10 + PRESENCE_INTERVAL_MS);
-        assert_eq!(told(&mailbox).await, [("a".to_owned(), "bob".to_owned(), Status::Away)]);
-        watches.gone(session);
-        watches.change(&change("bob", Status::Online, 9_000), 9_000);
-        watches.hand_over(u64::MAX);
-        assert!(mailbox.take(true).is_none() && watches.watchers.is_empty() && watches.sessions.is_empty());
-    }
-
-    #[tokio::test]
-    async fn who_leaves_is_told_as_gone_when_the_time_has_come() {
-        let (mut watches, mailbox) = (Watches::default(), Arc::<Mailbox>::default());
-        let session = SessionId(1);
-        watches.watch(session, &mailbox, name("a"), users(&["eve"]));
-        watches.change(&change("eve", Status::Online, 9), 9);
-        watches.hand_over(9);
-        assert_eq!(told(&mailbox).await.len(), 1);
-        watches.leaves(session, &name("a"), &user("bob"), 5, 20);
-        watches.change(&change("bob", Status::Away, 10), 10);
-        watches.hand_over(9 + PRESENCE_INTERVAL_MS - 1);
-        assert!(mailbox.take(true).is_none(), "not sooner than anything else");
-        // While it is found out anew who is watched, it waits as all else does.
-        watches.review(&name("a"), 10);
-        watches.hand_over(9 + PRESENCE_INTERVAL_MS);
-        assert!(matches!(mailbox.take(true), Some(Told::Review(_))) && mailbox.take(true).is_none());
-        watches.watch(session, &mailbox, name("a"), users(&["eve"]));
-        assert!(watches.take_leaving(session, &name("b")).is_empty());
-        assert_eq!(watches.take_leaving(session, &name("a")), HashMap::from([(user("bob"), 5)]));
-        watches.leaves(session, &name("a"), &user("bob"), 5, 3_000);
-        watches.hand_over(2_999);
-        assert!(mailbox.take(true).is_none());
-        watches.hand_over(3_000);
-        assert_eq!(told(&mailbox).await, [("a".to_owned(), "bob".to_owned(), Status::Offline)]);
-        watches.leaves(session, &name("a"), &user("bob"), 5, 5_000);
-        watches.unwatch(session, &name("a"));
-        watches.hand_over(u64::MAX);
-        assert!(mailbox.take(true).is_none());
-    }
-
-    #[test]
-    fn who_is_watched_for_two_conversations_is_watched_for_the_other_one() {
-        let (mut watches, mailbox) = (Watches::default(), Arc::<Mailbox>::default());
-        watches.watch(SessionId(1), &mailbox, name("a"), users(&["bob"]));
-        watches.watch(SessionId(1), &mailbox, name("b"), users(&["bob"]));
-        watches.unwatch(SessionId(1), &name("a"));
-        watches.change(&change("bob", Status::Online, 1), 1);
-        watches.hand_over(1);
-        assert!(mailbox.take(true).is_some());
-        watches.watch(SessionId(1), &mailbox, name("b"), HashSet::new());
-        assert!(watches.watchers.is_empty() && watches.of(SessionId(1)).count() == 1);
-    }
-
-    #[test]
-    fn of_two_looks_the_later_one_counts_and_reviews_wait_for_it() {
-        let (mut watches, mailbox) = (Watches::default(), Arc::<Mailbox>::default());
-        let session = SessionId(1);
-        let first = watches.look(session, &mailbox, &name("a"));
-        watches.review(&name("a"), 1);
-        watches.hand_over(1);
-        assert!(mailbox.take(true).is_none(), "one is under way");
-        let second = watches.look(session, &mailbox, &name("a"));
-        let is_latest = |watches: &Watches, look| watches.is_latest(session, &name("a"), look);
-        assert!(!is_latest(&watches, first) && is_latest(&watches, second));
-        watches.watch(session, &mailbox, name("a"), users(&["bob"]));
-        assert!(!is_latest(&watches, second), "it is over");
-        watches.hand_over(1);
-        assert!(matches!(mailbox.take(true), Some(Told::Review(_))), "it has waited");
-        let third = watches.look(session, &mailbox, &name("a"));
-        watches.unwatch(session, &name("a"));
-        assert!(!is_latest(&watches, third) && watches.sessions.is_empty() && watches.watchers.is_empty());
-        let fourth = watches.look(session, &mailbox, &name("a"));
-        assert!(!is_latest(&watches, third) && is_latest(&watches, fourth), "it is another one");
-    }
-
-    #[test]
-    fn a_review_that_is_asked_for_while_another_one_is_under_way_comes_too() {
-        let (mut watches, mailbox) = (Watches::default(), Arc::<Mailbox>::default());
-        let is_review = |told: Option<Told>| matches!(told, Some(Told::Review(_)));
-        watches.watch(SessionId(1), &mailbox, name("a"), users(&["bob", "eve"]));
-        watches.review(&name("a"), 1);
-        watches.hand_over(1);
-        assert!(is_review(mailbox.take(true)));
-        // While the members are found, one of them leaves.
-        watches.review(&name("a"), 2);
-        watches.watch(SessionId(1), &mailbox, name("a"), users(&["bob", "eve"]));
-        watches.change(&change("eve", Status::Online, 3), 3);
-        watches.hand_over(1 + PRESENCE_INTERVAL_MS);
-        assert!(is_review(mailbox.take(true)));
-        assert!(mailbox.take(true).is_none(), "nothing is told before it is known of whom");
-        watches.watch(SessionId(1), &mailbox, name("a"), users(&["bob"]));
-        watches.hand_over(u64::MAX);
-        assert!(mailbox.take(true).is_none() && !watches.watchers.contains_key(&user("eve")));
-    }
-}
+mod tests;

@@ -200,6 +200,8 @@ fn who_may_not_know_is_not_told() -> anyhow::Result<()> {
             while seen(&mut carol).await?.0 != "bob" {}
             let remove = Request::Remove { conversation: group.clone(), user: users.user("carol")? };
             assert!(matches!(alice.request(remove).await?, Reply::Done { .. }));
+            // Of herself she is told, which says that it has ended; asked again the server says why.
+            assert_eq!(seen(&mut carol).await?, ("carol".to_owned(), Status::Offline, 0));
             let refused = watch(&mut carol, &group).await?;
             assert!(matches!(refused, Reply::Refused { code: Code::FORBIDDEN, .. }), "{refused:?}");
             bob.say(&ClientFrame::Status { away: false }).await?;

@@ -47,7 +47,10 @@ class ClientMembers implements Members {
   private isAway = false;
 
   constructor(private readonly hub: Hub) {
-    hub.on("presence", ({ conversation, user, status, lastSeenMs }) => this.presences.take(conversation, user, { status, lastSeenMs }));
+    hub.on("presence", ({ conversation, user, status, lastSeenMs }) => {
+      if (user === hub.client.user) this.presences.ended(conversation);
+      else this.presences.take(conversation, user, { status, lastSeenMs });
+    });
     hub.onSignedIn.add(() => {
       this.presences.connected();
       // Whoever has just come counts as being here.

@@ -47,6 +47,14 @@ export class Presences {
     watched?.listeners.tell([watched.members]);
   }
 
+  /** The server tells no more of a conversation. Asked again, it says why, or has another opinion by then. */
+  ended(conversation: string): void {
+    const watched = this.watched.get(conversation);
+    if (!watched) return;
+    watched.members.clear();
+    this.begin(conversation);
+  }
+
   private begin(conversation: string): void {
     const watched = this.watched.get(conversation);
     this.ask(conversation, true).then(

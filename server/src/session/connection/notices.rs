@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use quoth_protocol::frame::ServerFrame;
+use quoth_protocol::presence::Status;
 
 use super::{Connection, Ended};
 use crate::session::end::End;
@@ -28,6 +29,20 @@ impl Connection {
                             presence::review(&shared, &conversation).await;
                         }
                         Ended::Task
+                    });
+                }
+                Ok(())
+            }
+            Told::Unwatched(conversations) => {
+                let Some(signed_in) = &self.signed_in else { return Ok(()) };
+                let user = signed_in.shared.grant.borrow().user.clone();
+                for conversation in conversations {
+                    // Of itself a client is told nothing else.
+                    self.writer.push(&ServerFrame::Presence {
+                        conversation,
+                        user: user.clone(),
+                        status: Status::Offline,
+                        last_seen_ms: 0,
                     });
                 }
                 Ok(())
