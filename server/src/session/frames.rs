@@ -359,7 +359,7 @@ mod tests {
                     left -= 1;
                 }
                 match writer.write().await {
-                    Ok(()) if writer.is_idle() => break Ok(()),
+                    Ok(()) if left == 0 && writer.is_idle() => break Ok(()),
                     Ok(()) => {}
                     failed => break failed,
                 }

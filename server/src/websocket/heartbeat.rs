@@ -126,7 +126,8 @@ mod tests {
     #[test]
     fn one_that_takes_or_sends_next_to_nothing_is_stalled() {
         type Moves = fn(&mut Heartbeat, u64, Instant);
-        let moves: [(Moves, fn(&mut Heartbeat)); 2] = [
+        type Ends = fn(&mut Heartbeat);
+        let moves: [(Moves, Ends); 2] = [
             (Heartbeat::waits, Heartbeat::is_idle),
             (Heartbeat::is_mid_message, Heartbeat::is_between_messages),
         ];

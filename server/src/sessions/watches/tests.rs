@@ -226,7 +226,7 @@ fn how_many_are_watched_is_what_a_sum_would_say() {
                 model.remove(&(of, conversation));
             }
             _ => {
-                let count = random.below(5) as usize;
+                let count = usize::try_from(random.below(5)).unwrap();
                 watches.look(session, &user_of(of), &mailbox, &conversation_name);
                 let members = (0..count).map(|n| user(&format!("member {n}"))).collect();
                 watches.watch(session, conversation_name, members);
