@@ -36,7 +36,9 @@ mod cut;
 mod engine;
 mod erase;
 mod find;
+mod flush;
 mod grouped;
+mod pack;
 mod pin;
 mod precheck;
 mod read;
@@ -71,6 +73,7 @@ use self::checkpoint::{Checkpoint, OpenWindow};
 use self::compactor::Compactor;
 use self::engine::{Batch, Engine, Snapshot, engine_error};
 use self::find::ProducerRows;
+use self::flush::Cut;
 use self::grouped::{by_conversation, last_of_producers};
 pub(crate) use self::pin::{Place as FilePlace, place};
 use self::row::Block;
@@ -100,6 +103,8 @@ pub struct FjallView {
     writing: Mutex<Writing>,
     checkpoint: Mutex<Checkpoint>,
     window_bytes: u64,
+    /// The first group of which no table has rows from before the start.
+    new_from: Position,
     /// Whether a reclaim has looked for what an earlier process has left.
     has_looked_for_dead: AtomicBool,
     /// Whether there may be values of registers on the disk that a sweep has removed.
@@ -184,6 +189,14 @@ impl FjallView {
         Self { window_bytes, ..self }
     }
 
+    /// The view for whoever knows which groups are new: those from this position on were never applied to
+    /// it. Their rows are packed when they are flushed, which those of groups that are applied again must not
+    /// be. Without it none are.
+    #[must_use]
+    pub fn with_new_from(self, new_from: Position) -> Self {
+        Self { new_from, ..self }
+    }
+
     /// Opens or creates a view, as it was at its last flush.
     ///
     /// # Errors
@@ -263,6 +276,7 @@ impl FjallView {
             writing: Mutex::new(writing),
             checkpoint: Mutex::new(checkpoint),
             window_bytes: WINDOW_BYTES,
+            new_from: Position(u64::MAX),
             has_looked_for_dead: AtomicBool::new(false),
             has_swept: AtomicBool::new(true),
             known_damaged: Mutex::default(),
@@ -287,15 +301,16 @@ impl FjallView {
         self.engine.snapshot()
     }
 
-    /// Sets apart for the disk what is applied, and says what holds when that is written.
-    fn cut(&self) -> Checkpoint {
+    /// Sets apart for the disk what is applied since the last checkpoint, and says what holds when that is
+    /// written.
+    fn cut(&self, last: Position) -> (Checkpoint, Cut<'_>) {
         let mut writing = self.writing.lock();
         let mut batch = Batch::default();
         writing.tallies.write(&self.engine, self.applied(), &mut batch);
         self.engine.write(batch);
-        self.engine.cut();
+        let cut = self.engine.cut(last.next() >= self.new_from);
         let Writing { windows, stored_ms, .. } = *writing;
-        Checkpoint { position: self.applied(), stored_ms, windows }
+        (Checkpoint { position: self.applied(), stored_ms, windows }, cut)
     }
 
     /// Whether a window that is written has a span of a conversation that reaches to this seq. Spans behind
@@ -319,10 +334,11 @@ impl FjallView {
 
     /// Brings everything to stable storage, whether groups were applied since the last time or not.
     fn flush_all(&self, checkpoint: &mut Checkpoint) -> Result<(), ViewError> {
+        let last = checkpoint.position;
         *checkpoint = self.with_room(|| {
             self.compactor.wait_for_room()?;
-            let next = self.cut();
-            self.engine.flush()?;
+            let (next, cut) = self.cut(last);
+            self.engine.flush(cut)?;
             checkpoint::write(&self.dir, next)?;
             Ok(next)
         })?;
