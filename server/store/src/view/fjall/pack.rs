@@ -110,9 +110,11 @@ fn packed(before: &[InternalValue], last: InternalValue) -> InternalValue {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use lsm_tree::{InternalValue, SeqNo, ValueType};
     use quoth_protocol::Seq;
 
+    use super::super::run::Senders;
     use super::super::window::Window;
     use super::{Message, Newest, PACKED_BYTES_MAX, Packed, row, run};
     use crate::key::ConversationKey;
@@ -169,8 +171,9 @@ mod tests {
         let mut read = Vec::new();
         for row in &packed {
             let (_, _, last) = row::split_run_key(&row.key.user_key).unwrap();
-            let messages = run::open(&row.key.user_key, last, &row.value).unwrap();
-            read.extend(messages.into_iter().map(|message| message.to_record(name).unwrap()));
+            let value = Bytes::copy_from_slice(&row.value);
+            let messages = run::open(&row.key.user_key, last, &value).unwrap().into_iter();
+            read.extend(messages.map(|it| it.to_record(name, &value, &mut Senders::default()).unwrap()));
         }
         assert_eq!(read, records);
         assert_eq!(packed[1].key.seqno, 70, "of its last part");
