@@ -7,14 +7,14 @@
 //! The view needs no second log: whatever is not in fjall's tables yet is in ours. So nothing is written
 //! there (`engine.rs`), and whatever stands in it is emptied by `open`. `flush` brings everything into tables
 //! and then writes the **checkpoint**, a small file with the last position of which that holds; `open` goes
-//! on from it. Groups behind it are applied again, which changes no row that is there already. fjall's tables
-//! have checksums of their own; `precheck.rs` has what its manifests need.
+//! on from it. Groups behind it are applied again, and give the rows once more that may be there already
+//! (`flush.rs`). fjall's tables have checksums of their own; `precheck.rs` has what its manifests need.
 //!
 //! # Rows
 //!
 //! - `messages`, one for each retention class: window, conversation key and seq of the last message → a run
-//!   of consecutive messages; a group has one or few for each conversation and block of seqs. `run.rs` and
-//!   `window.rs` say why.
+//!   of consecutive messages; a group has one or few for each conversation and block of seqs, and a flush
+//!   makes one of those that follow one another. `run.rs`, `window.rs` and `pack.rs` say why.
 //! - `windows`: class and number of a window → what is known of it without reading it; `tally.rs`.
 //! - `spans`: conversation key and first seq → the window that has the messages from there on, or that they
 //!   were reclaimed; one per conversation and window.

@@ -17,8 +17,9 @@ use super::row::{self, Block};
 use super::run::{self, Message};
 
 /// A packed row has so many bytes at most. Whoever wants one of its messages reads all of it, and whoever
-/// erases one writes all of it again. With 4 KiB it has some 16 messages of a usual length, and the row's
-/// share of what each of them costs is small.
+/// erases one writes all of it again, which is in memory until the next flush. With 4 KiB it has some 16
+/// messages of a usual length, and the row's share of what each of them costs is small. Rows of before may
+/// have had another bound.
 const PACKED_BYTES_MAX: usize = 4 * 1024;
 
 /// Rows in the order of their keys, the newest of each key alone.

@@ -1,4 +1,4 @@
-//! Runs: the row of `messages` holds consecutive messages of one conversation, all of one group.
+//! Runs: the row of `messages` holds consecutive messages of one conversation.
 //!
 //! The engine's work is for rows much more than for bytes, and under load a group has several messages of
 //! each conversation: one row for all of them is written and compacted at a fraction of the cost
@@ -6,7 +6,8 @@
 //! knows where its run ends at the latest.
 //!
 //! How a group is cut into runs depends on the group alone. So a group that is applied again after a crash
-//! gives the rows that may be there already, and runs never overlap.
+//! gives the rows that may be there already, and runs never overlap. A flush makes one run of several that
+//! follow one another; `flush.rs` says when it does not.
 
 use bytes::Bytes;
 use quoth_protocol::{ConversationName, Seq, UserId};
