@@ -479,13 +479,7 @@ fn retention() -> Value {
                 "erasures": { "type": "array", "items": of("UserId"), "maxItems": ERASING_MAX, "description": "users whose erasure was asked for and is not done, the first of them" },
             }),
         ),
-        "Outstanding": object(&["events", "bytes", "since_ms", "gone_by_ms", "log_since_ms"], json!({
-            "events": number(u64_max, "that were revoked or erased and may be on the disk still"),
-            "bytes": bytes(),
-            "since_ms": time("when the first of them was erased, in milliseconds since 1970; null: there is none"),
-            "gone_by_ms": time("when all of them are gone at the latest, in milliseconds since 1970; null: they are"),
-            "log_since_ms": number(u64_max, "since when the log has contents, in milliseconds since 1970; 0: since before the start"),
-        })),
+        "Outstanding": outstanding(),
         "Window": object(
             &["class", "window", "closed", "conversations", "bytes", "expired_bytes", "goes_ms"],
             json!({
@@ -506,6 +500,21 @@ fn retention() -> Value {
             "last": pass("the last one that somebody has asked for and that has ended; null: there is none"),
         })),
     })
+}
+
+fn outstanding() -> Value {
+    let u64_max = u64::MAX;
+    let time = |text: &str| json!({ "type": ["integer", "null"], "minimum": 0, "maximum": u64_max, "description": text });
+    object(
+        &["events", "bytes", "since_ms", "gone_by_ms", "log_since_ms"],
+        json!({
+            "events": number(u64_max, "that were revoked or erased and may be on the disk still"),
+            "bytes": number(u64_max, "in bytes of contents"),
+            "since_ms": time("when the first of them was erased, in milliseconds since 1970; null: there is none"),
+            "gone_by_ms": time("when all of them are gone at the latest, in milliseconds since 1970; null: they are"),
+            "log_since_ms": number(u64_max, "since when the log has contents, in milliseconds since 1970; 0: since before the start"),
+        }),
+    )
 }
 
 fn pass(text: &str) -> Value {

@@ -207,7 +207,7 @@ impl Store {
         }
         let reserve = Reserve::open(&dir, reserve_bytes)?;
         let (of_log, of_view) = (reserve.beside(&folder.log())?, reserve.beside(&folder.view())?);
-        let view = FjallView::open_with(&folder.view(), cache_bytes, of_view)?;
+        let view = FjallView::open_with(&folder.view(), cache_bytes, of_view)?.with_new_from(found.next());
         let log = SegmentLog::start(found, segment_bytes, of_log)?;
         let hold = hold_from.map(|from| log.hold(from));
         catch_up(&log, &view)?;

@@ -295,9 +295,10 @@ fn what_is_not_flushed_is_applied_again_after_a_restart() {
 
 const SMALL_WINDOW_BYTES: u64 = 2_000;
 
-/// A view in which a window has some groups.
-fn small_windows(dir: &Path) -> FjallView {
-    FjallView::open(dir, CACHE_BYTES).unwrap().with_window_bytes(SMALL_WINDOW_BYTES)
+/// A view in which a window has some groups, and which was never given those behind `applied`.
+fn small_windows(dir: &Path, applied: u64) -> FjallView {
+    let view = FjallView::open(dir, CACHE_BYTES).unwrap().with_window_bytes(SMALL_WINDOW_BYTES);
+    view.with_new_from(Position(applied + 1))
 }
 
 /// Crashes at every place, behind one or two flushes of which tables are left but no checkpoint. What is
@@ -317,7 +318,7 @@ fn a_crash_leaves_no_trace_in_windows() {
     for crash in 0..12 {
         for (before, behind) in [(2, 1), (2, 3), (1, 2), (3, 5), (99, 99), (99, 1)] {
             let dir = tempfile::tempdir().unwrap();
-            let view = small_windows(dir.path());
+            let view = small_windows(dir.path(), 0);
             apply(&view, 0, crash, before);
             let next = (crash + 1).min(12);
             apply(&view, crash, next, 99);
@@ -326,7 +327,7 @@ fn a_crash_leaves_no_trace_in_windows() {
             apply(&view, next, last, 99);
             flush_without_checkpoint(&view, dir.path());
             drop(view);
-            let view = small_windows(dir.path());
+            let view = small_windows(dir.path(), last);
             apply(&view, view.applied().0, 12, behind);
             for name in [name("a"), name("b")] {
                 let all = groups.iter().flatten().filter(|record| record.conversation == name);

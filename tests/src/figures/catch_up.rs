@@ -1,8 +1,8 @@
 //! A reader that comes with an empty cursor to a conversation with many messages: how fast it gets all of
 //! them through a server, over a bare stream of as many bytes, and what memory that costs the server.
 //!
-//! The conversation's messages came one at a time, as where people write, so each is a row of its own in the
-//! view. The reader decodes every frame and checks that nothing is missing; the floor's counts bytes.
+//! The conversation's messages came one at a time, as where people write, so the view has several in a row
+//! only as far as it packs them. The reader decodes every frame and checks that nothing is missing; the floor's counts bytes.
 
 use std::time::{Duration, Instant};
 

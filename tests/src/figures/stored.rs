@@ -19,7 +19,8 @@ pub(super) struct Stored {
     /// Messages of all of them together.
     pub(super) messages: u64,
     /// Messages of a group of the log, which is flushed on its own. With no more than there are
-    /// conversations, each message is a row of its own in the view, as where people write.
+    /// conversations, each message is alone in its group, as where people write: rows have several only as
+    /// far as the view packs them.
     pub(super) group_records: u64,
 }
 

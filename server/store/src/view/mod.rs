@@ -56,7 +56,8 @@ pub struct Stretch {
     pub from: Seq,
     /// The last one.
     pub to: Seq,
-    /// The events, ascending.
+    /// The events, ascending. Contents are parts of what the view has in memory: whoever keeps one for long
+    /// copies it.
     pub records: Vec<Record>,
 }
 
@@ -237,8 +238,10 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    pub(crate) const fn new(limit: PageLimit) -> Self {
-        Self { records: Vec::new(), limit, bytes: 0 }
+    pub(crate) fn new(limit: PageLimit) -> Self {
+        /// Most pages have no more.
+        const RECORDS_USUAL: usize = 64;
+        Self { records: Vec::with_capacity(limit.records.min(RECORDS_USUAL)), limit, bytes: 0 }
     }
 
     /// Whether a further record of no bytes would be over the limit.

@@ -24,8 +24,10 @@ pub(crate) fn memory() -> Subject {
 pub(crate) fn fjall() -> Subject {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("view");
-    let open = move || -> Arc<dyn View> { Arc::new(FjallView::open(&path, CACHE_BYTES).unwrap()) };
-    Subject { view: open(), reopen: Box::new(open), _dir: Some(dir) }
+    let open = move || FjallView::open(&path, CACHE_BYTES).unwrap();
+    // What is applied behind a restart may be applied again.
+    let view = Arc::new(open().with_new_from(Position(1)));
+    Subject { view, reopen: Box::new(move || Arc::new(open())), _dir: Some(dir) }
 }
 
 /// A view that flushes each group and puts the next one into a new window.

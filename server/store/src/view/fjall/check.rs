@@ -8,9 +8,9 @@ use quoth_protocol::{ConversationName, Seq};
 use super::FjallView;
 use super::engine::Snapshot;
 use super::find::{NOT_LAST_IN_BLOCK, ProducerRows};
-use super::read::{StoredRun, damaged, hole, record};
+use super::read::{StoredRun, damaged, hole};
 use super::row::{self, Block, Named};
-use super::run::Message;
+use super::run::{Message, Senders};
 use super::window::{ClassWindow, Piece};
 use crate::class::Class;
 use crate::key::{ConversationKey, ProducerKey};
@@ -62,7 +62,10 @@ impl FjallView {
         };
         match run.messages(conversation)?.into_iter().find(|message| message.seq == seq) {
             Some(message) if message.is_absent() => Ok(Stored::Absent),
-            Some(message) => record(conversation, message).map(|record| Stored::Record(Box::new(record))),
+            Some(message) => {
+                let record = run.record(conversation, message, &mut Senders::default())?;
+                Ok(Stored::Record(Box::new(record)))
+            }
             None => Ok(Stored::Missing),
         }
     }
@@ -329,13 +332,20 @@ fn check_run(
     if expected_first.is_some() && first != expected_first {
         report.findings.push(damaged(&current.name, run.last, NOT_FIRST_IN_SPAN).into());
     }
+    let mut senders = Senders::default();
     for message in &messages {
-        check_message(current, *message, report);
+        check_message(current, run, *message, &mut senders, report);
     }
     messages.len() as u64
 }
 
-fn check_message(current: &mut Current, message: Message<'_>, report: &mut Report) {
+fn check_message(
+    current: &mut Current,
+    run: &StoredRun,
+    message: Message<'_>,
+    senders: &mut Senders,
+    report: &mut Report,
+) {
     let (seq, expected) = (message.seq, current.last.next());
     if seq != expected {
         report.findings.push(hole(&current.name, expected, Some(seq)).into());
@@ -351,7 +361,7 @@ fn check_message(current: &mut Current, message: Message<'_>, report: &mut Repor
         report.findings.push(damaged(&current.name, seq, N_NOT_GROWING).into());
     }
     if !message.is_absent()
-        && let Err(error) = record(&current.name, message)
+        && let Err(error) = run.record(&current.name, message, senders)
     {
         report.findings.push(error.into());
     }

@@ -231,8 +231,7 @@ mod tests {
             batch.insert(messages, "a", value);
             batch.insert(messages, "z", value);
             engine.write(batch);
-            engine.cut();
-            engine.flush().unwrap();
+            engine.flush(engine.cut(false)).unwrap();
         };
         (0..UNMERGED_MAX).for_each(|table| add_table(&format!("value {table}")));
         assert_eq!(messages.tree.l0_run_count(), UNMERGED_MAX, "nobody has told the thread yet");

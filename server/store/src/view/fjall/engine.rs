@@ -5,7 +5,7 @@
 //! table waits for a flush of the journal, and an error of theirs ends in fjall's log (3.1.13,
 //! `worker_pool.rs`). So rows are put into the trees directly. The calls for it are public but not documented
 //! ([`Keyspace`]'s `tree`, [`Database`]'s `supervisor`), which is one reason why fjall's version is pinned
-//! exactly. Here, `compactor.rs` and `tables.rs` use them.
+//! exactly. This folder alone uses them, mostly here, in `flush.rs`, `compactor.rs` and `unfinished.rs`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,6 +22,7 @@ use ::fjall::{
 };
 use parking_lot::{Mutex, RwLock};
 
+use super::flush::SetApart;
 use super::guarded;
 use super::purge::Purging;
 use super::row;
@@ -70,6 +71,8 @@ pub(super) struct Engine {
     batch: RwLock<()>,
     /// How many snapshots are open, by fjall's sequence number.
     snapshots: Mutex<BTreeMap<SeqNo, usize>>,
+    /// What waits to be written into tables, or is being written.
+    pub(super) set_apart: SetApart,
     /// Released when there is no room.
     pub(super) reserve: Arc<Reserve>,
     /// Held while tables are merged, and by whoever must not find them half merged, but for those of the
@@ -146,6 +149,7 @@ impl Engine {
             compaction: Arc::new(compaction),
             batch: RwLock::default(),
             snapshots: Mutex::default(),
+            set_apart: SetApart::default(),
             reserve: Reserve::none(),
             merging: Mutex::default(),
             purging,
@@ -160,8 +164,12 @@ impl Engine {
     /// All of them, in the order in which they are flushed: what spans lead to is on the disk before they
     /// are.
     pub(super) fn keyspaces(&self) -> impl Iterator<Item = &Keyspace> {
-        let others = [&self.windows, &self.spans, &self.producers, &self.conversations, &self.registers];
-        self.messages.iter().chain(others)
+        self.messages.iter().chain(self.others())
+    }
+
+    /// All but the messages.
+    pub(super) fn others(&self) -> impl Iterator<Item = &Keyspace> {
+        [&self.windows, &self.spans, &self.producers, &self.conversations, &self.registers].into_iter()
     }
 
     /// The messages of a class.
@@ -255,7 +263,7 @@ impl Engine {
         Ok(Some(window))
     }
 
-    /// Puts rows in. They are in memory; [`Engine::cut`] and [`Engine::flush`] bring them to the disk.
+    /// Puts rows in. They are in memory; `flush.rs` brings them to the disk.
     pub(super) fn write(&self, batch: Batch<'_>) {
         let _no_snapshot_begins = self.batch.write();
         let supervisor = &self.database.supervisor;
@@ -284,30 +292,6 @@ impl Engine {
         let open = self.snapshots.lock();
         let first = open.first_key_value().map(|(seqno, _)| *seqno);
         first.unwrap_or_else(|| self.database.visible_seqno()).saturating_sub(1)
-    }
-
-    /// Sets apart what is in memory for [`Engine::flush`].
-    pub(super) fn cut(&self) {
-        for keyspace in self.keyspaces() {
-            keyspace.tree.rotate_memtable();
-        }
-    }
-
-    /// Writes what was set apart into tables, on stable storage.
-    pub(super) fn flush(&self) -> Result<(), ViewError> {
-        for keyspace in self.keyspaces() {
-            let (first_new, flushed) = {
-                let lock = keyspace.tree.get_flush_lock();
-                (keyspace.tree.get_next_table_id(), keyspace.tree.flush(&lock, self.unneeded()))
-            };
-            let flushed = self.tree("write a table of", flushed);
-            if flushed.as_ref().is_err_and(ViewError::is_full) {
-                let _nobody_merges = self.nobody_merges(keyspace);
-                self.delete_unfinished(keyspace, first_new)?;
-            }
-            flushed?;
-        }
-        Ok(())
     }
 
     /// An error that fjall did not return.
@@ -392,8 +376,7 @@ mod tests {
         let again = engine.snapshot();
         for value in ["second", "third"] {
             write(value);
-            engine.cut();
-            engine.flush().unwrap();
+            engine.flush(engine.cut(false)).unwrap();
         }
         let held = engine.unneeded();
         assert_eq!(held, before, "the first snapshot needs what was there then");
@@ -404,8 +387,7 @@ mod tests {
         assert!(engine.unneeded() > held);
         assert!(engine.producers.tree.version_free_list_len() > 1, "the snapshots needed them");
         write("fourth");
-        engine.cut();
-        engine.flush().unwrap();
+        engine.flush(engine.cut(false)).unwrap();
         assert_eq!(
             engine.producers.tree.version_free_list_len(),
             1,
@@ -419,8 +401,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let engine = Engine::open(dir.path(), &dir.path().join("engine"), true, 1 << 20).unwrap();
         let flush = || {
-            engine.cut();
-            engine.flush().unwrap();
+            engine.flush(engine.cut(false)).unwrap();
         };
         let mut batch = Batch::default();
         batch.insert(&engine.registers, "key", "what is taken back");
@@ -459,7 +440,7 @@ mod tests {
         let mut other = Batch::default();
         other.insert(&engine.spans, "other", "value");
         engine.write(other);
-        engine.cut();
+        let cut = engine.cut(false);
         let mut batch = Batch::default();
         (0..ROWS).for_each(|row| batch.insert(&engine.producers, row.to_be_bytes(), "value"));
         std::thread::scope(|scope| {
@@ -467,7 +448,7 @@ mod tests {
             while engine.producers.tree.active_memtable().is_empty() {
                 std::thread::yield_now();
             }
-            engine.flush().unwrap();
+            engine.flush(cut).unwrap();
             let snapshot = engine.snapshot();
             let has = |row: u64| snapshot.get(&engine.producers, row.to_be_bytes()).unwrap().is_some();
             assert_eq!(has(0), has(ROWS - 1), "half of a batch");

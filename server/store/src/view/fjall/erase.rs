@@ -36,21 +36,9 @@ impl FjallView {
         records: &[Record],
     ) -> Result<(), ViewError> {
         let at_ms = Record::stored_ms(records).unwrap_or_default();
-        let snapshot = self.snapshot();
-        let (mut batch, mut damaged) = (Batch::default(), Vec::new());
-        let mut erased: HashMap<(&ConversationName, Seq), Vec<Seq>> = HashMap::new();
-        for record in records {
-            let (name, key) = (&record.conversation, ConversationKey::new(&record.conversation));
-            for seq in &record.erases {
-                match self.pieces_from(&snapshot, key, *seq).next().transpose() {
-                    Ok(Some(Piece::Run(run))) => erased.entry((name, run.last)).or_default().push(*seq),
-                    Ok(_) => {}
-                    Err(error) if error.is_damage() => damaged.push((key, vec![*seq], error)),
-                    Err(error) => return Err(error),
-                }
-            }
-        }
-        for ((name, last), seqs) in erased {
+        let (snapshot, Found { rows, mut damaged }) = self.find_erased(records)?;
+        let mut batch = Batch::default();
+        for ((name, last), seqs) in rows {
             match self.erased_run(&snapshot, name, last, &seqs) {
                 Ok(Some(Erased { window, key, value, bytes })) => {
                     if let Some(tally) = tallies.at(window, position) {
@@ -78,6 +66,34 @@ impl FjallView {
         Ok(())
     }
 
+    /// The rows of what records erase, none of which is being packed, and what they were found in.
+    fn find_erased<'r>(&self, records: &'r [Record]) -> Result<(Snapshot<'_>, Found<'r>), ViewError> {
+        loop {
+            // What is packed from here on was set apart before, since no group is applied meanwhile.
+            let packing = self.engine.packing();
+            let (snapshot, mut found) = (self.snapshot(), Found::default());
+            let mut is_packed = false;
+            for record in records {
+                let (name, key) = (&record.conversation, ConversationKey::new(&record.conversation));
+                for seq in &record.erases {
+                    match self.pieces_from(&snapshot, key, *seq).next().transpose() {
+                        Ok(Some(Piece::Run(run))) => {
+                            is_packed |= packing.as_ref().is_some_and(|packing| packing.has(&run.key));
+                            found.rows.entry((name, run.last)).or_default().push(*seq);
+                        }
+                        Ok(_) => {}
+                        Err(error) if error.is_damage() => found.damaged.push((key, vec![*seq], error)),
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+            match packing.filter(|_| is_packed) {
+                Some(packing) => packing.wait(),
+                None => return Ok((snapshot, found)),
+            }
+        }
+    }
+
     /// A run without what is erased of it.
     fn erased_run(
         &self,
@@ -97,9 +113,22 @@ impl FjallView {
             bytes.push(message.content_bytes());
             *message = message.erased();
         }
+        // A row that takes the place of another one has something absent: it is not packed by that.
+        if bytes.is_empty() {
+            return Ok(None);
+        }
         let value = run::encode(&run.key, &messages);
         Ok(Some(Erased { window, value, bytes, key: run.key }))
     }
+}
+
+/// What records erase.
+#[derive(Default)]
+struct Found<'r> {
+    /// By conversation and the last seq of their row.
+    rows: HashMap<(&'r ConversationName, Seq), Vec<Seq>>,
+    /// What cannot be found, and why not.
+    damaged: Vec<(ConversationKey, Vec<Seq>, ViewError)>,
 }
 
 /// The row of a run without what was erased of it.

@@ -7,14 +7,14 @@
 //! The view needs no second log: whatever is not in fjall's tables yet is in ours. So nothing is written
 //! there (`engine.rs`), and whatever stands in it is emptied by `open`. `flush` brings everything into tables
 //! and then writes the **checkpoint**, a small file with the last position of which that holds; `open` goes
-//! on from it. Groups behind it are applied again, which changes no row that is there already. fjall's tables
-//! have checksums of their own; `precheck.rs` has what its manifests need.
+//! on from it. Groups behind it are applied again, and give the rows once more that may be there already
+//! (`flush.rs`). fjall's tables have checksums of their own; `precheck.rs` has what its manifests need.
 //!
 //! # Rows
 //!
 //! - `messages`, one for each retention class: window, conversation key and seq of the last message → a run
-//!   of consecutive messages; a group has one or few for each conversation and block of seqs. `run.rs` and
-//!   `window.rs` say why.
+//!   of consecutive messages; a group has one or few for each conversation and block of seqs, and a flush
+//!   makes one of those that follow one another. `run.rs`, `window.rs` and `pack.rs` say why.
 //! - `windows`: class and number of a window → what is known of it without reading it; `tally.rs`.
 //! - `spans`: conversation key and first seq → the window that has the messages from there on, or that they
 //!   were reclaimed; one per conversation and window.
@@ -36,7 +36,9 @@ mod cut;
 mod engine;
 mod erase;
 mod find;
+mod flush;
 mod grouped;
+mod pack;
 mod pin;
 mod precheck;
 mod purge;
@@ -72,6 +74,7 @@ use self::checkpoint::{Checkpoint, OpenWindow};
 use self::compactor::Compactor;
 use self::engine::{Batch, Engine, Snapshot, engine_error};
 use self::find::ProducerRows;
+use self::flush::Cut;
 use self::grouped::{by_conversation, last_of_producers};
 pub(crate) use self::pin::{Place as FilePlace, place};
 use self::row::Block;
@@ -101,6 +104,8 @@ pub struct FjallView {
     writing: Mutex<Writing>,
     checkpoint: Mutex<Checkpoint>,
     window_bytes: u64,
+    /// The first group of which no table has rows from before the start.
+    new_from: Position,
     /// Whether a reclaim has looked for what an earlier process has left.
     has_looked_for_dead: AtomicBool,
     /// Whether there may be values of registers on the disk that a sweep has removed.
@@ -189,6 +194,14 @@ impl FjallView {
         Self { window_bytes, ..self }
     }
 
+    /// The view for whoever knows which groups are new: those from this position on were never applied to
+    /// it. Their rows are packed when they are flushed, which those of groups that are applied again must not
+    /// be. Without it none are.
+    #[must_use]
+    pub fn with_new_from(self, new_from: Position) -> Self {
+        Self { new_from, ..self }
+    }
+
     /// Opens or creates a view, as it was at its last flush.
     ///
     /// # Errors
@@ -268,6 +281,7 @@ impl FjallView {
             writing: Mutex::new(writing),
             checkpoint: Mutex::new(checkpoint),
             window_bytes: WINDOW_BYTES,
+            new_from: Position(u64::MAX),
             has_looked_for_dead: AtomicBool::new(false),
             has_swept: AtomicBool::new(true),
             known_damaged: Mutex::default(),
@@ -292,15 +306,16 @@ impl FjallView {
         self.engine.snapshot()
     }
 
-    /// Sets apart for the disk what is applied, and says what holds when that is written.
-    fn cut(&self) -> Checkpoint {
+    /// Sets apart for the disk what is applied since the last checkpoint, and says what holds when that is
+    /// written.
+    fn cut(&self, last: Position) -> (Checkpoint, Cut<'_>) {
         let mut writing = self.writing.lock();
         let mut batch = Batch::default();
         writing.tallies.write(&self.engine, self.applied(), &mut batch);
         self.engine.write(batch);
-        self.engine.cut();
+        let cut = self.engine.cut(last.next() >= self.new_from);
         let Writing { windows, stored_ms, .. } = *writing;
-        Checkpoint { position: self.applied(), stored_ms, windows }
+        (Checkpoint { position: self.applied(), stored_ms, windows }, cut)
     }
 
     /// Whether a window that is written has a span of a conversation that reaches to this seq. Spans behind
@@ -324,10 +339,11 @@ impl FjallView {
 
     /// Brings everything to stable storage, whether groups were applied since the last time or not.
     fn flush_all(&self, checkpoint: &mut Checkpoint) -> Result<(), ViewError> {
+        let last = checkpoint.position;
         *checkpoint = self.with_room(|| {
             self.compactor.wait_for_room()?;
-            let next = self.cut();
-            self.engine.flush()?;
+            let (next, cut) = self.cut(last);
+            self.engine.flush(cut)?;
             checkpoint::write(&self.dir, next)?;
             Ok(next)
         })?;

@@ -2,13 +2,14 @@
 
 use std::ops::Bound;
 
-use ::fjall::{Guard, Readable as _, UserKey, UserValue};
+use ::fjall::{Guard, Readable as _, UserKey};
+use bytes::Bytes;
 use quoth_protocol::{ConversationName, Seq};
 
 use super::FjallView;
 use super::engine::Snapshot;
 use super::row::{self, Named};
-use super::run::{self, Message};
+use super::run::{self, Message, Senders};
 use super::window::{Held, Piece};
 use crate::key::ConversationKey;
 use crate::record::Record;
@@ -124,7 +125,7 @@ impl FjallView {
         after: Seq,
         limit: PageLimit,
     ) -> Result<Stretch, ViewError> {
-        let mut page = Page::new(limit);
+        let (mut page, mut senders) = (Page::new(limit), Senders::default());
         if after == Seq(u64::MAX) {
             return Ok(Stretch::nothing_behind(after));
         }
@@ -144,7 +145,9 @@ impl FjallView {
                         if message.seq != to.next() {
                             return Err(hole(conversation, to.next(), Some(message.seq)));
                         }
-                        if !message.is_absent() && !page.take(record(conversation, message)?) {
+                        if !message.is_absent()
+                            && !page.take(run.record(conversation, message, &mut senders)?)
+                        {
                             return Ok(page.ascending(first, to));
                         }
                         to = message.seq;
@@ -169,7 +172,7 @@ impl FjallView {
         let until = before.map_or(Seq(u64::MAX), |before| Seq(before.0.saturating_sub(1)));
         // What the page tells of: from before this seq, once the last one is known.
         let mut told: Option<(Seq, Seq)> = None;
-        let mut page = Page::new(limit);
+        let (mut page, mut senders) = (Page::new(limit), Senders::default());
         let expected_in = |told: Option<(Seq, Seq)>| match (told, before) {
             (Some((from, _)), _) => Ok(Some(Seq(from.0.saturating_sub(1)))),
             (None, None) => Ok(None),
@@ -195,7 +198,9 @@ impl FjallView {
                             return Err(hole(conversation, expected, Some(found)));
                         }
                         let (_, to) = told.unwrap_or((found, found));
-                        if !message.is_absent() && !page.take(record(conversation, message)?) {
+                        if !message.is_absent()
+                            && !page.take(run.record(conversation, message, &mut senders)?)
+                        {
                             return Ok(page.descending(found.next(), to));
                         }
                         told = Some((found, to));
@@ -277,7 +282,7 @@ impl FjallView {
     pub(super) fn run(&self, row: Guard) -> Result<StoredRun, ViewError> {
         let (key, value) = self.engine.database("read a message from", row.into_inner())?;
         let (_, _, last) = row::split_run_key(&key).ok_or_else(|| self.odd_key())?;
-        Ok(StoredRun { key, last, value })
+        Ok(StoredRun { key, last, value: Bytes::from_owner(value) })
     }
 
     pub(super) fn odd_key(&self) -> ViewError {
@@ -290,7 +295,10 @@ pub(super) struct StoredRun {
     pub(super) key: UserKey,
     /// The seq of its last message.
     pub(super) last: Seq,
-    value: UserValue,
+    /// A part of its block in the cache, as the engine gives it, and so are the contents of its records:
+    /// nothing is copied, since those who read pages soon let go of them. Whoever keeps a record for long
+    /// copies its content, or would keep a whole block.
+    value: Bytes,
 }
 
 impl StoredRun {
@@ -303,10 +311,17 @@ impl StoredRun {
     pub(super) fn messages(&self, conversation: &ConversationName) -> Result<Vec<Message<'_>>, ViewError> {
         run::open(&self.key, self.last, &self.value).map_err(|what| damaged(conversation, self.last, what))
     }
-}
 
-pub(super) fn record(conversation: &ConversationName, message: Message<'_>) -> Result<Record, ViewError> {
-    message.to_record(conversation).map_err(|what| damaged(conversation, message.seq, what))
+    /// One of these as a record.
+    pub(super) fn record(
+        &self,
+        conversation: &ConversationName,
+        message: Message<'_>,
+        senders: &mut Senders,
+    ) -> Result<Record, ViewError> {
+        let record = message.to_record(conversation, &self.value, senders);
+        record.map_err(|what| damaged(conversation, message.seq, what))
+    }
 }
 
 pub(super) fn damaged(conversation: &ConversationName, seq: Seq, what: &'static str) -> ViewError {

@@ -96,7 +96,9 @@ impl FjallView {
         rewrite: &mut Rewrite<'_>,
     ) -> Result<Rewritten, ViewError> {
         self.end_rest(|tally| is_due(tally, rewrite.erased_by_ms));
-        if self.writing.lock().windows.map(|open| open.window) != self.closed() {
+        // The lock is not held while the other one is taken, which a flush has when it takes this one.
+        let writing = self.writing.lock().windows.map(|open| open.window);
+        if writing != self.closed() {
             self.flush_all(&mut self.checkpoint.lock())?;
         }
         let closed = self.closed();
