@@ -170,7 +170,7 @@ pub(crate) fn rewrite(store: &Store, last: u64, erased_by_ms: u64, steps: u64) -
         left -= 1;
         left > 0
     };
-    let mut rewrite = Rewrite { now_ms: live_ms(last), erased_by_ms, pace: &mut pace };
+    let mut rewrite = Rewrite { now_ms: live_ms(last), erased_by_ms, ends_small: false, pace: &mut pace };
     let keep = Keep { live_ms: live_ms(last), ..Keep::default() };
     let rewritten = store.view.rewrite(&mut |_| Ok(keep), &mut rewrite)?;
     // What registers have held of what was erased goes behind it.
