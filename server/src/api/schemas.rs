@@ -1,10 +1,9 @@
 //! The schemas of bodies and answers. A test sends requests that fit them and finds no answer that does not.
 
+mod retention;
+
 use quoth_protocol::limits::{BODY_BYTES_MAX, MENTIONS_MAX};
 use serde_json::{Value, json};
-
-use super::erasure::ERASING_MAX;
-use crate::engine::Step;
 
 /// All of them, by their names.
 pub(super) fn all() -> Value {
@@ -22,7 +21,7 @@ pub(super) fn all() -> Value {
         "Document": { "type": "object" },
         "Health": object(&["status"], json!({ "status": { "const": "serving" } })),
     });
-    for more in [publish(), conversations(), sessions(), history(), retention(), stats()] {
+    for more in [publish(), conversations(), sessions(), history(), retention::all(), stats()] {
         if let (Value::Object(all), Value::Object(more)) = (&mut schemas, more) {
             all.extend(more);
         }
@@ -405,136 +404,6 @@ fn history() -> Value {
             "floor": of("Seq"),
         })),
     })
-}
-
-/// What setting a policy would make absent.
-fn preview() -> Value {
-    let u64_max = u64::MAX;
-    object(
-        &["retention", "hold_ms", "head", "floor", "floor_then", "events", "bytes"],
-        json!({
-            "retention": of("Retention"),
-            "hold_ms": number(u64_max, "since when all that was not absent is held, in milliseconds since 1970; 0: there is no hold. Under one nothing goes until it ends"),
-            "head": of("Seq"),
-            "floor": { "$ref": "#/components/schemas/Seq", "description": "as it is" },
-            "floor_then": { "$ref": "#/components/schemas/Seq", "description": "as it would be" },
-            "events": number(u64_max, "that would be absent, with those among them that are absent already"),
-            "bytes": number(u64_max, "of their contents"),
-        }),
-    )
-}
-
-fn retention() -> Value {
-    let u64_max = u64::MAX;
-    let bytes = || number(u64_max, "in bytes of contents");
-    let time = |text: &str| json!({ "type": ["integer", "null"], "minimum": 0, "maximum": u64::MAX, "description": text });
-    json!({
-        "Retention": object(&["age_s", "count", "bytes"], json!({
-            "age_s": number(u64_max, "events that are younger than this, in seconds; 0: of any age"),
-            "count": number(u64_max, "so many of the last events; 0: any number"),
-            "bytes": number(u64_max, "the last events, of up to so many bytes together; 0: of any number of bytes"),
-        })),
-        "Bounds": {
-            "type": "object",
-            "description": "each that is given; one that is not is no bound",
-            "minProperties": 1,
-            "additionalProperties": false,
-            "properties": {
-                "age_s": number(u64_max, "events that are younger than this, in seconds; 0: of any age"),
-                "count": number(u64_max, "so many of the last events, of whichever kind; 0: any number"),
-                "bytes": number(u64_max, "the last events, of up to so many bytes of contents together; 0: of any number of bytes"),
-            },
-        },
-        "Kept": object(&["retention", "own", "hold_ms", "head", "floor"], json!({
-            "retention": of("Retention"),
-            "own": { "type": "boolean", "description": "whether it was set for this conversation, and is not that of its class" },
-            "hold_ms": number(u64_max, "since when all that was not absent is held, in milliseconds since 1970; 0: there is no hold"),
-            "head": of("Seq"),
-            "floor": of("Seq"),
-        })),
-        "Preview": preview(),
-        "RetentionPlan": object(
-            &[
-                "live_bytes",
-                "expired_bytes",
-                "oldest_expired_ms",
-                "damaged_conversations",
-                "reclaimed_bytes",
-                "view_bytes",
-                "windows",
-                "erased",
-                "erasures",
-                "looked_ms",
-            ],
-            json!({
-                "looked_ms": { "$ref": "#/components/schemas/TimeMs", "description": "when all was looked at, in milliseconds since 1970: a large store not anew for each request" },
-                "live_bytes": bytes(),
-                "expired_bytes": number(u64_max, "of contents that are absent and take space still, in bytes"),
-                "oldest_expired_ms": time("when the oldest of these was stored, in milliseconds since 1970"),
-                "damaged_conversations": number(u64_max, "of which rows are damaged, and nothing is in these numbers"),
-                "reclaimed_bytes": number(u64_max, "of the disk that were freed since the start"),
-                "view_bytes": number(u64_max, "of the disk that the view takes"),
-                "windows": { "type": "array", "items": of("Window") },
-                "erased": of("Outstanding"),
-                "erasures": { "type": "array", "items": of("UserId"), "maxItems": ERASING_MAX, "description": "users whose erasure was asked for and is not done, the first of them" },
-            }),
-        ),
-        "Outstanding": outstanding(),
-        "Window": object(
-            &["class", "window", "closed", "conversations", "bytes", "expired_bytes", "goes_ms"],
-            json!({
-                "class": number(u64::from(u8::MAX), "0: without an age; then a minute, an hour, a day, a week, 30 and 90 days, a year; 8: what stayed of others"),
-                "window": number(u64::from(u32::MAX), "its number within the class"),
-                "closed": { "type": "boolean", "description": "whether it gets no further events; it goes only then" },
-                "conversations": number(u64_max, "that have events in it"),
-                "bytes": bytes(),
-                "expired_bytes": bytes(),
-                "goes_ms": time("when all of it is absent by age, in milliseconds since 1970; null: that is not to be foreseen"),
-            }),
-        ),
-        "Run": object(&["run"], json!({
-            "run": number(u64_max, "the number of the pass that frees it, since the start: GET says how far it is"),
-        })),
-        "Runs": object(&["running", "last"], json!({
-            "running": pass("the pass that is under way; null: there is none"),
-            "last": pass("the last one that somebody has asked for and that has ended; null: there is none"),
-        })),
-    })
-}
-
-fn outstanding() -> Value {
-    let u64_max = u64::MAX;
-    let time = |text: &str| json!({ "type": ["integer", "null"], "minimum": 0, "maximum": u64_max, "description": text });
-    object(
-        &["events", "bytes", "since_ms", "gone_by_ms", "log_since_ms"],
-        json!({
-            "events": number(u64_max, "that were revoked or erased and may be on the disk still"),
-            "bytes": number(u64_max, "in bytes of contents"),
-            "since_ms": time("when the first of them was erased, in milliseconds since 1970; null: there is none"),
-            "gone_by_ms": time("when all of them are gone at the latest, in milliseconds since 1970; null: they are"),
-            "log_since_ms": number(u64_max, "since when the log has contents, in milliseconds since 1970; 0: since before the start"),
-        }),
-    )
-}
-
-fn pass(text: &str) -> Value {
-    let (count, time) = (|| of("Count"), || of("TimeMs"));
-    let mut pass = object(
-        &["run", "step", "begun_ms", "ended_ms", "windows", "bytes", "moved_bytes", "error"],
-        json!({
-            "run": count(),
-            "step": { "enum": Step::ALL },
-            "begun_ms": time(),
-            "ended_ms": { "type": ["integer", "null"], "minimum": 0, "description": "null: it is under way" },
-            "windows": count(),
-            "bytes": { "$ref": "#/components/schemas/Count", "description": "of the disk that it has freed" },
-            "moved_bytes": { "$ref": "#/components/schemas/Count", "description": "of rows that were read and written for it" },
-            "error": { "type": ["string", "null"], "description": "what it could not do" },
-        }),
-    );
-    pass["type"] = json!(["object", "null"]);
-    pass["description"] = json!(text);
-    pass
 }
 
 fn stats() -> Value {

@@ -168,14 +168,14 @@ impl Crowd {
 /// did not get in at once, or were put out.
 fn turned_away(networks: u32, holds_ms: u64) -> usize {
     const MAX: usize = 16;
-    const TICK_MS: u64 = 50;
+    const TICK_MS: usize = 50;
     /// An honest handshake, over a network that is slow.
     const HANDSHAKE_MS: u64 = 300;
     let mut places = Places::new(MAX, PATIENCE_MS);
     let mut crowd = Crowd { networks, holds_ms, held: HashMap::new() };
     let warm_up_ms = u64::from(networks) / MAX as u64 * (PATIENCE_MS + holds_ms) + 2 * PATIENCE_MS;
     let (mut client, mut since_ms, mut turned_away) = (networks, None, 0);
-    for now_ms in (0..warm_up_ms + 10_000).step_by(TICK_MS as usize) {
+    for now_ms in (0..warm_up_ms + 10_000).step_by(TICK_MS) {
         // Whoever of the crowd is faster comes first.
         let put_out = crowd.comes(&mut places, now_ms);
         if now_ms < warm_up_ms {

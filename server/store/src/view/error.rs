@@ -1,7 +1,7 @@
 //! Why the view did not do what it was asked.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -185,5 +185,17 @@ fn advice(source: &io::Error) -> &'static str {
         "; free space, and start the server again if it has stopped: what was acked is in the log"
     } else {
         ""
+    }
+}
+
+impl ViewError {
+    pub(crate) fn engine(dir: &Path, action: &'static str, what: String) -> Self {
+        Self::Engine { action, path: dir.to_owned(), what }
+    }
+
+    /// For `map_err`: what was tried with which path.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source: Arc::new(source) }
     }
 }

@@ -587,15 +587,3 @@ fn guarded<T>(
         Err(_) => Err(ViewError::engine(dir, action, "its files are damaged".to_owned())),
     }
 }
-
-impl ViewError {
-    pub(crate) fn engine(dir: &Path, action: &'static str, what: String) -> Self {
-        Self::Engine { action, path: dir.to_owned(), what }
-    }
-
-    /// For `map_err`: what was tried with which path.
-    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::Io { action, path, source: Arc::new(source) }
-    }
-}

@@ -1,0 +1,223 @@
+//! The space of what is absent is freed, by itself and when somebody asks for it.
+
+use super::*;
+
+/// Has all space freed that can be, and waits until it is; gives what has become of it.
+fn freed(api: &Api) -> anyhow::Result<Value> {
+    const RUN: &str = "/v1/retention/run";
+    let run = api.done("POST", RUN, None)?["run"].as_u64().context("a number")?;
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let passes = api.done("GET", RUN, None)?;
+        if passes["last"]["run"].as_u64() >= Some(run) {
+            return Ok(passes["last"].clone());
+        }
+        ensure!(Instant::now() < until, "it does not end: {passes}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_space_of_a_class_is_freed_and_heads_stay() -> anyhow::Result<()> {
+    let class: RetentionClass = "short:short-*:age_s=1".parse()?;
+    let server = EmbeddedServer::start_configured(|config| config.retention.classes = vec![class.clone()])?;
+    let api = server.api()?;
+    let count = 200;
+    publish(&api, "short-room", count)?;
+    publish(&api, "long-room", 3)?;
+    let room = name("short-room");
+    let until = Instant::now() + PATIENCE;
+    while replay(&server, "ada", &room).await? != [Gap(1, count)] {
+        ensure!(Instant::now() < until, "they do not go");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let plan = api.done("GET", "/v1/retention", None)?;
+    ensure!(plan["expired_bytes"].as_u64() >= Some(count * 90), "{plan}");
+    ensure!(plan["live_bytes"].as_u64() <= Some(10_000), "{plan}");
+    for (told, field) in [("quoth_expired_bytes", "expired_bytes"), ("quoth_live_bytes", "live_bytes")] {
+        assert_eq!(metric(&api, told)?, Some(plan[field].to_string()), "{told}");
+    }
+    let oldest_ms = plan["oldest_expired_ms"].as_u64().context("the oldest one")?;
+    let oldest_s = metric(&api, "quoth_oldest_expired_timestamp_seconds")?;
+    assert_eq!(oldest_s, Some(format!("{}.{:03}", oldest_ms / 1_000, oldest_ms % 1_000)));
+    // The window of the class is over after an eighth of a minute.
+    let mut reclaimed = Value::Null;
+    while reclaimed["windows"] != json!(1) {
+        ensure!(Instant::now() < until, "it is not freed: {reclaimed}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        reclaimed = freed(&api)?;
+    }
+    ensure!(reclaimed["bytes"].as_u64() > Some(0), "{reclaimed}");
+    ensure!((&reclaimed["step"], &reclaimed["error"]) == (&json!("done"), &Value::Null), "{reclaimed}");
+    ensure!(reclaimed["ended_ms"].as_u64() >= reclaimed["begun_ms"].as_u64(), "{reclaimed}");
+    let plan = api.done("GET", "/v1/retention", None)?;
+    assert_eq!((&plan["expired_bytes"], &plan["oldest_expired_ms"]), (&json!(0), &Value::Null));
+    assert_eq!(metric(&api, "quoth_expired_bytes")?.as_deref(), Some("0"));
+    assert_eq!(metric(&api, "quoth_oldest_expired_timestamp_seconds")?, None, "there is none");
+    assert_eq!(metric(&api, "quoth_reclaimed_windows_total")?.as_deref(), Some("1"));
+    let server = server.restart_configured(|config| config.retention.classes = vec![class])?;
+    let api = server.api()?;
+    assert_eq!(replay(&server, "ada", &room).await?, [Gap(1, count)]);
+    assert_eq!(replay(&server, "ada", &name("long-room")).await?, [1, 2, 3].map(Event));
+    let next =
+        api.done("POST", "/v1/publish", Some(&json!({ "conversation": "short-room", "text": "next" })))?;
+    assert_eq!(next["seq"], json!(count + 1), "a seq is given once");
+    server.stop()
+}
+
+/// A text of which no part comes twice.
+fn noise(seed: u64, bytes: usize) -> String {
+    let mut number = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut text = String::with_capacity(bytes);
+    while text.len() < bytes {
+        number ^= number << 13;
+        number ^= number >> 7;
+        number ^= number << 17;
+        text.push(char::from(b'!' + u8::try_from(number % 90).unwrap_or_default()));
+    }
+    text
+}
+
+fn view_bytes(api: &Api) -> anyhow::Result<u64> {
+    api.done("GET", "/v1/retention", None)?["view_bytes"].as_u64().context("no view_bytes")
+}
+
+/// What there is to free is far below a window, beside something that is kept for ever: nothing would free it
+/// by itself for years.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_asks_gets_little_space_freed_too() -> anyhow::Result<()> {
+    const GONE: &[u8] = b"good for a second";
+    let server = EmbeddedServer::start()?;
+    let (api, room) = (server.api()?, name("room"));
+    publish(&api, "room", 1)?;
+    let mut writer = member(&server, "alice").await?;
+    let mut stream = writer.enter(&room, None).await?;
+    let publish = Publish { expires_in_ms: 1_000, ..Publish::new(1, GONE.to_vec()) };
+    writer.send(&mut stream, &ClientFrame::Publish(publish)).await?;
+    while !matches!(writer.next(&mut stream).await?, Next::Frame(ServerFrame::Ack { .. })) {}
+    let until = Instant::now() + PATIENCE;
+    while replay(&server, "bob", &room).await? != [Event(1), Gap(2, 2)] {
+        ensure!(Instant::now() < until, "it does not expire");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    ensure!(has(&server.data_dir(), GONE)?);
+    freed(&api)?;
+    ensure!(!has(&server.data_dir(), GONE)?, "it is on the disk still");
+    assert_eq!(replay(&server, "bob", &room).await?, [Event(1), Gap(2, 2)]);
+    writer.close().await;
+    server.stop()
+}
+
+/// Nine of ten messages live for a second, in conversations that are kept for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_disk_of_a_server_has_little_more_than_what_is_kept() -> anyhow::Result<()> {
+    const MESSAGES: u64 = 1_500;
+    const BODY_BYTES: usize = 32 * 1024;
+    let dir = tempfile::tempdir()?;
+    let data_dir = dir.path().join("data");
+    let server = ServerProcess::start_with(&data_dir, "127.0.0.1:0", &["--set", "retention.interval_s=1"])?;
+    let api = Api::told(&server.client_file()?)?;
+    let token = server.token("alice")?;
+    let mut writer = Member::connect(Over::Quic, server.address(), &server.ca_file(), &token).await?;
+    let mut streams = Vec::new();
+    for room in ["one", "two", "three"] {
+        streams.push(writer.enter(&name(room), None).await?);
+    }
+    let rooms = streams.len() as u64;
+    for n in 0..MESSAGES {
+        let stream = &mut streams[usize::try_from(n % rooms)?];
+        let expires_in_ms = if n % 10 == 0 { 0 } else { 1_000 };
+        let publish = Publish { expires_in_ms, ..Publish::new(n + 1, noise(n + 1, BODY_BYTES)) };
+        writer.send(stream, &ClientFrame::Publish(publish)).await?;
+        while !matches!(writer.next(stream).await?, Next::Frame(ServerFrame::Ack { .. })) {}
+    }
+    let live = MESSAGES / 10 * BODY_BYTES as u64;
+    let until = Instant::now() + PATIENCE;
+    let mut bytes = view_bytes(&api)?;
+    while bytes * 4 > live * 5 || bytes < live {
+        ensure!(Instant::now() < until, "{bytes} bytes for {live}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        bytes = view_bytes(&api)?;
+    }
+    println!("{bytes} bytes of the disk for {live} of messages that are kept, of {}", live * 10);
+    let stats = api.done("GET", "/v1/stats", None)?;
+    ensure!(
+        stats["reclaimed_bytes"].as_u64() > Some(live) && stats["rewritten_bytes"].as_u64() >= Some(live),
+        "{stats}"
+    );
+    writer.close().await;
+    // All that is kept is there.
+    server.terminate()?;
+    let server = ServerProcess::start(&data_dir)?;
+    let api = Api::told(&server.client_file()?)?;
+    let mut kept = 0;
+    for room in ["one", "two", "three"] {
+        let mut after = 0;
+        loop {
+            let page =
+                api.done("GET", &format!("/v1/conversations/{room}/history?after={after}&limit=100"), None)?;
+            kept += page["events"].as_array().map_or(0, Vec::len);
+            after = page["to"].as_u64().context("no end")?;
+            if page["more_after"] != json!(true) {
+                break;
+            }
+        }
+    }
+    assert_eq!(kept as u64, MESSAGES / 10);
+    server.terminate()?;
+    Ok(())
+}
+
+/// Whether any file of a folder has these bytes.
+fn has(dir: &Path, bytes: &[u8]) -> anyhow::Result<bool> {
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        let found = if path.is_dir() {
+            has(&path, bytes)?
+        } else {
+            // One that goes meanwhile has nothing.
+            let read = std::fs::read(&path).unwrap_or_default();
+            read.windows(bytes.len()).any(|window| window == bytes)
+        };
+        if found {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_erased_leaves_the_disk_by_itself() -> anyhow::Result<()> {
+    const SECRET: &str = "zq 7 xk 4 vj 9: it is to be found nowhere";
+    let dir = tempfile::tempdir()?;
+    let data_dir = dir.path().join("data");
+    let arguments = ["--set", "retention.interval_s=1", "--set", "retention.erasure_max_s=10"];
+    let server = ServerProcess::start_with(&data_dir, "127.0.0.1:0", &arguments)?;
+    let api = Api::told(&server.client_file()?)?;
+    let say = |user: &str, text: &str| {
+        let publish = json!({ "conversation": "room", "text": text, "publish_as": user });
+        api.done("POST", "/v1/publish", Some(&publish)).map(drop)
+    };
+    say("ada", "what stays")?;
+    say("bob", SECRET)?;
+    let store = data_dir.join("store");
+    ensure!(has(&store, SECRET.as_bytes())?, "it was there");
+    api.done("POST", "/v1/users/bob/erasure", None)?;
+    let until = Instant::now() + PATIENCE;
+    let erased = || anyhow::Ok(api.done("GET", "/v1/retention", None)?["erased"].clone());
+    // With the message goes what the user's own log has.
+    while erased()?["events"].as_u64() < Some(2) {
+        ensure!(Instant::now() < until, "it is not told: {}", erased()?);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let told = erased()?;
+    ensure!(told["gone_by_ms"].as_u64() == told["since_ms"].as_u64().map(|ms| ms + 10_000), "{told}");
+    while erased()?["events"] != json!(0) || has(&store, SECRET.as_bytes())? {
+        ensure!(Instant::now() < until, "it is not gone: {}", erased()?);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let page = api.done("GET", "/v1/conversations/room/history?after=0", None)?;
+    assert_eq!(page["events"][0]["sender"], json!("ada"), "{page}");
+    server.terminate()?;
+    Ok(())
+}
