@@ -185,7 +185,9 @@ fn a_revoked_message_is_in_no_row() -> anyhow::Result<()> {
 }
 
 /// How a row stands: unread, mentions, the seq of what is shown.
-fn stands(row: &InboxRow) -> (u32, u32, Option<Seq>) {
+type Stands = (u32, u32, Option<Seq>);
+
+fn stands(row: &InboxRow) -> Stands {
     (row.unread, row.mentions, row.last.as_ref().map(|event| event.seq))
 }
 
@@ -193,7 +195,7 @@ fn stands(row: &InboxRow) -> (u32, u32, Option<Seq>) {
 async fn told(
     member: &mut Member,
     rows: &mut BTreeMap<ConversationName, InboxRow>,
-    expected: &[(&ConversationName, (u32, u32, Option<Seq>))],
+    expected: &[(&ConversationName, Stands)],
 ) -> anyhow::Result<()> {
     while !expected.iter().all(|(name, as_it_is)| rows.get(name).map(stands).as_ref() == Some(as_it_is)) {
         let row = member.row().await?;
