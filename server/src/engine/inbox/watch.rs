@@ -231,8 +231,8 @@ impl InboxWatch {
         self.changed.hold(rows.iter().map(|row| (&row.conversation, row.stale_ms)));
     }
 
-    /// The client gets these rows otherwise than by this watch, at this time: they are to be told anew when they
-    /// go stale.
+    /// The client gets these rows otherwise than by this watch, at this time: they are to be told anew when
+    /// they go stale.
     pub fn give(&self, rows: &[InboxRow], now_ms: u64) {
         self.changed.hold(rows.iter().map(|row| (&row.conversation, anew_ms(row, now_ms))));
     }
@@ -275,7 +275,8 @@ impl InboxWatch {
     pub const INTERVAL: Duration = Duration::from_millis(INBOX_ROW_INTERVAL_MS);
 }
 
-/// When a row that is told at a time is to be told anew, in milliseconds since 1970; 0: by time alone it is not.
+/// When a row that is told at a time is to be told anew, in milliseconds since 1970; 0: by time alone it is
+/// not.
 fn anew_ms(row: &InboxRow, now_ms: u64) -> u64 {
     match row.stale_ms {
         0 => 0,
