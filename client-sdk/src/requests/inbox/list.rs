@@ -49,7 +49,8 @@ impl InboxList {
     }
 
     /// Takes away the last messages that have expired by `now_ms`, in milliseconds since 1970. A server tells
-    /// what stands in their place, but while there is no connection nobody does. Gives when the next one does; `None`: none does.
+    /// what stands in their place, but while there is no connection nobody does. Gives
+    /// when the next one goes; `None`: none does.
     pub fn expire(&mut self, now_ms: u64) -> Option<u64> {
         let mut next_ms = None;
         for row in self.rows.values_mut() {
