@@ -29,7 +29,7 @@ pub(crate) async fn inbox(
     client: &Client,
     mut show: impl FnMut(&InboxList) -> bool,
 ) -> Result<(), Box<dyn Error>> {
-    let mut watch = client.watch_inbox(None).await?;
+    let mut watch = client.watch_inbox(None, []).await?;
     let mut list = InboxList::default();
     list.take(client.inbox(None, 50).await?.rows);
     while show(&list) {

@@ -213,6 +213,7 @@ mod tests {
             pinned: false,
             gone: true,
             version: 1,
+            stale_ms: 0,
         };
         let row = ServerFrame::InboxRow { known: 1, row: Box::new(row) };
         assert_eq!(u32::from(encode_datagram(&row)[0]), LAST_KNOWN_VARIANT);

@@ -43,4 +43,17 @@ pub struct InboxRow {
     pub gone: bool,
     /// Grows with each change of a row of this user's.
     pub version: u64,
+    /// From when on something that the row shows or counts has expired, in milliseconds since 1970; 0: of what
+    /// it has nothing expires. Whoever watches the inbox is told the row anew then.
+    pub stale_ms: u64,
+}
+
+/// A row that a client has from an earlier connection, or from before it watched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeldRow {
+    /// Which conversation's.
+    pub conversation: ConversationName,
+    /// As the row has it; not 0.
+    pub stale_ms: u64,
 }

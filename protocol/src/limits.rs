@@ -220,6 +220,10 @@ pub const INBOX_PINNED_MAX: usize = 32;
 /// that they are not all, and the client asks for the inbox anew.
 pub const INBOX_CHANGES_MAX: usize = 1_000;
 
+/// Rows that a client was given or has kept, which the server tells anew on one connection when they go stale.
+/// Outcome: of more it is those that go stale first.
+pub const INBOX_STALE_MAX: usize = 500;
+
 /// Between two tellings of one row of the inbox on a connection, in milliseconds, at least. Outcome: as
 /// [`PRESENCE_INTERVAL_MS`].
 pub const INBOX_ROW_INTERVAL_MS: u64 = 100;
@@ -297,6 +301,8 @@ const _: () = assert!(
         + INBOX_CURSOR_BYTES_MAX
         < FRAME_BYTES_MAX
 );
+const _: () =
+    assert!(INBOX_STALE_MAX * (CONVERSATION_NAME_BYTES_MAX + 12) + ELEMENT_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(RECEIPT_MEMBERS_MAX * (USER_ID_BYTES_MAX + ELEMENT_BYTES_MAX) < FRAME_BYTES_MAX);
 const _: () = assert!(MEMBERS_PAGE_MAX as usize * (USER_ID_BYTES_MAX + ELEMENT_BYTES_MAX) < FRAME_BYTES_MAX);
 const _: () = assert!(

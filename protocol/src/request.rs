@@ -5,6 +5,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ConversationName, DeviceId, Seq, UserId};
+use crate::inbox::HeldRow;
 use crate::membership::{ConversationKind, Permissions, Role};
 use crate::retention::Retention;
 
@@ -225,6 +226,9 @@ pub enum Request {
         since: Option<u64>,
         /// It does.
         watch: bool,
+        /// Rows that the client has and that go stale, those that do first if there are more than
+        /// [`limits::INBOX_STALE_MAX`](crate::limits::INBOX_STALE_MAX).
+        held: Vec<HeldRow>,
     },
     /// Says how the user wants to see a conversation in the inbox, on all devices.
     SetInbox {

@@ -227,6 +227,7 @@ INBOX_ROW: dict[str, Read] = {
     "pinned": read_bool,
     "gone": read_bool,
     "version": u64,
+    "stale_ms": u64,
 }
 
 

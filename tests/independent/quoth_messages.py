@@ -70,9 +70,16 @@ class Inbox:
 
 
 @dataclass(frozen=True)
+class HeldRow:
+    conversation: str
+    stale_ms: int
+
+
+@dataclass(frozen=True)
 class WatchInbox:
     since: int | None
     watch: bool
+    held: tuple[HeldRow, ...]
 
 
 @dataclass(frozen=True)
@@ -142,6 +149,7 @@ class InboxRow:
     pinned: bool
     gone: bool
     version: int
+    stale_ms: int
 
 
 @dataclass(frozen=True)
@@ -209,8 +217,10 @@ INBOX_ROW_FIELDS = (
     BOOL,
     BOOL,
     U64,
+    U64,
 )
 INBOX_ROW = struct(InboxRow, *INBOX_ROW_FIELDS)
+HELD_ROW = struct(HeldRow, CONVERSATION, U64)
 
 REQUEST = variants(
     *members.REQUESTS,
@@ -222,7 +232,7 @@ REQUEST = variants(
     (Mark, (CONVERSATION, SEQ, SEQ)),
     (Receipts, (CONVERSATION, SEQ)),
     (Inbox, (option(TEXT), U32)),
-    (WatchInbox, (option(U64), BOOL)),
+    (WatchInbox, (option(U64), BOOL, list_of(HELD_ROW))),
     (SetInbox, (CONVERSATION, BOOL, U64, BOOL)),
     (Messages, (CONVERSATION, list_of(SEQ))),
 )

@@ -1,18 +1,23 @@
 //! A user's list of conversations, with real servers, over QUIC and WebSocket alike.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use quoth_protocol::frame::{EventKind, Start};
-use quoth_protocol::inbox::InboxRow;
+use quoth_protocol::frame::{ClientFrame, EventKind, Publish, ServerFrame, Start};
+use quoth_protocol::inbox::{HeldRow, InboxRow};
 use quoth_protocol::limits::INBOX_PAGE_MAX;
 use quoth_protocol::membership::ConversationKind;
 use quoth_protocol::reply::Reply;
 use quoth_protocol::request::Request;
+use quoth_protocol::retention::Retention;
 use quoth_protocol::{Code, ConversationName, Seq, UserId};
-use quoth_tests::device::Over;
+use quoth_tests::device::{Next, Over};
 use quoth_tests::member::Member;
 use quoth_tests::process::ServerProcess;
 use quoth_tests::site::{Site, with_each_carrier};
+
+/// How long what expires is there: long enough to be told of on a machine that has much to do.
+const LIFE_MS: u64 = 5_000;
 
 fn user(name: &str) -> UserId {
     UserId::new(name).expect("a user id")
@@ -48,8 +53,39 @@ async fn publish(
     Ok(seq.expect("it is taken"))
 }
 
+/// Alice writes something that mentions bob and expires.
+async fn publish_for(
+    (site, carrier): (&Site, Over),
+    name: &ConversationName,
+    n: u64,
+    expires_in_ms: u64,
+) -> anyhow::Result<Seq> {
+    let mut alice = site.member(carrier, "alice").await?;
+    let mut stream = alice.enter(name, Some(Start::Live)).await?;
+    let publish = Publish { expires_in_ms, mentions: vec![user("bob")], ..Publish::new(n, "goes") };
+    alice.send(&mut stream, &ClientFrame::Publish(publish)).await?;
+    loop {
+        match alice.next(&mut stream).await? {
+            Next::Frame(ServerFrame::Ack { seq, .. }) => {
+                alice.close().await;
+                return Ok(seq);
+            }
+            Next::Frame(_) => {}
+            other => anyhow::bail!("no ack: {other:?}"),
+        }
+    }
+}
+
 async fn watch(member: &mut Member, since: Option<u64>) -> anyhow::Result<(u64, bool)> {
-    match member.request(Request::WatchInbox { since, watch: true }).await? {
+    watch_with(member, since, Vec::new()).await
+}
+
+async fn watch_with(
+    member: &mut Member,
+    since: Option<u64>,
+    held: Vec<HeldRow>,
+) -> anyhow::Result<(u64, bool)> {
+    match member.request(Request::WatchInbox { since, watch: true, held }).await? {
         Reply::Watching { version, complete } => Ok((version, complete)),
         other => anyhow::bail!("it is not watched: {other:?}"),
     }
@@ -144,6 +180,103 @@ fn a_revoked_message_is_in_no_row() -> anyhow::Result<()> {
         for member in [alice, bob] {
             member.close().await;
         }
+        Ok(())
+    })
+}
+
+/// How a row stands: unread, mentions, the seq of what is shown.
+type Stands = (u32, u32, Option<Seq>);
+
+fn stands(row: &InboxRow) -> Stands {
+    (row.unread, row.mentions, row.last.as_ref().map(|event| event.seq))
+}
+
+/// Waits until the latest rows stand like this.
+async fn told(
+    member: &mut Member,
+    rows: &mut BTreeMap<ConversationName, InboxRow>,
+    expected: &[(&ConversationName, Stands)],
+) -> anyhow::Result<()> {
+    while !expected.iter().all(|(name, as_it_is)| rows.get(name).map(stands).as_ref() == Some(as_it_is)) {
+        let row = member.row().await?;
+        rows.insert(row.conversation.clone(), row);
+    }
+    Ok(())
+}
+
+#[test]
+fn what_expires_goes_out_of_rows_that_were_told() -> anyhow::Result<()> {
+    with_each_carrier(|site, carrier| async move {
+        let mut alice = site.member(carrier, "alice").await?;
+        let mut bob = site.member(carrier, "bob").await?;
+        // Each in a conversation of its own, since whatever else happens there has the row told anew.
+        let counted = group(&mut alice, "", &["bob"]).await?;
+        let shown = group(&mut alice, "", &["bob"]).await?;
+        let aged = group(&mut alice, "", &["bob"]).await?;
+        let retention = Retention { age_s: LIFE_MS / 1_000, ..Retention::FOR_EVER };
+        alice.done(Request::SetRetention { conversation: aged.clone(), retention }).await?;
+        watch(&mut bob, None).await?;
+
+        let goes = publish_for((&site, carrier), &counted, 1, LIFE_MS).await?;
+        let stays = publish((&site, carrier), &counted, 2, "stays").await?;
+        let before = publish((&site, carrier), &shown, 1, "before").await?;
+        let last = publish_for((&site, carrier), &shown, 2, LIFE_MS).await?;
+        bob.done(Request::Mark { conversation: shown.clone(), delivered: last, read: last }).await?;
+        let old = publish((&site, carrier), &aged, 1, "aged").await?;
+        let mut rows = BTreeMap::new();
+        let expected =
+            [(&counted, (2, 1, Some(stays))), (&shown, (0, 0, Some(last))), (&aged, (1, 0, Some(old)))];
+        told(&mut bob, &mut rows, &expected).await?;
+        assert!(goes < stays && rows.values().all(|row| row.stale_ms > row.version), "{rows:?}");
+        let row = &rows[&aged];
+        let stored_ms = row.last.as_ref().map(|event| event.time_ms);
+        assert_eq!(stored_ms, row.stale_ms.checked_sub(LIFE_MS));
+        // Nothing happens but that time goes on.
+        let expected =
+            [(&counted, (1, 0, Some(stays))), (&shown, (0, 0, Some(before))), (&aged, (0, 0, None))];
+        told(&mut bob, &mut rows, &expected).await?;
+        assert!(rows.values().all(|row| row.stale_ms == 0), "{rows:?}");
+        assert_eq!(rows[&shown].head, last);
+        for member in [alice, bob] {
+            member.close().await;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn rows_of_pages_and_of_before_are_told_anew_when_they_are_stale() -> anyhow::Result<()> {
+    with_each_carrier(|site, carrier| async move {
+        let mut alice = site.member(carrier, "alice").await?;
+        let mut bob = site.member(carrier, "bob").await?;
+        let name = group(&mut alice, "", &["bob"]).await?;
+        publish_for((&site, carrier), &name, 1, LIFE_MS).await?;
+        // What has changed before is not told.
+        watch(&mut bob, None).await?;
+        assert_eq!(bob.inbox(None, 50).await?.0[0].unread, 1);
+        row_of(&mut bob, &name, |row| row.unread == 0).await?;
+
+        // A second watch on a connection knows what the first one did.
+        publish_for((&site, carrier), &name, 2, LIFE_MS).await?;
+        let row = row_of(&mut bob, &name, |row| row.unread == 1).await?;
+        // With the next one it is known to have come, so that the row is none that may be lost.
+        let other = group(&mut alice, "", &["bob"]).await?;
+        row_of(&mut bob, &other, |row| !row.gone).await?;
+        watch(&mut bob, None).await?;
+        row_of(&mut bob, &name, |row| row.unread == 0).await?;
+
+        // Whoever comes back says what it has.
+        publish_for((&site, carrier), &name, 3, LIFE_MS).await?;
+        let later = row_of(&mut bob, &name, |row| row.unread == 1).await?;
+        bob.close().await;
+        for row in [later, row] {
+            let mut bob = site.member(carrier, "bob").await?;
+            let held = vec![HeldRow { conversation: name.clone(), stale_ms: row.stale_ms }];
+            watch_with(&mut bob, None, held).await?;
+            row_of(&mut bob, &name, |row| row.unread == 0).await?;
+            bob.close().await;
+        }
+        alice.close().await;
         Ok(())
     })
 }

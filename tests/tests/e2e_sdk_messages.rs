@@ -242,7 +242,7 @@ fn receipts_and_the_inbox_follow_what_is_read() -> anyhow::Result<()> {
         let (alice, bob) = (client(&server, over, "alice").await?, client(&server, over, "bob").await?);
         let (first, second) = (team(&alice, &["bob"]).await?, team(&alice, &["bob"]).await?);
         let (of_alice, of_bob) = (alice.conversation(&first)?, bob.conversation(&first)?);
-        let mut watch = bob.watch_inbox(None).await?;
+        let mut watch = bob.watch_inbox(None, []).await?;
         let mut list = InboxList::default();
         let page = bob.inbox(None, 1).await?;
         ensure!(page.rows.len() == 1 && page.next.is_some());
@@ -293,7 +293,7 @@ fn receipts_and_the_inbox_follow_what_is_read() -> anyhow::Result<()> {
         let renamed = alice.rename(&first, "Renamed").await?;
         ensure!(renamed.seq.is_some());
         let bob = client(&server, over, "bob").await?;
-        let mut watch = bob.watch_inbox(Some(version)).await?;
+        let mut watch = bob.watch_inbox(Some(version), []).await?;
         changed_to(&mut watch, &mut list, |list| list.rows()[0].title == "Renamed").await?;
         alice.close().await;
         bob.close().await;

@@ -126,7 +126,7 @@ fn requests() -> Vec<Request> {
         Request::Mark { conversation: team(), delivered: seq, read: seq },
         Request::Receipts { conversation: team(), seq },
         Request::Inbox { after: None, limit: 10 },
-        Request::WatchInbox { since: None, watch: true },
+        Request::WatchInbox { since: None, watch: true, held: Vec::new() },
         Request::SetInbox { conversation: team(), archived: true, muted_until_ms: 0, pinned: false },
         Request::Messages { conversation: team(), seqs: vec![seq] },
     ]

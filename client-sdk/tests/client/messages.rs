@@ -1,7 +1,7 @@
 //! What becomes of messages, marks and the inbox, over connections that are lost.
 
 use quoth_client::protocol::frame::ServerFrame;
-use quoth_client::protocol::inbox::InboxRow;
+use quoth_client::protocol::inbox::{HeldRow, InboxRow};
 use quoth_client::protocol::reply::Reply;
 use quoth_client::protocol::request::Request;
 use quoth_client::{
@@ -51,18 +51,27 @@ fn row(conversation: &str, version: u64) -> InboxRow {
         pinned: false,
         gone: false,
         version,
+        stale_ms: 0,
     }
 }
 
 async fn who_watches_the_inbox_goes_on_where_the_connection_was_lost(over: Transport) {
     let server = knowing(over);
     let client = server.client().await;
-    let mut watch = client.watch_inbox(Some(5)).await.unwrap();
-    let watching = |since| Request::WatchInbox { since, watch: true };
-    assert_eq!(server.world.lock().requests.asked, [watching(Some(5))]);
+    let stale = |of: &str, stale_ms| InboxRow { stale_ms, ..row(of, 1) };
+    let mut watch = client.watch_inbox(Some(5), &[stale("kept", 70), row("for ever", 1)]).await.unwrap();
+    let watching = |since, held: &[(&str, u64)]| {
+        let held = held.iter().map(|(of, stale_ms)| HeldRow { conversation: name(of), stale_ms: *stale_ms });
+        Request::WatchInbox { since, watch: true, held: held.collect() }
+    };
+    assert_eq!(server.world.lock().requests.asked, [watching(Some(5), &[("kept", 70)])]);
+    let page = vec![stale("kept", 80), stale("a", 60), stale("b", 50), stale("paged", 65), row("c", 1)];
+    server.world.lock().requests.answers = vec![Reply::Inbox { rows: page, next: None, version: 5 }];
+    assert_eq!(client.inbox(None, 9).await.unwrap().rows.len(), 5);
     assert_eq!(watch.version(), 5, "nothing was told yet");
+    let last = InboxRow { stale_ms: 40, ..row("b", 20) };
     // The rows of what has changed long ago are as new as any, and yet more of that is to come.
-    for (known, row) in [(5, row("b", 17)), (5, row("a", 18)), (10, row("b", 20))] {
+    for (known, row) in [(5, row("b", 17)), (5, row("a", 18)), (10, last.clone())] {
         server.world.tell_all(&ServerFrame::InboxRow { known, row: Box::new(row) });
     }
     let mut rows = std::collections::BTreeMap::new();
@@ -72,17 +81,22 @@ async fn who_watches_the_inbox_goes_on_where_the_connection_was_lost(over: Trans
         rows.extend(changes.rows.into_iter().map(|row| (row.conversation.clone(), row)));
     }
     // One row for each conversation, the latest.
-    assert_eq!(rows.into_values().collect::<Vec<_>>(), [row("a", 18), row("b", 20)]);
+    assert_eq!(rows.into_values().collect::<Vec<_>>(), [row("a", 18), last]);
 
+    // What goes stale first is said first, and of two rows the latest counts.
+    let held = [("b", 40), ("paged", 65), ("kept", 70)];
     server.world.lock().requests.answers = vec![Reply::Watching { version: 99, complete: false }];
     server.world.drop_connections(Code::OVERLOADED);
     let changes = timeout(PATIENCE, watch.changes()).await.unwrap().unwrap();
     assert!(changes.incomplete && changes.rows.is_empty());
-    assert_eq!(server.world.lock().requests.asked[1], watching(Some(10)));
+    assert_eq!(server.world.lock().requests.asked[2], watching(Some(10), &held));
     assert_eq!(watch.version(), 99, "what is asked for again");
     drop(watch);
-    until(&server.world, |w| w.requests.asked.len() == 3).await;
-    assert_eq!(server.world.lock().requests.asked[2], Request::WatchInbox { since: None, watch: false });
+    until(&server.world, |w| w.requests.asked.len() == 4).await;
+    assert_eq!(
+        server.world.lock().requests.asked[3],
+        Request::WatchInbox { since: None, watch: false, held: Vec::new() }
+    );
     client.close().await;
 }
 

@@ -222,6 +222,7 @@ const row = (conversation: string, timeMs: number, more: Partial<Of<typeof inbox
   pinned: false,
   gone: false,
   version: timeMs,
+  staleMs: 0,
   ...more,
 });
 
@@ -245,8 +246,8 @@ scene("the inbox comes in pages and changes by itself, over lost connections too
   };
   const heard: (string | undefined)[] = [];
   inbox.onChange((conversation) => heard.push(conversation));
-  tell(row("c", 12, { unread: 3, mentions: 1 }));
-  tell(row("a", 13, { pinned: true, timeMs: 7 }));
+  tell(row("c", 12, { unread: 3, mentions: 1, staleMs: 80 }));
+  tell(row("a", 13, { pinned: true, timeMs: 7, staleMs: 70 }));
   tell(row("b", 14, { gone: true }));
   tell(row("b", 8));
   tell(row("d", 15), 12);
@@ -266,7 +267,8 @@ scene("the inbox comes in pages and changes by itself, over lost connections too
   client.wake();
   await reached(client, "connected");
   await until(() => server.requests.asked.length > asked);
-  assert.deepEqual(server.requests.asked.at(-1), { type: "watch_inbox", since: 12, watch: true });
+  const held = [{ conversation: "a", staleMs: 70 }, { conversation: "c", staleMs: 80 }];
+  assert.deepEqual(server.requests.asked.at(-1), { type: "watch_inbox", since: 12, watch: true, held });
   assert.equal(names(inbox.rows), "a d c");
   // A disappearing message is no longer shown when its time has come.
   const expiresMs = Date.now() + 300;

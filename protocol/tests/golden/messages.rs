@@ -48,6 +48,7 @@ pub(crate) fn inbox_row() -> InboxRow {
         pinned: true,
         gone: false,
         version: 1 << 40,
+        stale_ms: 1_790_000_600_000,
     }
 }
 
@@ -68,5 +69,6 @@ pub(crate) fn inbox_row_gone() -> InboxRow {
         pinned: false,
         gone: true,
         version: 7,
+        stale_ms: 0,
     }
 }

@@ -1,6 +1,7 @@
 //! Requests and replies.
 
 use quoth_protocol::frame::{ClientFrame, ServerFrame};
+use quoth_protocol::inbox::HeldRow;
 use quoth_protocol::membership::{ConversationKind, Permissions, Role};
 use quoth_protocol::presence::Status;
 use quoth_protocol::reply::{ConversationInfo, MemberInfo, ReceiptInfo, Reply, SessionInfo};
@@ -73,6 +74,10 @@ fn about_messages() -> Vec<(&'static str, Request)> {
     let inbox = |after: Option<&str>| Request::Inbox { after: after.map(str::to_owned), limit: 50 };
     let retention = Retention { age_s: 2_592_000, count: 300, bytes: 1 << 30 };
     let (body, mentions) = ("grüße".into(), vec![user("bob")]);
+    let held = vec![
+        HeldRow { conversation: conversation(), stale_ms: 1_790_000_600_000 },
+        HeldRow { conversation: name("old"), stale_ms: 1 },
+    ];
     vec![
         ("Edit", Request::Edit { conversation: conversation(), seq, body, mentions }),
         ("Revoke", Request::Revoke { conversation: conversation(), seq }),
@@ -83,8 +88,9 @@ fn about_messages() -> Vec<(&'static str, Request)> {
         ("Receipts", Request::Receipts { conversation: conversation(), seq }),
         ("Inbox", inbox(None)),
         ("Inbox behind", inbox(Some("abc"))),
-        ("WatchInbox", Request::WatchInbox { since: Some(1 << 40), watch: true }),
-        ("WatchInbox no more", Request::WatchInbox { since: None, watch: false }),
+        ("WatchInbox", Request::WatchInbox { since: Some(1 << 40), watch: true, held }),
+        ("WatchInbox anew", Request::WatchInbox { since: None, watch: true, held: Vec::new() }),
+        ("WatchInbox no more", Request::WatchInbox { since: None, watch: false, held: Vec::new() }),
         (
             "SetInbox",
             Request::SetInbox {

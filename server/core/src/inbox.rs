@@ -14,10 +14,14 @@
 //! that its entry does not name is over: it is left where it is when nobody knows its key any more, and
 //! skipped.
 
+mod stale;
+
 use quoth_protocol::ConversationName;
 use serde::{Deserialize, Serialize};
 
 use crate::register::{Damaged, RegisterChange, decode, encode, key};
+
+pub use stale::StaleRows;
 
 /// How often a conversation moves in its members' lists at most, in milliseconds.
 pub const MOVE_INTERVAL_MS: u64 = 60_000;

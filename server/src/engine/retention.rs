@@ -170,8 +170,8 @@ pub(crate) fn keep_in(
 pub(super) struct Remains {
     /// The floor and the head.
     pub(super) bounds: Bounds,
-    /// What has expired by this time is absent, in milliseconds since 1970.
-    pub(super) live_ms: u64,
+    /// How it is kept.
+    pub(super) keeping: Keeping,
 }
 
 /// What of a conversation is there, by what the view has.
@@ -186,7 +186,7 @@ pub(super) fn remains_in(
     if !marks.is_nothing() {
         bounds.floor = view.floor(name, marks, bounds.floor)?.seq;
     }
-    Ok(Remains { bounds, live_ms: keeping.live_ms })
+    Ok(Remains { bounds, keeping })
 }
 
 fn keeping_in(

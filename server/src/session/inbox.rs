@@ -8,7 +8,7 @@ use quoth_core::authorize::{Action, Grant, Place, authorize};
 use quoth_core::inbox::Settings;
 use quoth_core::membership::{Actor, ConversationState, Refusal};
 use quoth_core::receipts::Cursor;
-use quoth_protocol::inbox::InboxRow;
+use quoth_protocol::inbox::{HeldRow, InboxRow};
 use quoth_protocol::limits::{INBOX_CURSOR_BYTES_MAX, INBOX_PAGE_MAX};
 use quoth_protocol::reply::{ReceiptInfo, Reply};
 use quoth_protocol::{Code, ConversationName, Seq};
@@ -101,8 +101,13 @@ async fn tell(engine: Engine, watch: Arc<InboxWatch>, grant: watch::Receiver<Arc
     }
 }
 
-/// Says whether the connection watches its user's list.
-pub(super) async fn watch(shared: &Shared, since: Option<u64>, watch: bool) -> Result<Reply, Refusal> {
+/// Says whether the connection watches its user's list, of which it has these rows.
+pub(super) async fn watch(
+    shared: &Shared,
+    since: Option<u64>,
+    watch: bool,
+    held: &[HeldRow],
+) -> Result<Reply, Refusal> {
     let (engine, watched) = (&shared.service.engine, &shared.inbox);
     let before = watched.watching.lock().take();
     let _of_before = watched.rows.waiting.lock().take();
@@ -115,6 +120,7 @@ pub(super) async fn watch(shared: &Shared, since: Option<u64>, watch: bool) -> R
     if let Some(before) = before {
         watch.take_over(&before.watch);
     }
+    watch.hold(held);
     let told = watch.tell_since(engine, since).await.map_err(|error| unreadable(&error))?;
     let Since { version, complete } = told;
     let task = tell(engine.clone(), Arc::clone(&watch), shared.grant.clone(), Arc::clone(&watched.rows));
@@ -132,6 +138,9 @@ pub(super) async fn page(shared: &Shared, after: Option<&str>, limit: u32) -> Re
     }
     let page = shared.service.engine.inbox_page(&grant, after, limit).await;
     let InboxPage { rows, next, version } = page.map_err(|error| unreadable(&error))?.ok_or(no_end)?;
+    if let Some(Watching { watch, .. }) = &*shared.inbox.watching.lock() {
+        watch.give(&rows, version);
+    }
     Ok(Reply::Inbox { rows, next, version })
 }
 

@@ -46,7 +46,7 @@ async fn answer_here(shared: &Shared, request: Request) -> Result<Reply, Refusal
         }
         Request::Receipts { conversation, seq } => inbox::receipts(shared, &conversation, seq).await,
         Request::Inbox { after, limit } => inbox::page(shared, after.as_deref(), limit).await,
-        Request::WatchInbox { since, watch } => inbox::watch(shared, since, watch).await,
+        Request::WatchInbox { since, watch, held } => inbox::watch(shared, since, watch, &held).await,
         Request::SetInbox { conversation, archived, muted_until_ms, pinned } => {
             inbox::set(shared, &conversation, Settings { archived, muted_until_ms, pinned }).await
         }

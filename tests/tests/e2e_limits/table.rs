@@ -157,6 +157,7 @@ fn every_constant_of_the_protocol_is_in_the_table_with_its_value() {
         INBOX_PAGE_MAX,
         INBOX_PINNED_MAX,
         INBOX_CHANGES_MAX,
+        INBOX_STALE_MAX,
         INBOX_PREVIEW_BYTES_MAX,
     ];
     let mut told = HashSet::new();

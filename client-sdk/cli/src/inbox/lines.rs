@@ -81,6 +81,7 @@ pub(super) mod tests {
             pinned: true,
             gone: false,
             version: 7,
+            stale_ms: 0,
         }
     }
 

@@ -93,7 +93,7 @@ async fn list(client: &Client, args: &InboxArgs, shown: &mut Shown) -> anyhow::R
 
 async fn watch(client: &Client, args: &InboxArgs) -> anyhow::Result<()> {
     // Before the list, so that nothing is missed in between.
-    let mut watch = client.watch_inbox(None).await?;
+    let mut watch = client.watch_inbox(None, []).await?;
     let mut shown = Shown::default();
     list(client, args, &mut shown).await?;
     loop {

@@ -48,8 +48,9 @@ impl InboxList {
         self.rows.clear();
     }
 
-    /// Takes away the last messages that have expired by `now_ms`, in milliseconds since 1970: the server
-    /// does not tell that. Gives when the next one does; `None`: none does.
+    /// Takes away the last messages that have expired by `now_ms`, in milliseconds since 1970. A server tells
+    /// what stands in their place, but while there is no connection nobody does. Gives
+    /// when the next one goes; `None`: none does.
     pub fn expire(&mut self, now_ms: u64) -> Option<u64> {
         let mut next_ms = None;
         for row in self.rows.values_mut() {
@@ -95,6 +96,7 @@ mod tests {
             pinned: false,
             gone: false,
             version,
+            stale_ms: 0,
         }
     }
 

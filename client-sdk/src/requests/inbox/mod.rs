@@ -57,7 +57,9 @@ impl Client {
     /// Every [`RequestError`]; `INVALID_REQUEST` for an `after` that is no `next`.
     pub async fn inbox(&self, after: Option<&str>, limit: u32) -> Result<InboxPage, RequestError> {
         let request = Request::Inbox { after: after.map(str::to_owned), limit };
-        expect!(self.ask(request).await?, Reply::Inbox { rows, next, version } => InboxPage { rows, next, version })
+        let page: InboxPage = expect!(self.ask(request).await?, Reply::Inbox { rows, next, version } => InboxPage { rows, next, version })?;
+        self.shared.core.inboxes.give(&page.rows);
+        Ok(page)
     }
 
     /// A conversation's row, looked for page by page; `None` when the user is not in it. An inbox of many
@@ -96,12 +98,18 @@ impl Client {
     }
 
     /// Tells when rows of the inbox change, over reconnects too: those that have changed since this version,
-    /// the greatest one that the application has kept, or without one what changes from now on. Waits until
-    /// the server has agreed.
+    /// the greatest one that the application has kept, or without one what changes from now on. A row changes
+    /// by time too, when what it shows or counts expires: `held` are the rows that the application has already,
+    /// and those of pages that come while it watches are known. Waits until the server has agreed.
     ///
     /// # Errors
     /// Every [`RequestError`].
-    pub async fn watch_inbox(&self, since: Option<u64>) -> Result<InboxWatch, RequestError> {
-        InboxWatch::new(Arc::clone(&self.shared), since, self.request_deadline()).await
+    pub async fn watch_inbox<'a>(
+        &self,
+        since: Option<u64>,
+        held: impl IntoIterator<Item = &'a InboxRow>,
+    ) -> Result<InboxWatch, RequestError> {
+        let held = held.into_iter().map(|row| (row.conversation.clone(), row.stale_ms)).collect();
+        InboxWatch::new(Arc::clone(&self.shared), (since, held), self.request_deadline()).await
     }
 }

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use quoth_protocol::ConversationName;
-use quoth_protocol::inbox::InboxRow;
+use quoth_protocol::inbox::{HeldRow, InboxRow};
+use quoth_protocol::limits::INBOX_STALE_MAX;
 use quoth_protocol::reply::Reply;
 use quoth_protocol::request::Request;
 use tokio::sync::{Notify, oneshot, watch};
@@ -46,6 +47,8 @@ struct Watched {
 #[derive(Debug, Default)]
 struct Told {
     rows: BTreeMap<ConversationName, InboxRow>,
+    /// When the rows go stale that the application has, or is handed: the next connection's server is to know.
+    held: BTreeMap<ConversationName, u64>,
     incomplete: bool,
     /// Whether the server has answered on this connection: what comes before is told to another watch.
     has_begun: bool,
@@ -76,6 +79,7 @@ impl Inboxes {
             if told.has_begun {
                 told.version = told.version.max(Some(known));
             }
+            told.replace(row);
             let is_later = |known: &InboxRow| known.version <= row.version;
             if told.rows.get(&row.conversation).is_none_or(is_later) {
                 told.rows.insert(row.conversation.clone(), row.clone());
@@ -85,9 +89,45 @@ impl Inboxes {
         }
     }
 
+    /// The application gets these rows as a page.
+    pub(crate) fn give(&self, rows: &[InboxRow]) {
+        for watched in self.watches().iter().filter_map(Weak::upgrade) {
+            let mut told = watched.told();
+            // Any of them may be older than what was told.
+            for row in rows.iter().filter(|row| row.stale_ms > 0) {
+                let known = told.held.entry(row.conversation.clone()).or_insert(row.stale_ms);
+                *known = row.stale_ms.min(*known);
+            }
+        }
+    }
+
     fn watches(&self) -> MutexGuard<'_, Vec<Weak<Watched>>> {
         // Nothing panics while it holds the lock; if it did, the list would still be whole.
         self.watches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Told {
+    /// A row takes the place of the one before.
+    fn replace(&mut self, row: &InboxRow) {
+        match row.stale_ms {
+            0 => drop(self.held.remove(&row.conversation)),
+            stale_ms => drop(self.held.insert(row.conversation.clone(), stale_ms)),
+        }
+    }
+
+    /// What goes stale first of what is held.
+    fn held(&self) -> Vec<HeldRow> {
+        let held = self.held.iter();
+        let mut held: Vec<_> = held
+            .map(|(conversation, stale_ms)| HeldRow {
+                conversation: conversation.clone(),
+                stale_ms: *stale_ms,
+            })
+            .collect();
+        held.sort_by_key(|row| row.stale_ms);
+        held.truncate(INBOX_STALE_MAX);
+        held
     }
 }
 
@@ -111,6 +151,9 @@ impl Watched {
         // Where another watch has more to be told it is less than what this one knew.
         (told.version, told.has_begun) = (Some(version), true);
         told.incomplete |= !complete;
+        if !complete {
+            told.held.clear();
+        }
         drop(told);
         if !complete {
             self.news.notify_one();
@@ -121,10 +164,11 @@ impl Watched {
 impl InboxWatch {
     pub(super) async fn new(
         client: Arc<Shared>,
-        since: Option<u64>,
+        (since, mut held): (Option<u64>, BTreeMap<ConversationName, u64>),
         deadline: Instant,
     ) -> Result<Self, RequestError> {
-        let told = Mutex::new(Told { version: since, handed_out: since, ..Told::default() });
+        held.retain(|_, stale_ms| *stale_ms > 0);
+        let told = Mutex::new(Told { version: since, handed_out: since, held, ..Told::default() });
         let watched = Arc::new(Watched { told, news: Notify::new() });
         // Before the server is asked, whose rows come right behind its answer.
         client.core.inboxes.watches().push(Arc::downgrade(&watched));
@@ -178,7 +222,7 @@ impl Drop for InboxWatch {
         drop(all);
         let link = self.client.core.link.borrow();
         if is_last && let Some(signed_in) = link.signed_in().and_then(|session| session.signed_in.as_ref()) {
-            let request = Request::WatchInbox { since: None, watch: false };
+            let request = Request::WatchInbox { since: None, watch: false, held: Vec::new() };
             // Without room the server goes on telling, and nobody listens.
             signed_in.control.try_send(Outgoing::Request(request, oneshot::channel().0)).ok();
         }
@@ -215,12 +259,12 @@ async fn watch_once(
     watched: &Watched,
     deadline: Instant,
 ) -> Result<u64, RequestError> {
-    let since = {
+    let request = {
         let mut told = watched.told();
         told.has_begun = false;
-        told.version
+        Request::WatchInbox { since: told.version, watch: true, held: told.held() }
     };
-    let answer = ask(link, &Request::WatchInbox { since, watch: true }, deadline).await?;
+    let answer = ask(link, &request, deadline).await?;
     match answer.reply {
         Reply::Watching { version, complete } => {
             watched.began(version, complete);

@@ -141,7 +141,7 @@ export class MockInbox implements Inbox {
       const mentions = unread.filter((message) => message.mentions.includes(this.client.user)).length;
       const settings = { archived: false, mutedUntilMs: 0, pinned: false };
       const counts = { unread: unread.length, mentions, read: seenSeq };
-      const row = { conversation, kind, title, head, timeMs: last?.timeMs ?? 0, last, ...counts, ...settings, version: 1 };
+      const row = { conversation, kind, title, head, timeMs: last?.timeMs ?? 0, last, ...counts, ...settings, version: 1, staleMs: 0 };
       return { ...row, ...this.told.get(conversation) };
     });
   }

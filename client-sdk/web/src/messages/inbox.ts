@@ -12,6 +12,9 @@ import type { InboxRow, InboxSettings } from "./shapes.js";
 /** The most that a server gives at once. */
 const PAGE_ROWS_MAX = 50;
 
+/** The most rows of which a server knows when they are stale. */
+const STALE_ROWS_MAX = 500;
+
 type WireRow = Of<typeof inboxRow>;
 
 export interface Inbox {
@@ -49,7 +52,7 @@ class ClientInbox implements Inbox {
   private readonly unsubscribe: Unsubscribe[];
   /** Up to where all that has changed has come; not known before the first answer. */
   private version: number | undefined;
-  /** Takes last messages away when they expire. */
+  /** Takes last messages away when they expire, also while there is no connection. */
   private expiry: ReturnType<typeof setTimeout> | undefined;
   private next: string | undefined;
   private sorted: readonly InboxRow[] | undefined;
@@ -106,13 +109,15 @@ class ClientInbox implements Inbox {
     this.isClosed = true;
     clearTimeout(this.expiry);
     for (const end of this.unsubscribe) end();
-    this.hub.ask({ type: "watch_inbox", watch: false }).catch(() => {});
+    this.hub.ask({ type: "watch_inbox", watch: false, held: [] }).catch(() => {});
   }
 
   /** A connection is there: hears from now on, and asks for what is not known. */
   private async begin(): Promise<void> {
     try {
-      const { version, complete } = await this.hub.ask({ type: "watch_inbox", since: this.version, watch: true });
+      // Of what is known it tells anew what goes stale, or has gone stale meanwhile.
+      const held = [...this.known.values()].filter(({ staleMs }) => staleMs).sort((a, b) => a.staleMs - b.staleMs).slice(0, STALE_ROWS_MAX);
+      const { version, complete } = await this.hub.ask({ type: "watch_inbox", since: this.version, watch: true, held });
       if (this.version === undefined || !complete) {
         // Too much has changed, or all of it is new: what stands is what the pages say.
         this.known.clear();
@@ -136,7 +141,7 @@ class ClientInbox implements Inbox {
     this.changes.tell(undefined);
   }
 
-  /** Takes away the last messages that have expired, of which the server says nothing, and looks again when the next one does. */
+  /** Takes away the last messages that have expired, also where no server tells what stands in their place, and looks again when the next one does. */
   private expire(): void {
     clearTimeout(this.expiry);
     const nowMs = Date.now();

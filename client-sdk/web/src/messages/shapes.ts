@@ -159,6 +159,8 @@ export interface InboxRow extends InboxSettings {
   /** How far the user has read, on any device. */
   readonly read: number;
   readonly version: number;
+  /** From when on something that it shows or counts has expired; 0 where nothing of it expires. The server tells the row anew then. */
+  readonly staleMs: number;
 }
 
 /** What a client asks its server to do to messages. All reject with a `RequestError`, whose `code` says why (section 13). */

@@ -24,5 +24,6 @@ export const inboxRow = struct({
   pinned: bool,
   gone: bool,
   version: number,
+  staleMs: end,
 });
 export const receipt = struct({ user, delivered: number, read: number });

@@ -36,7 +36,7 @@ const requests = {
   mark: { conversation, delivered: seq, read: seq },
   receipts: { conversation, seq },
   inbox: { after: option(text), limit: u32 },
-  watch_inbox: { since: option(number), watch: bool },
+  watch_inbox: { since: option(number), watch: bool, held: list(struct({ conversation, staleMs: end })) },
   set_inbox: { conversation, archived: bool, mutedUntilMs: end, pinned: bool },
   messages: { conversation, seqs: list(seq) },
 };

@@ -76,8 +76,20 @@ const all: [string, Request][] = [
   ["Receipts", { type: "receipts", ...at, seq: 300 }],
   ["Inbox", { type: "inbox", limit: 50 }],
   ["Inbox behind", { type: "inbox", after: "abc", limit: 50 }],
-  ["WatchInbox", { type: "watch_inbox", since: 2 ** 40, watch: true }],
-  ["WatchInbox no more", { type: "watch_inbox", watch: false }],
+  [
+    "WatchInbox",
+    {
+      type: "watch_inbox",
+      since: 2 ** 40,
+      watch: true,
+      held: [
+        { conversation: "team", staleMs: 1_790_000_600_000 },
+        { conversation: "old", staleMs: 1 },
+      ],
+    },
+  ],
+  ["WatchInbox anew", { type: "watch_inbox", watch: true, held: [] }],
+  ["WatchInbox no more", { type: "watch_inbox", watch: false, held: [] }],
   ["SetInbox", { type: "set_inbox", ...at, archived: false, mutedUntilMs: Infinity, pinned: true }],
   ["Messages", { type: "messages", ...at, seqs: [299, 300] }],
 ];
@@ -112,9 +124,10 @@ const row: Of<typeof inboxRow> = {
   pinned: true,
   gone: false,
   version: 2 ** 40,
+  staleMs: 1_790_000_600_000,
 };
 const empty = { title: "", head: 0, timeMs: 0, unread: 0, mentions: 0, read: 0, mutedUntilMs: 0, pinned: false } as const;
-const gone: Of<typeof inboxRow> = { conversation: "old", ...empty, archived: true, gone: true, version: 7 };
+const gone: Of<typeof inboxRow> = { conversation: "old", ...empty, archived: true, gone: true, version: 7, staleMs: 0 };
 
 const own = { retention: { ageS: 2_592_000, count: 300, bytes: 2 ** 30 }, ownRetention: true };
 const team = { ...at, kind: "group", title: "Team", open: true, members: 3, mutedUntilMs: 0, slowModeIntervalMs: 30_000 } as const;

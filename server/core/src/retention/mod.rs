@@ -72,6 +72,19 @@ impl Keeping {
         !self.marks.is_nothing() || !self.policy.is_for_ever()
     }
 
+    /// When an event that is not absent will be, if nothing but time goes on; `u64::MAX`: never. `time_ms` is
+    /// when it was stored, `expires_ms` when its time to live is over, 0: it has none.
+    #[must_use]
+    pub const fn ends_ms(&self, time_ms: u64, expires_ms: u64) -> u64 {
+        let by_age = match self.policy.age_s {
+            0 => u64::MAX,
+            age_s => time_ms.saturating_add(age_s.saturating_mul(1_000)),
+        };
+        // While a hold lasts, times to live do not go on.
+        let is_held = self.live_ms < self.now_ms;
+        if expires_ms > 0 && expires_ms < by_age && !is_held { expires_ms } else { by_age }
+    }
+
     /// What is absent of a conversation with this end.
     #[must_use]
     pub fn judge(&self, end: End) -> Judge {

@@ -105,6 +105,38 @@ fn a_policy_bounds_exactly() {
 }
 
 #[test]
+fn when_an_event_ends_is_when_it_is_absent_first() {
+    let (mut random, mut ended, mut held) = (Random(0x9E37_79B9_7F4A_7C15), 0, 0);
+    for _ in 0..20_000 {
+        let now_ms = 100_000 + random.below(100_000);
+        let age = Retention { age_s: random.below(3) * random.below(100), ..Retention::FOR_EVER };
+        let is_held = random.below(4) == 0;
+        let hold_ms = if is_held { now_ms - random.below(50_000) } else { 0 };
+        let kept = Kept { policy: Some(age), hold_ms, ..Kept::default() };
+        let place = Place { seq: Seq(1), time_ms: now_ms - random.below(100_000), offset: 0 };
+        let expires_ms = random.below(2) * (place.time_ms + random.below(150_000));
+        let is_absent = |at_ms| {
+            let judge = kept.keeping(Retention::FOR_EVER, at_ms).judge(End { seq: Seq(1), bytes: 1 });
+            judge.is_absent(place, expires_ms)
+        };
+        if is_absent(now_ms) {
+            continue;
+        }
+        match kept.keeping(Retention::FOR_EVER, now_ms).ends_ms(place.time_ms, expires_ms) {
+            u64::MAX => assert!(!is_absent(u64::MAX), "{kept:?} {place:?} {expires_ms}"),
+            // In the very millisecond in which a hold begins it is not known to be one.
+            ends_ms if hold_ms == now_ms => assert_eq!(ends_ms, expires_ms),
+            ends_ms => {
+                assert!(is_absent(ends_ms) && !is_absent(ends_ms - 1), "{kept:?} {place:?} {expires_ms}");
+                ended += 1;
+            }
+        }
+        held += u32::from(is_held);
+    }
+    assert!(ended > 2_000 && held > 2_000, "{ended} {held}");
+}
+
+#[test]
 fn time_goes_back_with_the_clock_by_more_than_a_day_alone() {
     const DAY_MS: u64 = 24 * 3_600 * 1_000;
     let now_ms = 10 * DAY_MS;

@@ -48,12 +48,21 @@ pub struct Edited {
 }
 
 /// What a user has not read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unread {
     /// Messages by others, at most [`UNREAD_MAX`].
     pub messages: u32,
     /// Those among them that mention the user.
     pub mentions: u32,
+    /// When the first of these messages is absent, in milliseconds since 1970; `u64::MAX`: none is by time
+    /// alone. Until then it is the same as long as no event comes.
+    pub until_ms: u64,
+}
+
+impl Default for Unread {
+    fn default() -> Self {
+        Self { messages: 0, mentions: 0, until_ms: u64::MAX }
+    }
 }
 
 impl Posted {
@@ -85,7 +94,8 @@ impl Edited {
 
 impl Unread {
     /// Takes the next message further back; says whether there may be more to count.
-    fn take(&mut self, mentions_me: bool) -> bool {
+    fn take(&mut self, mentions_me: bool, until_ms: u64) -> bool {
+        self.until_ms = self.until_ms.min(until_ms);
         self.messages += 1;
         self.mentions += u32::from(mentions_me);
         self.messages < UNREAD_MAX
@@ -94,22 +104,24 @@ impl Unread {
 
 /// What `me` has not read who has read up to `read`: the latest [`UNREAD_MAX`] messages of others behind that
 /// which are not absent. `newest_first` are the conversation's messages, each of them once, with the mentions
-/// of its latest edit.
+/// of its latest edit. `until_ms` says of a message when it will be absent, in milliseconds since 1970, with
+/// `u64::MAX` for never; `None`: it is.
 pub fn count<'a>(
     newest_first: impl IntoIterator<Item = &'a Posted>,
     read: Seq,
     me: &UserId,
-    is_absent: impl Fn(Life) -> bool,
+    until_ms: impl Fn(Life) -> Option<u64>,
 ) -> Unread {
     let mut unread = Unread::default();
     for posted in newest_first {
         if posted.life.seq <= read {
             break;
         }
-        if posted.sender == *me || is_absent(posted.life) {
+        if posted.sender == *me {
             continue;
         }
-        if !unread.take(posted.mentions.contains(me)) {
+        let Some(until_ms) = until_ms(posted.life) else { continue };
+        if !unread.take(posted.mentions.contains(me), until_ms) {
             break;
         }
     }
@@ -133,8 +145,12 @@ mod tests {
         Posted { life, sender: user(sender), mentions }
     }
 
+    fn for_ever(_: Life) -> Option<u64> {
+        Some(u64::MAX)
+    }
+
     fn unread(messages: u32, mentions: u32) -> Unread {
-        Unread { messages, mentions }
+        Unread { messages, mentions, ..Unread::default() }
     }
 
     #[test]
@@ -145,13 +161,14 @@ mod tests {
             posted(3, "bob", &[]),
             posted(2, "carol", &["alice"]),
         ];
-        let of = |me: &str, read: u64| count(&log, Seq(read), &user(me), |_| false);
+        let of = |me: &str, read: u64| count(&log, Seq(read), &user(me), for_ever);
         assert_eq!(of("alice", 0), unread(3, 2), "one's own are read, whomever they mention");
         assert_eq!(of("alice", 2), unread(2, 1));
         assert_eq!(of("alice", 6), unread(0, 0));
         assert_eq!(of("bob", 0), unread(2, 0));
         assert_eq!(of("dave", 4), unread(2, 0));
-        let without = count(&log, Seq(0), &user("alice"), |life| life.seq == Seq(6));
+        let without = |life: Life| (life.seq != Seq(6)).then_some(u64::MAX);
+        let without = count(&log, Seq(0), &user("alice"), without);
         assert_eq!(without, unread(2, 1), "what is absent is nowhere");
     }
 
@@ -159,11 +176,11 @@ mod tests {
     fn what_is_counted_has_an_end() {
         let most = u64::from(UNREAD_MAX);
         let log: Vec<_> = (1..=most + 5).rev().map(|seq| posted(seq, "bob", &["alice"])).collect();
-        let of = |read: u64| count(&log, Seq(read), &user("alice"), |_| false);
+        let of = |read: u64| count(&log, Seq(read), &user("alice"), for_ever);
         assert_eq!(of(0), unread(UNREAD_MAX, UNREAD_MAX));
         assert_eq!(of(6), unread(UNREAD_MAX - 1, UNREAD_MAX - 1));
         let first_mentions = |seq: u64| if seq == 1 { vec!["alice"] } else { vec![] };
         let log: Vec<_> = (1..=most + 5).rev().map(|seq| posted(seq, "bob", &first_mentions(seq))).collect();
-        assert_eq!(count(&log, Seq(0), &user("alice"), |_| false), unread(UNREAD_MAX, 0), "too far back");
+        assert_eq!(count(&log, Seq(0), &user("alice"), for_ever), unread(UNREAD_MAX, 0), "too far back");
     }
 }

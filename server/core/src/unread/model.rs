@@ -48,6 +48,8 @@ struct Seen {
     full: u32,
     mentions: u32,
     further_back: u32,
+    /// Counts that change by time alone.
+    ending: u32,
 }
 
 impl World {
@@ -102,8 +104,9 @@ impl World {
                     (self.head, if is_monologue { self.users[0].clone() } else { self.user() });
                 let mentions = self.some_users();
                 self.mentioned.insert(seq, mentions.clone());
+                let expires_ms = if self.random.below(6) == 0 { seq.0 + self.random.below(6_000) } else { 0 };
                 self.messages.push(Posted {
-                    life: Life { seq, time_ms: seq.0, expires_ms: 0 },
+                    life: Life { seq, time_ms: seq.0, expires_ms },
                     sender,
                     mentions,
                 });
@@ -168,9 +171,24 @@ impl World {
     fn look(&mut self, seen: &mut Seen) {
         let me = self.user();
         let read = self.read.get(&me).copied().unwrap_or_default();
-        let (absent, floor) = (&self.absent, self.floor);
-        let is_absent = |life: Life| life.seq < floor || absent.contains(&life.seq);
-        let plain = count(self.messages.iter().rev(), read, &me, is_absent);
+        let (absent, floor, now_ms) = (&self.absent, self.floor, self.head.0);
+        let at = |now_ms: u64| {
+            move |life: Life| until_ms(life, floor, now_ms).filter(|_| !absent.contains(&life.seq))
+        };
+        let plain = count(self.messages.iter().rev(), read, &me, at(now_ms));
+        // One by one, what is counted stays the same up to there and no longer.
+        let counted = |now_ms: u64| {
+            let unread = self.messages.iter().rev().take_while(|one| one.life.seq > read);
+            let unread = unread.filter(|one| one.sender != me && at(now_ms)(one.life).is_some());
+            unread.map(|one| one.life.seq).take(UNREAD_MAX as usize).collect::<Vec<_>>()
+        };
+        if plain.until_ms < u64::MAX {
+            assert_eq!(counted(now_ms), counted(plain.until_ms - 1));
+            assert_ne!(counted(now_ms), counted(plain.until_ms));
+            seen.ending += 1;
+        } else {
+            assert_eq!(counted(now_ms), counted(u64::MAX));
+        }
         let by_window = self.by_window(&me, read, seen);
         assert_eq!(by_window, plain, "{me} has read up to {read} of {}", self.head);
         seen.looks += 1;
@@ -182,7 +200,8 @@ impl World {
         self.append(self.head);
         loop {
             // What is revoked is removed; the rest is judged at each look.
-            let missing = match self.window.count(self.floor, read, me, |life| life.seq < self.floor) {
+            let judged = |life: Life| until_ms(life, self.floor, self.head.0);
+            let missing = match self.window.count(self.floor, read, me, judged) {
                 Ok(unread) => return unread,
                 Err(missing) => missing.0,
             };
@@ -193,6 +212,13 @@ impl World {
             self.window.prepend(before, messages);
         }
     }
+}
+
+/// Until when a message is there, where as many milliseconds have passed as there are events.
+fn until_ms(life: Life, floor: Seq, now_ms: u64) -> Option<u64> {
+    let is_over = life.expires_ms > 0 && life.expires_ms <= now_ms;
+    let until_ms = if life.expires_ms > 0 { life.expires_ms } else { u64::MAX };
+    (life.seq >= floor && !is_over).then_some(until_ms)
 }
 
 #[test]
@@ -214,9 +240,9 @@ fn windows_count_what_the_events_come_to() {
             world.absent = world.absent.split_off(&world.floor);
         }
     }
-    let Seen { looks, full, mentions, further_back } = seen;
+    let Seen { looks, full, mentions, further_back, ending } = seen;
     assert!(
-        looks > STEPS / 60 && full > 300 && mentions > 1_000 && further_back > 500,
-        "{looks} {full} {mentions} {further_back}"
+        looks > STEPS / 60 && full > 300 && mentions > 1_000 && further_back > 500 && ending > 5_000,
+        "{looks} {full} {mentions} {further_back} {ending}"
     );
 }

@@ -143,7 +143,7 @@ impl Window {
         floor: Seq,
         read: Seq,
         me: &UserId,
-        is_absent: impl Fn(Life) -> bool,
+        until_ms: impl Fn(Life) -> Option<u64>,
     ) -> Result<Unread, Missing> {
         let me = self.places.get(me).copied();
         let is_me = |place: &u32| me == Some(*place);
@@ -152,10 +152,11 @@ impl Window {
             if message.life.seq <= read || message.life.seq < floor {
                 return Ok(unread);
             }
-            if is_me(&message.sender) || is_absent(message.life) {
+            if is_me(&message.sender) {
                 continue;
             }
-            if !unread.take(message.mentions.users.iter().any(is_me)) {
+            let Some(until_ms) = until_ms(message.life) else { continue };
+            if !unread.take(message.mentions.users.iter().any(is_me), until_ms) {
                 return Ok(unread);
             }
         }

@@ -35,15 +35,15 @@ struct Windows {
 }
 
 impl Counts {
-    /// What `me` has not read of a conversation who has read up to `read`. `is_absent` says of each message
-    /// whether it is gone.
+    /// What `me` has not read of a conversation who has read up to `read`. `until_ms` says of each message
+    /// when it will be absent; `None`: it is.
     pub(super) fn unread(
         &self,
         view: &dyn View,
         name: &ConversationName,
         Bounds { floor, head }: Bounds,
         (me, read): (&UserId, Seq),
-        is_absent: impl Fn(Life) -> bool,
+        until_ms: impl Fn(Life) -> Option<u64>,
     ) -> Result<Unread, ViewError> {
         if read >= head {
             return Ok(Unread::default());
@@ -60,7 +60,7 @@ impl Counts {
             follow(&mut window, last, &records);
         }
         let unread = loop {
-            match window.count(floor, read, me, &is_absent) {
+            match window.count(floor, read, me, &until_ms) {
                 Ok(unread) => break unread,
                 Err(missing) => {
                     let records = view.before(name, Some(missing.0.next()), PAGE)?;
@@ -145,7 +145,7 @@ mod tests {
         }
         let (counts, bounds) = (Counts::default(), view.bounds(&name).unwrap());
         for _ in 0..2 {
-            let unread = counts.unread(&view, &name, bounds, (&bot, Seq::ZERO), |_| false).unwrap();
+            let unread = counts.unread(&view, &name, bounds, (&bot, Seq::ZERO), |_| Some(u64::MAX)).unwrap();
             assert_eq!(unread.messages, 1);
             let held = counts.0.lock().messages as u64;
             assert!((1..2 * events_max).contains(&held), "{held}");

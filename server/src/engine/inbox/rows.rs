@@ -152,6 +152,7 @@ pub(super) fn gone(conversation: ConversationName, version: u64) -> InboxRow {
         pinned: false,
         gone: true,
         version,
+        stale_ms: 0,
     }
 }
 
@@ -166,12 +167,15 @@ fn filled(
     let remains = remains_in(view, name, &inbox.classes, to.now_ms)?;
     let Remains { bounds, .. } = remains;
     let is_absent = absent(known, remains);
+    let until_ms =
+        |life: Life| (!is_absent(life)).then(|| remains.keeping.ends_ms(life.time_ms, life.expires_ms));
     let read = cursor(view, name, me)?.read;
     let hidden = hidden(view, me, name, read)?;
-    let counts_not = |life: Life| is_absent(life) || hidden.contains(&life.seq);
-    let unread = inbox.counts.unread(view, name, bounds, (me, read), counts_not)?;
+    let counted = |life: Life| until_ms(life).filter(|_| !hidden.contains(&life.seq));
+    let unread = inbox.counts.unread(view, name, bounds, (me, read), counted)?;
     let settings = settings(view, me, name)?;
-    let last = last_message(view, me, name, &is_absent)?;
+    let last = last_message(view, me, name, until_ms)?;
+    let stale_ms = unread.until_ms.min(last.until_ms);
     Ok(InboxRow {
         head: bounds.head,
         time_ms: last.time_ms,
@@ -182,6 +186,7 @@ fn filled(
         archived: settings.archived,
         muted_until_ms: settings.muted_until_ms,
         pinned: settings.pinned,
+        stale_ms: if stale_ms == u64::MAX { 0 } else { stale_ms },
         ..row
     })
 }
@@ -189,12 +194,12 @@ fn filled(
 /// Whether a message is gone, though its row may still be there. To be asked behind the read of its row.
 pub(super) fn absent(
     known: &Arc<KnownAbsent>,
-    Remains { bounds, live_ms }: Remains,
+    Remains { bounds, keeping }: Remains,
 ) -> impl Fn(Life) -> bool + use<> {
     let known = Arc::clone(known);
     move |life: Life| {
         life.seq < bounds.floor
-            || (life.expires_ms > 0 && life.expires_ms <= live_ms)
+            || (life.expires_ms > 0 && life.expires_ms <= keeping.live_ms)
             || known.read().contains(life.seq)
     }
 }
@@ -238,13 +243,15 @@ struct Last {
     /// milliseconds since 1970.
     time_ms: u64,
     message: Option<Event>,
+    /// When that message is absent, in milliseconds since 1970; `u64::MAX`: not by time alone.
+    until_ms: u64,
 }
 
 fn last_message(
     view: &dyn View,
     me: &UserId,
     name: &ConversationName,
-    is_absent: impl Fn(Life) -> bool,
+    until_ms: impl Fn(Life) -> Option<u64>,
 ) -> Result<Last, ViewError> {
     let log = ConversationName::of_user(me);
     let records = view.before(name, None, PREVIEW_EVENTS)?;
@@ -252,7 +259,8 @@ fn last_message(
     for record in records.iter().rev() {
         let mut event = event(record)?;
         let Some(posted) = Posted::of(&event) else { continue };
-        if is_absent(posted.life) || view.register(&log, &hidden_key(name, event.seq))?.is_some() {
+        let Some(until_ms) = until_ms(posted.life) else { continue };
+        if view.register(&log, &hidden_key(name, event.seq))?.is_some() {
             continue;
         }
         if let (EventKind::Message { body, .. }, Some(edit)) =
@@ -261,9 +269,9 @@ fn last_message(
             *body = edit.body;
         }
         cut(&mut event.kind);
-        return Ok(Last { time_ms: event.time_ms, message: Some(event) });
+        return Ok(Last { time_ms: event.time_ms, message: Some(event), until_ms });
     }
-    Ok(Last { time_ms, message: None })
+    Ok(Last { time_ms, message: None, until_ms: u64::MAX })
 }
 
 /// Cuts a message to what a list shows of it, at the end of a character if it is a text.

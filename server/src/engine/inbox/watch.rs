@@ -1,5 +1,6 @@
 //! Who wants to be told of changes in a user's list. A watch costs the same however many conversations the
-//! user is in: it has the names of those that have changed and were not told yet.
+//! user is in: it has the names of those that have changed and were not told yet, and of some whose rows go
+//! stale. For all of these it has one timer.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,8 +8,9 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use quoth_core::authorize::Grant;
+use quoth_core::inbox::StaleRows;
 use quoth_core::membership::ConversationState;
-use quoth_protocol::inbox::InboxRow;
+use quoth_protocol::inbox::{HeldRow, InboxRow};
 use quoth_protocol::limits::INBOX_ROW_INTERVAL_MS;
 use quoth_protocol::{ConversationName, UserId};
 use quoth_store::ViewError;
@@ -24,6 +26,13 @@ const BATCH_ROWS_MAX: usize = 32;
 /// How long a changed row may wait for a client that takes none, in milliseconds. It is less than
 /// [`SLACK_MS`](super::changed::SLACK_MS), so that whoever comes back finds what was not told.
 const WAIT_MAX_MS: u64 = 60_000;
+
+/// How long after a row was told it is told anew at the earliest because it is stale, in milliseconds: where
+/// one message after the other expires each of them would have rows made for all who watch.
+const STALE_INTERVAL_MS: u64 = 1_000;
+
+/// How long is waited at most without a look at the clock, which may be set ahead.
+const LOOK_INTERVAL: Duration = Duration::from_secs(3_600);
 
 /// All watches, by their users.
 #[derive(Debug, Default)]
@@ -42,6 +51,8 @@ struct Untold {
     waiting: BTreeMap<ConversationName, Change>,
     /// Those whose rows are on their way to the connection, which may be lost with it.
     under_way: BTreeMap<ConversationName, Change>,
+    /// Rows that the client has and that will have changed by time alone.
+    stale: StaleRows,
 }
 
 /// The first change of a conversation that is not told.
@@ -95,9 +106,30 @@ impl Changed {
         self.arrived.notify_one();
     }
 
-    /// The ones that have waited the longest, and since when the first of them has. Those of before are told.
-    fn take(&self) -> Option<(Vec<ConversationName>, u64)> {
+    /// Waits until something may have changed.
+    async fn wait(&self, engine: &Engine) {
+        let stale_ms = self.untold.lock().stale.first_ms();
+        let Some(stale_ms) = stale_ms else { return self.arrived.notified().await };
+        // While the clock is behind, that time comes more slowly.
+        let wait = Duration::from_millis(stale_ms.saturating_sub(engine.judged_ms()));
+        let _sooner_or_not = tokio::time::timeout(wait.min(LOOK_INTERVAL), self.arrived.notified()).await;
+    }
+
+    /// Rows that the client has may go stale.
+    fn hold<'a>(&self, rows: impl IntoIterator<Item = (&'a ConversationName, u64)>) {
         let mut untold = self.untold.lock();
+        rows.into_iter().for_each(|(name, stale_ms)| untold.stale.hold(name, stale_ms));
+        drop(untold);
+        self.arrived.notify_one();
+    }
+
+    /// The ones that have waited the longest, and since when the first of them has. Those of before are told.
+    /// What is stale by now has changed.
+    fn take(&self, now: Now) -> Option<(Vec<ConversationName>, u64)> {
+        let mut untold = self.untold.lock();
+        while let Some(name) = untold.stale.take(now.judged_ms) {
+            untold.add(name, Change { waits_since_ms: now.elapsed_ms, made_ms: now.judged_ms });
+        }
         let mut oldest: Vec<_> =
             untold.waiting.iter().map(|(name, change)| (*change, name.clone())).collect();
         oldest.sort();
@@ -165,7 +197,8 @@ impl Engine {
 impl InboxWatch {
     /// What another watch of the same list has not told is to be told by this one.
     pub fn take_over(&self, other: &Self) {
-        let Untold { waiting, under_way } = std::mem::take(&mut *other.changed.untold.lock());
+        let Untold { waiting, under_way, stale } = std::mem::take(&mut *other.changed.untold.lock());
+        self.changed.hold(stale.iter());
         let mut untold = self.changed.untold.lock();
         for (name, change) in waiting.into_iter().chain(under_way) {
             untold.add(name, change);
@@ -197,6 +230,17 @@ impl InboxWatch {
         Ok(Since { version, complete })
     }
 
+    /// The client has rows of before, which are to be told anew when they go stale.
+    pub fn hold(&self, rows: &[HeldRow]) {
+        self.changed.hold(rows.iter().map(|row| (&row.conversation, row.stale_ms)));
+    }
+
+    /// The client gets these rows otherwise than by this watch, at this time: they are to be told anew when
+    /// they go stale.
+    pub fn give(&self, rows: &[InboxRow], now_ms: u64) {
+        self.changed.hold(rows.iter().map(|row| (&row.conversation, anew_ms(row, now_ms))));
+    }
+
     /// The next rows that have changed, at most every [`INBOX_ROW_INTERVAL_MS`]. `grant` gives the user's
     /// grant at that time. The client has taken those of before. For one task at a time; what is lost with
     /// the future is [taken over](Self::take_over).
@@ -205,15 +249,20 @@ impl InboxWatch {
     /// When the view cannot be read.
     pub async fn next(&self, engine: &Engine, grant: impl Fn() -> Arc<Grant>) -> Result<Batch, ViewError> {
         loop {
-            self.changed.arrived.notified().await;
-            let Some((names, since_ms)) = self.changed.take() else { continue };
-            let Now { judged_ms: latest_ms, elapsed_ms } = Now::of(engine);
+            self.changed.wait(engine).await;
+            let now = Now::of(engine);
+            let Some((names, since_ms)) = self.changed.take(now) else { continue };
+            let Now { judged_ms: latest_ms, elapsed_ms } = now;
             if elapsed_ms.saturating_sub(since_ms) > WAIT_MAX_MS {
                 return Ok(Batch::Stalled);
             }
             let to = For { grant: grant(), now_ms: latest_ms, version: latest_ms };
             let rows = engine.rows(names, to).await?;
-            let (before, behind) = self.changed.untold.lock().first_made_ms();
+            let (before, behind) = {
+                let mut untold = self.changed.untold.lock();
+                rows.iter().for_each(|row| untold.stale.replace(&row.conversation, anew_ms(row, latest_ms)));
+                untold.first_made_ms()
+            };
             let known = |made_ms: Option<u64>| made_ms.map_or(latest_ms, |made_ms| made_ms.min(latest_ms));
             // With the last one, the client has all of them.
             let last = rows.len().saturating_sub(1);
@@ -227,6 +276,15 @@ impl InboxWatch {
 
     /// What there is to wait between two batches.
     pub const INTERVAL: Duration = Duration::from_millis(INBOX_ROW_INTERVAL_MS);
+}
+
+/// When a row that is told at a time is to be told anew, in milliseconds since 1970; 0: by time alone it is
+/// not.
+fn anew_ms(row: &InboxRow, now_ms: u64) -> u64 {
+    match row.stale_ms {
+        0 => 0,
+        stale_ms => stale_ms.max(now_ms.saturating_add(STALE_INTERVAL_MS)),
+    }
 }
 
 impl Drop for InboxWatch {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use quoth_core::conversation::About;
 use quoth_core::inbox::MOVE_INTERVAL_MS;
@@ -12,7 +13,7 @@ use quoth_protocol::frame::EventKind;
 use quoth_protocol::inbox::InboxRow;
 use quoth_protocol::{Seq, UserId};
 
-use super::lists::{World, caller, rows, user};
+use super::lists::{World, caller, grant, rows, user};
 use super::world::room;
 use crate::engine::{Caller, Clock as _, InboxWatch, Retain};
 
@@ -188,6 +189,64 @@ async fn who_watches_is_told_what_a_policy_or_a_hold_leaves() {
     world.engine.retain(caller("alice"), &room("a"), Retain::Policy(count)).await.unwrap();
     let row = told(&world, &watch, (None, 0)).await;
     assert_eq!(row.head, Seq(second + 1), "what says so counts");
+    drop(watch);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn who_watches_is_told_a_row_anew_when_it_is_stale_and_once_in_a_second() {
+    let mut world = World::new();
+    world.group(&room("a"), "alice", &["bob"]).await;
+    let first = world.publish(&room("a"), "alice", &[]).await.0;
+    world.settled().await;
+    let watch = world.engine.watch_inbox(&user("bob"));
+    let begin_ms = world.clock.unix_ms();
+    world.say(&room("a"), "alice", of_life(400)).await;
+    let third = world.say(&room("a"), "alice", of_life(5_000)).await.0;
+    assert_eq!(told(&world, &watch, (Some(third), 3)).await.stale_ms, begin_ms + 400, "the first one's end");
+    // It was told a moment ago.
+    world.clock.advance(999);
+    let next = async |ms| {
+        let next = watch.next(&world.engine, || grant("bob"));
+        tokio::time::timeout(Duration::from_millis(ms), next).await.is_ok()
+    };
+    assert!(!next(50).await);
+    world.clock.advance(1);
+    assert_eq!(told(&world, &watch, (Some(third), 2)).await.stale_ms, begin_ms + 5_000);
+    world.clock.advance(3_999);
+    assert!(!next(50).await);
+    world.clock.advance(1);
+    let row = told(&world, &watch, (Some(first), 1)).await;
+    assert_eq!((row.stale_ms, row.version), (0, begin_ms + 5_000));
+    world.clock.advance(1_000_000);
+    assert!(!next(50).await);
+    drop(watch);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_goes_by_age_goes_out_of_rows_and_what_is_held_does_not() {
+    let mut world = World::new();
+    world.group(&room("a"), "alice", &["bob"]).await;
+    world.retain(Retain::Policy(Retention { age_s: 10, ..Retention::FOR_EVER })).await;
+    let first = world.publish(&room("a"), "alice", &[]).await.0;
+    let stored_ms = world.clock.unix_ms();
+    world.settled().await;
+    let row = world.row("bob").await;
+    assert_eq!((shown(&row), row.stale_ms), ((Some(first), 1), stored_ms + 10_000));
+    let watch = world.engine.watch_inbox(&user("bob"));
+    watch.give(&[row], stored_ms);
+    world.clock.advance(4_000);
+    let second = world.publish(&room("a"), "bob", &[]).await.0;
+    assert_eq!(told(&world, &watch, (Some(second), 1)).await.stale_ms, stored_ms + 10_000);
+    world.clock.advance(6_000);
+    let row = told(&world, &watch, (Some(second), 0)).await;
+    assert_eq!(row.stale_ms, stored_ms + 14_000, "one's own is shown and not counted");
+    world.clock.advance(1_000);
+    world.retain(Retain::Hold(true)).await;
+    world.clock.advance(1_000_000);
+    let row = told(&world, &watch, (Some(second), 0)).await;
+    assert_eq!((row.stale_ms, world.row("bob").await.stale_ms), (0, 0));
     drop(watch);
     world.stop().await;
 }
