@@ -9,6 +9,8 @@ import { inboxRow } from "../wire/messages.js";
 import type { Of } from "../wire/schema.js";
 import type { InboxRow, InboxSettings } from "./shapes.js";
 
+/** Behind the first message that has expired, until rows are asked for anew. */
+const RENEWAL_DELAY_MS = 500;
 /** The most that a server gives at once. */
 const PAGE_ROWS_MAX = 50;
 
@@ -53,6 +55,7 @@ class ClientInbox implements Inbox {
   private expiry: ReturnType<typeof setTimeout> | undefined;
   private next: string | undefined;
   private sorted: readonly InboxRow[] | undefined;
+  private isRenewing = false;
   private isClosed = false;
 
   constructor(
@@ -126,21 +129,37 @@ class ClientInbox implements Inbox {
     }
   }
 
-  private async load(after: string | undefined): Promise<void> {
+  /** `isRenewal`: of rows that are known, to have them anew. */
+  private async load(after: string | undefined, isRenewal = false): Promise<void> {
     const { rows, next } = await this.hub.ask({ type: "inbox", after, limit: this.pageRows });
     if (this.isClosed) return;
     for (const row of rows) this.take(row);
-    this.next = next;
+    if (!isRenewal) this.next = next;
     this.isLoaded = true;
-    this.expire();
+    this.expire(isRenewal);
     this.changes.tell(undefined);
   }
 
-  /** Takes away the last messages that have expired, of which the server says nothing, and looks again when the next one does. */
-  private expire(): void {
+  /** The first page anew, once for all that has expired until it is asked for. */
+  private renew(): void {
+    if (this.isRenewing) return;
+    this.isRenewing = true;
+    this.hub.client.env.after(RENEWAL_DELAY_MS, () => {
+      this.isRenewing = false;
+      if (!this.isClosed) this.load(undefined, true).catch(() => {});
+    });
+  }
+
+  /**
+   * Takes away the last messages that have expired, of which the server says nothing, and looks again when the
+   * next one does. What their conversations show instead, and their counts, are as the first page tells them:
+   * once, since where the operator holds a conversation it tells the same.
+   */
+  private expire(isRenewal = false): void {
     clearTimeout(this.expiry);
-    const nowMs = Date.now();
+    const nowMs = this.hub.nowMs();
     let next = Infinity;
+    let isStale = false;
     for (const [conversation, row] of this.known) {
       const atMs = (row.last?.type === "message" && row.last.expiresMs) || Infinity;
       if (atMs > nowMs) {
@@ -148,9 +167,11 @@ class ClientInbox implements Inbox {
       } else {
         this.known.set(conversation, { ...row, last: undefined });
         this.sorted = undefined;
+        isStale = true;
         this.changes.tell(conversation);
       }
     }
+    if (isStale && !isRenewal) this.renew();
     // Of a longer time a browser makes none.
     if (next < Infinity && !this.isClosed) this.expiry = setTimeout(() => this.expire(), Math.min(next - nowMs, 2 ** 31 - 1));
   }
