@@ -11,7 +11,7 @@ const { chromium } = require("playwright-core");
 const axeSource = require.resolve("axe-core/axe.min.js");
 
 const ARGUMENTS = [
-  "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+  "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", ...(process.env.HACK_DIST ? ["--disable-features=LocalNetworkAccessChecks,BlockInsecurePrivateNetworkRequests"] : []),
 ];
 
 const SCREENSHOTS = process.env.QUOTH_SCREENSHOTS ?? new URL("../../target/screenshots", import.meta.url).pathname;
@@ -29,9 +29,14 @@ export function faultsOf(pages, server) {
 }
 
 export class Page {
-  /** Opens a window of its own, so that nothing is shared with other users' windows. What goes wrong in it fails the test. */
-  static async open(browser, link, options = {}) {
+  /**
+   * Opens a window of its own, so that nothing is shared with other users' windows. What goes wrong in it fails
+   * the test. `initScript` runs before the page's own scripts.
+   */
+  static async open(browser, link, { initScript, ...options } = {}) {
     const context = await browser.newContext({ viewport: { width: 1200, height: 800 }, ...options });
+    if (initScript) await context.addInitScript(initScript);
+    if (process.env.HACK_DIST) await context.route(/\/(app|extra)\.(js|css)$|\/(#.*)?$/, (route) => { const n = new URL(route.request().url()).pathname.slice(1) || "index.html"; return route.fulfill({ path: process.env.HACK_DIST + "/" + n }); });
     const self = new Page(await context.newPage());
     await self.page.goto(link);
     await self.page.locator("#app").waitFor();
