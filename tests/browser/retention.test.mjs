@@ -1,46 +1,31 @@
 /** What is kept and for how long, in the chat page, against a real server: what is gone is nowhere in it any more. */
 
 import assert from "node:assert/strict";
-import { after, afterEach, before, beforeEach, test } from "node:test";
+import { test } from "node:test";
 
-import { faultsOf, launch, Page } from "./page.mjs";
-import { Server, until } from "./server.mjs";
+import { until } from "./server.mjs";
+import { openPage, server } from "./stage.mjs";
 
 /** Behind its time what is gone may stand so long: a screen reader's region keeps a message for a moment. */
 const LATE_MS = 3_000;
 const HOUR_MS = 3_600_000;
 
-let browser;
-let server;
-let pages;
-
-before(async () => (browser = await launch()));
-after(() => browser?.close());
-beforeEach(async () => {
-  server = await Server.start();
-  pages = [];
-});
-afterEach(async () => {
-  const faults = faultsOf(pages, server);
-  await Promise.all(pages.map((page) => page.context.close()));
-  await server.stop();
-  assert.deepEqual(faults, [], "nothing goes wrong in a page unseen");
-});
-
-/** Makes a group of alice's with bob in it. */
+/** Makes a group of alice's with bob and carol in it. */
 async function group(title) {
-  await server.run("alice", "conversation", "create", "team", "--title", title, "--member", "bob");
+  await server.run("alice", "conversation", "create", "team", "--title", title, "--member", "bob", "--member", "carol");
   return "team";
 }
 
-/** `clockAheadMs`: how far the browser's clock is ahead of the server's. */
-async function open(user, conversation, { clockAheadMs = 0, ...options } = {}) {
-  const page = await Page.open(browser, server.link(user, conversation), { ...options, initScript: clock(clockAheadMs) });
-  pages.push(page);
-  return page;
-}
+const open = (user, conversation, options) => openPage(server.link(user, conversation), options);
 
-const clock = (aheadMs) => `{ const now = Date.now; Date.now = () => now() + ${aheadMs}; }`;
+/** For a browser whose clock is ahead of the server's. */
+const ahead = (ms) => ({ initScript: `{ const now = Date.now; Date.now = () => now() + ${ms}; }` });
+
+/** A page of carol's, who is in the group and looks at another conversation. */
+async function openElsewhere(options = {}) {
+  const { token } = await (await fetch(`${server.url}dev/token?user=carol`)).json();
+  return openPage(`${server.url}#token=${token}&conversation=general`, options);
+}
 
 /** Where a text stands in a page: in its document, hidden parts and attributes included, or in what it keeps. */
 async function places({ page }, text) {
@@ -74,8 +59,8 @@ for (const [name, clockAheadMs] of [["right", 0], ["an hour ahead", HOUR_MS], ["
   test(`a message that disappears is nowhere behind its time, where the browser's clock is ${name}`, async () => {
     const conversation = await group("Team");
     await server.send("bob", ["stays"], conversation);
-    const alice = await open("alice", conversation, { clockAheadMs });
-    const elsewhere = await open("alice", "general", { clockAheadMs });
+    const alice = await open("alice", conversation, ahead(clockAheadMs));
+    const elsewhere = await openElsewhere(ahead(clockAheadMs));
     await alice.hears("stays");
     const sentMs = Date.now();
     await server.run("bob", "send", conversation, "vanishing", "--expires", "5s");
@@ -103,7 +88,7 @@ test("an open page keeps what its conversation keeps: by number, by age, and by 
   const conversation = await group("Team");
   await server.send("bob", ["apple", "banana", "cherry", "damson"], conversation);
   const alice = await open("alice", conversation);
-  const elsewhere = await open("alice", "general");
+  const elsewhere = await openElsewhere();
   await alice.hears("damson");
   await server.run("alice", "retention", conversation, "--count", "3");
   // The event that says so is the third.
@@ -142,6 +127,19 @@ test("an open page keeps what its conversation keeps: by number, by age, and by 
   assert.deepEqual(await places(alice, "the last one"), []);
 });
 
+test("what has gone by the number of its bytes is asked for when the user looks", async () => {
+  const conversation = await group("Team");
+  const alice = await open("alice", conversation);
+  await server.send("bob", Array.from({ length: 10 }, (_, i) => `number ${i + 1}.`), conversation);
+  await alice.hears("number 10.");
+  await server.run("alice", "retention", conversation, "--bytes", "100");
+  await until("it is told", async () => (await lines(alice)).some((line) => line.includes("up to 100 bytes")));
+  await alice.page.evaluate(() => dispatchEvent(new Event("focus")));
+  await gone(alice, "number 1.");
+  const history = await server.run("alice", "history", conversation);
+  assert.deepEqual((await alice.texts()).filter((text) => !history.includes(text)), []);
+});
+
 test("what is deleted, for everybody or for oneself, is nowhere any more, also behind a reload", async () => {
   const conversation = await group("Team");
   const alice = await open("alice", conversation);
@@ -178,10 +176,10 @@ test("a group's owner says in the page how long messages are kept, and a member 
   assert.deepEqual(await alice.accessibilityFaults(), []);
   await alice.screenshot("retention");
   await button.click();
-  await alice.page.getByText("Messages are kept for 7 days, up to 2 of them.").waitFor();
+  await alice.page.getByText("Messages are kept for 7 days, up to 2 events.").waitFor();
   assert.equal(await button.innerText(), "Set");
   await bob.page.locator("#people-open").click();
-  await bob.page.getByText("Messages are kept for 7 days, up to 2 of them.").waitFor();
+  await bob.page.getByText("Messages are kept for 7 days, up to 2 events.").waitFor();
   assert.equal(await bob.page.locator("#keep-form").isVisible(), false);
   for (const page of [alice, bob]) {
     await page.page.keyboard.press("Escape");
@@ -206,9 +204,9 @@ test("who writes says in the page how long a message is kept, by hand and by key
   assert.equal(await bob.page.locator(".fleeting").count(), 1);
   await alice.hears("a secret", (message) => message.seq > 0);
   assert.deepEqual(await alice.accessibilityFaults(), []);
-  const told = JSON.parse(await server.run("bob", "history", conversation, "--json")).events ?? [];
-  const message = told.find((event) => event.seq === seq);
-  assert.ok(message, JSON.stringify(told));
+  const events = (await server.run("bob", "history", conversation, "--json")).split("\n").map((line) => JSON.parse(line));
+  const event = events.find((one) => one.seq === seq);
+  assert.equal(event?.expires_ms - event?.time_ms, 60_000, JSON.stringify(event));
   await alice.page.getByRole("button", { name: "Disappearing messages: 1 minute" }).click();
   await alice.page.getByRole("menuitemcheckbox", { name: "Keep messages" }).click();
   await alice.say("no secret");

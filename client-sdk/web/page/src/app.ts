@@ -191,13 +191,17 @@ export class App {
     client.onState((state) => this.takeState(state));
     client.onRtt(() => this.schedule());
     for (const change of ["online", "offline"]) addEventListener(change, () => this.schedule());
-    addEventListener("focus", () => this.log.check());
+    addEventListener("focus", () => {
+      this.log.check();
+      this.askWhatIsGone();
+    });
     document.addEventListener("visibilitychange", () => {
       this.schedule();
       this.log.check();
     });
     addEventListener("pagehide", () => this.save());
     setInterval(() => {
+      this.askWhatIsGone();
       this.logChanged = true;
       this.schedule();
     }, CLOCK_MS);
@@ -369,6 +373,10 @@ export class App {
     if (this.logChanged) this.log.render();
     this.logChanged = false;
     this.showUnread();
+  }
+
+  private askWhatIsGone(): void {
+    if (this.outbox.client.state.name === "connected" && document.visibilityState === "visible") void this.active.askWhatIsGone();
   }
 
   /** Nothing tells when something expires: it is looked for when the next thing does. */

@@ -147,6 +147,14 @@ export class Room implements LogSource {
     return this.dueMs;
   }
 
+  /** Asks what is still there, where it cannot be reckoned: by bytes, or by rules of the operator's that nobody is told. */
+  async askWhatIsGone(): Promise<void> {
+    const first = this.timeline.entries.find((entry) => entry.kind === "message");
+    if (!first || this.state.name !== "open" || (this.retention && this.retention.bytes === 0)) return;
+    await this.page({ after: firstSeq(first) - 1, limit: 1 }).catch(() => undefined);
+    if (this.dropAbsent()) this.hooks.changed(this);
+  }
+
   /** Whether there is nothing to show of it, and nothing to fetch. */
   get isBare(): boolean {
     const { entries, atStart } = this.timeline;
