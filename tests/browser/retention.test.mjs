@@ -132,8 +132,8 @@ test("what has gone by the number of its bytes is asked for when the user looks"
   const alice = await open("alice", conversation);
   await server.send("bob", Array.from({ length: 10 }, (_, i) => `number ${i + 1}.`), conversation);
   await alice.hears("number 10.");
-  await server.run("alice", "retention", conversation, "--bytes", "100");
-  await until("it is told", async () => (await lines(alice)).some((line) => line.includes("up to 100 bytes")));
+  await server.run("alice", "retention", conversation, "--bytes", "40");
+  await until("it is told", async () => (await lines(alice)).some((line) => line.includes("up to 40 bytes")));
   await alice.page.evaluate(() => dispatchEvent(new Event("focus")));
   await gone(alice, "number 1.");
   const history = await server.run("alice", "history", conversation);
