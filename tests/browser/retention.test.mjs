@@ -1,4 +1,4 @@
-/** What is kept and for how long, in the chat page, against a real server: what is gone is nowhere in it any more. */
+/** How long things are kept, in the chat page, against a real server: what is gone is nowhere in it any more. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -27,7 +27,7 @@ async function openElsewhere(options = {}) {
   return openPage(`${server.url}#token=${token}&conversation=general`, options);
 }
 
-/** Where a text stands in a page: in its document, hidden parts and attributes included, or in what it keeps. */
+/** Where a text stands in a page: in its document, with hidden parts and attributes, or in what it keeps. */
 async function places({ page }, text) {
   return page.evaluate((text) => {
     const found = [];

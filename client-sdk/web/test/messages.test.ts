@@ -289,7 +289,8 @@ scene("the inbox comes in pages and changes by itself, over lost connections too
   assert.deepEqual(server.requests.asked.at(-1), { type: "watch_inbox", since: 12, watch: true });
   assert.equal(names(inbox.rows), "a d c");
   // A disappearing message is no longer shown when its time has come on the server's clock, whatever this
-  // machine's says, and the first page says what stands there instead. Where that is held, it is not asked again.
+  // machine's says, and the first page says what stands there instead. Of one that is held that is the same,
+  // and it is not asked for again.
   const renewed = server.requests.asked.length;
   const serverNowMs = () => messagesOf(client).nowMs();
   assert.ok(serverNowMs() < 60_000, "the server's clock began a second after 1970");

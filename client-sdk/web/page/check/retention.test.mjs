@@ -1,4 +1,4 @@
-/** What the page shows of what is gone, and how it is said how long messages are kept, on the mock of the SDK. */
+/** What the page shows of what is gone, and where it is said how long messages are kept, on the mock. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -6,7 +6,7 @@ import { open } from "./chromium.mjs";
 import { tokenFor } from "./serve.mjs";
 import { AXE, browser, site } from "./stage.mjs";
 
-/** Runs in the page before it: a group that alice owns, in which messages are kept for 30 days, on a server whose clock is a day ahead. */
+/** Runs in the page before it: a group that alice owns, where messages are kept for 30 days. The server is a day ahead. */
 function grouped() {
   window.prepare = (mock, members) => {
     mock.aheadMs = 86_400_000;

@@ -106,7 +106,8 @@ export class InboxList {
     const row = this.inbox.get(name);
     const here = room?.talk.last;
     const there = row && lastOf(row);
-    // What is on its way from here is later than what the server tells of, and what has gone here is not told by an older row.
+    // What is on its way from here is later than what the server tells of. A row may be older than what has gone
+    // here.
     const isHere = !there || (here && here.timeMs >= there.timeMs) || (room?.covers(there.seq) ?? false);
     // When the last one has gone by its age, so have all before it.
     const isGone = !isHere && this.isGoneByAge(name, there.timeMs, nowMs);

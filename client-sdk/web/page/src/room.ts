@@ -147,7 +147,7 @@ export class Room implements LogSource {
     return this.dueMs;
   }
 
-  /** Asks what is still there, where it cannot be reckoned: by bytes, or by rules of the operator's that nobody is told. */
+  /** Asks what is still there, where it cannot be reckoned: by bytes, or by rules that nobody is told. */
   async askWhatIsGone(): Promise<void> {
     const first = this.timeline.entries.find((entry) => entry.kind === "message");
     if (!first || this.state.name !== "open" || (this.retention && this.retention.bytes === 0)) return;
@@ -163,7 +163,7 @@ export class Room implements LogSource {
     return entries.length === 0 || (atStart && entries.every(isNothing));
   }
 
-  /** Whether what is held begins with the conversation itself, of which the first message may have been taken back. */
+  /** Whether what is held begins with the conversation itself. Its first message may have been taken back. */
   get hasBeginning(): boolean {
     const [entry] = this.timeline.entries;
     return this.timeline.first <= 1 && (entry?.kind !== "gap" || this.revoked.has(entry.from));

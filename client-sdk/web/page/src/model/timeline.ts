@@ -188,7 +188,7 @@ export class Timeline {
     return undefined;
   }
 
-  /** What is here of events that nobody can have any more goes. `ranges` are in ascending order and do not touch. */
+  /** What is here of events that nobody can have any more goes. `ranges` ascend and do not touch. */
   absent(ranges: readonly Range[]): void {
     const [first] = ranges;
     if (!first || this.entries.length === 0) return;

@@ -101,7 +101,14 @@ function bubbleOf(row: MessageRow, node: HTMLElement): HTMLElement {
   const from = h("span", { class: "from" }, row.own ? "You" : nameNode(row.sender));
   for (const hue of face(row.sender).classList) if (hue.startsWith("hue-")) from.classList.add(hue);
   const text = h("div", { class: "text", dir: "auto" }, ...textNodes(row));
-  const meta = h("span", { class: "meta" }, row.edited && h("span", { class: "edited" }, "edited"), row.expiresMs > 0 && fleeting(row.expiresMs), timeNode(row), row.mark && tickOf(row.mark));
+  const meta = h(
+    "span",
+    { class: "meta" },
+    row.edited && h("span", { class: "edited" }, "edited"),
+    row.expiresMs > 0 && fleeting(row.expiresMs),
+    timeNode(row),
+    row.mark && tickOf(row.mark),
+  );
   const bubble = h("div", { class: "bubble" }, from, row.quote && quoteNode(row.quote), text);
   if (isLong(row.text)) {
     node.classList.add("folded");
