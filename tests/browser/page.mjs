@@ -11,7 +11,7 @@ const { chromium } = require("playwright-core");
 const axeSource = require.resolve("axe-core/axe.min.js");
 
 const ARGUMENTS = [
-  "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", ...(process.env.HACK_DIST ? ["--disable-features=LocalNetworkAccessChecks,BlockInsecurePrivateNetworkRequests"] : []),
+  "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ];
 
 const SCREENSHOTS = process.env.QUOTH_SCREENSHOTS ?? new URL("../../target/screenshots", import.meta.url).pathname;
@@ -36,7 +36,6 @@ export class Page {
   static async open(browser, link, { initScript, ...options } = {}) {
     const context = await browser.newContext({ viewport: { width: 1200, height: 800 }, ...options });
     if (initScript) await context.addInitScript(initScript);
-    if (process.env.HACK_DIST) await context.route(/\/(app|extra)\.(js|css)$|\/(#.*)?$/, (route) => { const n = new URL(route.request().url()).pathname.slice(1) || "index.html"; return route.fulfill({ path: process.env.HACK_DIST + "/" + n }); });
     const self = new Page(await context.newPage());
     await self.page.goto(link);
     await self.page.locator("#app").waitFor();

@@ -37,7 +37,8 @@ test("what expires goes by the server's clock, from the log, the list and what i
   await page.waitForSelector("#say-message:has-text('vanishing')", { state: "attached" });
   assert.equal(await preview(page), "bob: vanishing");
   await page.waitForSelector(".msg [aria-label^='Disappears ']");
-  await page.waitForFunction(() => !document.body.innerHTML.includes("vanishing"));
+  // By itself, and not with what the page draws anew every 20 s.
+  await page.waitForFunction(() => !document.body.innerHTML.includes("vanishing"), null, { timeout: 10_000 });
   assert.equal(await preview(page), "bob: hello team");
   // A shorter time that somebody sets takes all of it, also the event that says so.
   await page.evaluate(() => messages.setRetention("team", { ageS: 1, count: 0, bytes: 0 }));
