@@ -29,9 +29,13 @@ export function faultsOf(pages, server) {
 }
 
 export class Page {
-  /** Opens a window of its own, so that nothing is shared with other users' windows. What goes wrong in it fails the test. */
-  static async open(browser, link, options = {}) {
+  /**
+   * Opens a window of its own, so that nothing is shared with other users' windows. What goes wrong in it
+   * fails the test. `initScript` runs before the page's own scripts.
+   */
+  static async open(browser, link, { initScript, ...options } = {}) {
     const context = await browser.newContext({ viewport: { width: 1200, height: 800 }, ...options });
+    if (initScript) await context.addInitScript(initScript);
     const self = new Page(await context.newPage());
     await self.page.goto(link);
     await self.page.locator("#app").waitFor();

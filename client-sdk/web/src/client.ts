@@ -49,6 +49,8 @@ export class QuothClient implements Client, ConversationOwner, PageOwner {
   readonly isNumbered: boolean;
   closedBy: QuothError | undefined;
   welcome: Welcome | undefined;
+  /** How far the server's clock is ahead of `env.now()`, by the latest sign-in. */
+  aheadMs: number | undefined;
   rttMs: number | undefined;
   private readonly rooms = new Map<string, { room: Room; handle: Conversation }>();
   private readonly pages = new Set<PageRequest>();
@@ -187,8 +189,9 @@ export class QuothClient implements Client, ConversationOwner, PageOwner {
     });
   }
 
-  private signedIn({ user, durability, timeMs, openConversationsMax, server }: WelcomeFrame): void {
-    this.welcome = { user, durability, timeMs, openConversationsMax, server };
+  private signedIn(welcome: WelcomeFrame): void {
+    this.welcome = welcome;
+    this.aheadMs = welcome.timeMs - this.env.now();
     this.extension?.signedIn();
   }
 

@@ -86,6 +86,26 @@ test("what expires goes by itself, and what is hidden is left out", () => {
   assert.deepEqual(view.entries.map(({ type }) => type), ["gap", "retention_set"]);
 });
 
+test("what the application knows of the retention holds where it says so, and a message is found by its seq", () => {
+  const view = new ConversationView("alice");
+  const said = (seq: number, text: string) =>
+    ({ type: "message", seq, timeMs: seq * 1_000, sender: "bob", body: new TextEncoder().encode(text), text, mentions: [], expiresMs: 0 }) as const;
+  for (let seq = 5; seq <= 8; seq++) view.event(said(seq, `message ${seq}`));
+  view.event({ type: "reacted", seq: 9, timeMs: 9_000, sender: "alice", of: 8, reaction: "+1", on: true });
+  assert.equal(view.retentionInForce, undefined);
+  assert.equal(view.expire(9_000), undefined, "without it nothing is known to go");
+  assert.equal(view.expire(15_000, { ageS: 10, count: 0, bytes: 0 }), 16_000);
+  assert.deepEqual(view.gaps, [{ from: 1, to: 5 }]);
+  view.expire(15_000, { ageS: 0, count: 3, bytes: 0 });
+  assert.deepEqual(view.gaps, [{ from: 1, to: 6 }]);
+  assert.equal(view.message(6), undefined);
+  assert.equal(view.message(9), undefined, "that is no message");
+  assert.deepEqual([view.message(8)?.text, view.message(8)?.reactions], ["message 8", [{ reaction: "+1", count: 1, mine: true }]]);
+  const retention = { ageS: 0, count: 0, bytes: 0 };
+  view.event({ type: "retention_set", seq: 10, timeMs: 10_000, sender: "bob", retention });
+  assert.equal(view.retentionInForce, retention);
+});
+
 const retentionSet = (seq: number, ageS: number) =>
   ({ type: "retention_set", seq, timeMs: seq * 1_000, sender: "bob", retention: { ageS, count: 0, bytes: 0 } }) as const;
 
@@ -270,12 +290,15 @@ scene("the inbox comes in pages and changes by itself, over lost connections too
   const held = [{ conversation: "a", staleMs: 70 }, { conversation: "c", staleMs: 80 }];
   assert.deepEqual(server.requests.asked.at(-1), { type: "watch_inbox", since: 12, watch: true, held });
   assert.equal(names(inbox.rows), "a d c");
-  // A disappearing message is no longer shown when its time has come.
-  const expiresMs = Date.now() + 300;
+  // A disappearing message is no longer shown when its time has come on the server's clock, whatever this
+  // machine's says. What stands there instead, the server tells.
+  const serverNowMs = () => messagesOf(client).nowMs();
+  assert.ok(serverNowMs() < 60_000, "the server's clock began a second after 1970");
+  const expiresMs = Math.ceil(serverNowMs()) + 1_000;
   tell(row("d", 16, { last: { ...last, kind: { ...last.kind, expiresMs } } }));
   await until(() => inbox.get("d")?.last !== undefined);
   await until(() => inbox.get("d")?.last === undefined);
-  assert.ok(Date.now() >= expiresMs && inbox.get("b") === undefined && inbox.get("d")?.version === 16);
+  assert.ok(serverNowMs() >= expiresMs && inbox.get("b") === undefined && inbox.get("d")?.version === 16);
   // Too much has changed meanwhile: all anew.
   server.requests.answers.push({ type: "watching", version: 90, complete: false });
   server.requests.answers.push({ type: "inbox", rows: [row("z", 90)], version: 90 });

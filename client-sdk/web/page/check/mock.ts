@@ -129,9 +129,11 @@ export class MockRoom implements Conversation {
     await this.client.whenConnected();
     if (this.client.refuse) throw new SendError("FORBIDDEN", "not allowed", false, "refused", id);
     const text = typeof body === "string" ? body : new TextDecoder().decode(body);
-    const { replyTo, mentions = [] } = options;
-    const seq = this.say(this.client.user, text, Date.now(), undefined, { replyTo, mentions });
-    return { seq, timeMs: Date.now(), duplicate: false, id };
+    const { replyTo, mentions = [], expiresInMs } = options;
+    const timeMs = Date.now() + this.client.aheadMs;
+    const expiresMs = expiresInMs ? timeMs + expiresInMs : 0;
+    const seq = this.say(this.client.user, text, timeMs, undefined, { replyTo, mentions, expiresMs });
+    return { seq, timeMs, duplicate: false, id };
   }
 
   newId(): MessageId {
@@ -182,6 +184,8 @@ export class MockClient implements Client {
   readonly producer = 1n;
   ackMs = 60;
   historyMs = 40;
+  /** How far the server's clock is ahead of the browser's. */
+  aheadMs = 0;
   refuse = false;
   historyFails = false;
   /** Called when anything of a conversation has changed. */

@@ -19,7 +19,7 @@ declare global {
 boot(async (session) => {
   const client = new MockClient(session.claims.user);
   const members = new MockMembers(client);
-  const [messages, inbox] = [new MockMessages(client), new MockInbox(client, members)];
+  const [messages, inbox] = [new MockMessages(client, members), new MockInbox(client, members)];
   Object.assign(window, { mock: client, members, messages, inbox });
   window.prepare?.(client, members);
   return { outbox: new MemoryOutbox(client), members, messages, inbox };

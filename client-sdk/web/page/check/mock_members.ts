@@ -11,6 +11,7 @@ import type {
   PresenceListener,
   Role,
 } from "../../src/members/index.js";
+import type { Retention } from "../../src/messages/index.js";
 import type { MockClient } from "./mock.js";
 
 const ALL = 63;
@@ -40,6 +41,11 @@ export class MockMembers implements Members {
     this.lists.set(conversation, list);
     this.client.changed();
     return made;
+  }
+
+  setRetention(conversation: string, retention: Retention): void {
+    const info = this.infos.get(conversation);
+    if (info) this.infos.set(conversation, { ...info, retention, ownRetention: true });
   }
 
   setPresent(conversation: string, present: Record<string, MemberPresence["status"]>): void {

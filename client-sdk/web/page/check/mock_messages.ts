@@ -11,6 +11,7 @@ import {
   type MessagePage,
   type Messages,
   type Receipt,
+  type Retention,
 } from "../../src/messages/index.js";
 import type { MockClient, MockRoom } from "./mock.js";
 import type { MockMembers } from "./mock_members.js";
@@ -24,7 +25,10 @@ export class MockMessages implements Messages {
   counts = { read: 0, delivered: 0 };
   private readonly listeners = new Set<(conversation: string, receipt: Receipt) => void>();
 
-  constructor(private readonly client: MockClient) {}
+  constructor(
+    private readonly client: MockClient,
+    private readonly members: MockMembers,
+  ) {}
 
   async edit(conversation: string, seq: number, body: string | Uint8Array, mentions: readonly string[] = []): Promise<Done> {
     await this.ask();
@@ -49,8 +53,10 @@ export class MockMessages implements Messages {
     return this.done("$me", { type: "hidden", conversation, of: seq });
   }
 
-  async setRetention(): Promise<Done> {
-    throw new QuothError("UNSUPPORTED", "the mock does not do this", false);
+  async setRetention(conversation: string, retention: Retention): Promise<Done> {
+    await this.ask();
+    this.members.setRetention(conversation, retention);
+    return this.done(conversation, { type: "retention_set", retention });
   }
 
   states = (): never => {
@@ -74,6 +80,10 @@ export class MockMessages implements Messages {
   }
 
   async flush(): Promise<void> {}
+
+  nowMs(): number {
+    return Date.now() + this.client.aheadMs;
+  }
 
   onReceipt(conversation: string, listener: (receipt: Receipt) => void): () => void {
     const hear = (of: string, receipt: Receipt): void => void (of === conversation && listener(receipt));
@@ -107,7 +117,7 @@ export class MockMessages implements Messages {
 
   private done(conversation: string, change: object, sender = this.client.user): Done {
     const room = this.client.conversation(conversation);
-    const [seq, timeMs] = [room.head + 1, Date.now()];
+    const [seq, timeMs] = [room.head + 1, this.nowMs()];
     room.add({ seq, timeMs, sender, ...change } as LogEvent);
     return { conversation, seq, timeMs };
   }

@@ -41,6 +41,8 @@ const SAVE_MS = 400;
 /** After a connection begins, until the page is quiet. */
 const SETTLED_MS = 3000;
 const HIDDEN_RENDER_MS = 250;
+/** Of a longer time a browser makes none. */
+const TIMEOUT_MAX_MS = 2 ** 31 - 1;
 
 export class App {
   private readonly me: string;
@@ -64,6 +66,8 @@ export class App {
   private everConnected = false;
   private scheduled = false;
   private logChanged = false;
+  /** Draws when something has expired. */
+  private due: ReturnType<typeof setTimeout> | undefined;
   private saving: ReturnType<typeof setTimeout> | undefined;
   private countdown: ReturnType<typeof setInterval> | undefined;
 
@@ -104,7 +108,7 @@ export class App {
       () => this.membership.hideMembers(),
     );
     this.composer = new ComposerView({
-      send: (text, replyTo) => void this.send(text, replyTo),
+      send: (text, replyTo, expiresInMs) => void this.send(text, replyTo, expiresInMs),
       callable: () => this.active.callable,
       extra: () => import("./extra.js"),
       editLast: () => this.withDeeds((deeds) => deeds.editLast()),
@@ -136,14 +140,20 @@ export class App {
       remove: (name) => this.nav.remove(name),
       hidden: (conversation, seq) => {
         this.hidden.of(conversation).add(seq);
-        if (conversation === this.nav?.active.name) this.changed(this.active);
+        const room = this.rooms.get(conversation);
+        room?.recall();
+        if (room) this.changed(room);
       },
       complain: (text) => this.composer.complain(text),
+      setRetention: (conversation, retention) => messages.setRetention(conversation, retention),
     });
     const { rooms, panes, list, log, composer } = this;
     this.inbox = new InboxList(inbox, rooms, this.me, {
       active: () => this.active,
       changed: () => this.schedule(),
+      nowMs: () => messages.nowMs(),
+      retentionOf: (name) => this.membership.retentionOf(name),
+      moved: (name) => this.membership.moved(name),
       arrived: (title, { sender, text }) => sayMessage(`${sender} in ${title}: ${oneLine(text)}`),
       told: (room) => this.membership.look(room),
       problem: (error) => this.composer.complain(problemOf(error)),
@@ -181,14 +191,17 @@ export class App {
     client.onState((state) => this.takeState(state));
     client.onRtt(() => this.schedule());
     for (const change of ["online", "offline"]) addEventListener(change, () => this.schedule());
-    addEventListener("focus", () => this.log.check());
+    addEventListener("focus", () => {
+      this.log.check();
+      this.askWhatIsGone();
+    });
     document.addEventListener("visibilitychange", () => {
       this.schedule();
       this.log.check();
     });
     addEventListener("pagehide", () => this.save());
     setInterval(() => {
-      this.active.expire(Date.now());
+      this.askWhatIsGone();
       this.logChanged = true;
       this.schedule();
     }, CLOCK_MS);
@@ -245,14 +258,14 @@ export class App {
     this.schedule();
   }
 
-  private async send(text: string, replyTo: number | undefined): Promise<void> {
+  private async send(text: string, replyTo: number | undefined, expiresInMs: number): Promise<void> {
     const room = this.active;
     const mentions = calledBy(text, room.callable);
     try {
-      await this.rooms.send(room, text, { replyTo, ...(mentions.length > 0 && { mentions }) });
+      await this.rooms.send(room, text, { replyTo, ...(mentions.length > 0 && { mentions }), ...(expiresInMs > 0 && { expiresInMs }) });
     } catch (error) {
       if (room !== this.active || this.composer.text.value !== "") return;
-      this.composer.show(room.title, text);
+      this.composer.show(room.title, text, expiresInMs);
       this.composer.complain(error instanceof Error ? error.message : String(error));
       return;
     }
@@ -342,13 +355,17 @@ export class App {
     this.scheduled = false;
     const nowMs = Date.now();
     const room = this.active;
+    const dueMs = Math.min(...this.rooms.all.map((one) => one.expire(this.connected.messages.nowMs())));
     this.items = this.inbox.items(hintOf);
+    this.renderWhenDue(Math.min(dueMs, this.inbox.dueMs));
     this.list.render(this.items, nowMs);
     this.list.checkEnd();
     const { name, title, roster, info } = room;
     const members = { members: info?.members, canLeave: rightsOf(info).leave };
     this.head.render({ name, title, ...members, me: this.me, roster, head: room.timeline.head, trouble: troubleOf(room) });
     this.composer.call(title);
+    const { replyTo } = this.composer;
+    if (replyTo !== undefined && room.isAbsent(replyTo)) this.composer.answer(undefined);
     this.composer.showTypings(room.typings);
     this.composer.allow(this.whyReadOnly(room));
     this.status.render(this.link(), this.rooms.waiting, nowMs);
@@ -356,6 +373,18 @@ export class App {
     if (this.logChanged) this.log.render();
     this.logChanged = false;
     this.showUnread();
+  }
+
+  private askWhatIsGone(): void {
+    if (this.outbox.client.state.name === "connected" && document.visibilityState === "visible") void this.active.askWhatIsGone();
+  }
+
+  /** Nothing tells when something expires: it is looked for when the next thing does. */
+  private renderWhenDue(dueMs: number): void {
+    clearTimeout(this.due);
+    if (dueMs === Infinity) return;
+    const inMs = Math.max(0, dueMs - this.connected.messages.nowMs());
+    this.due = setTimeout(() => this.schedule(), Math.min(inMs + 1, TIMEOUT_MAX_MS));
   }
 
   private whyReadOnly(room: Room): string | undefined {
@@ -402,6 +431,6 @@ function troubleOf(room: Room): string | undefined {
 /** What the list says of a conversation without a message. */
 function hintOf(room: Room): string {
   if (room.state.name === "opening") return "";
-  if (room.state.name === "open") return "No messages yet";
+  if (room.state.name === "open") return room.hasLost ? "No messages left" : "No messages yet";
   return room.state.error.code === "FORBIDDEN" ? "No access" : "Stopped";
 }

@@ -29,7 +29,25 @@ export class Belongings {
   connected(): void {
     if (!this.follows) void this.follow();
     // What has changed meanwhile in those that are not read is known by asking.
-    for (const name of this.infos.keys()) void this.refresh(name);
+    void this.refreshAll();
+  }
+
+  private async refreshAll(): Promise<void> {
+    const missed = new Set(this.infos.keys());
+    try {
+      let after: string | undefined;
+      do {
+        const { conversations, more } = await this.members.conversations(after === undefined ? {} : { after });
+        for (const info of conversations) {
+          missed.delete(info.conversation);
+          this.take(info.conversation, info);
+        }
+        after = more ? conversations.at(-1)?.conversation : undefined;
+      } while (after !== undefined);
+    } catch {
+      // Then each is asked for by itself.
+    }
+    for (const name of missed) void this.refresh(name);
   }
 
   /** Asks anew what a conversation is. */

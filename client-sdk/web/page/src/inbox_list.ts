@@ -1,6 +1,6 @@
 /** The list of conversations: those of the inbox, those that are open besides, and what can be done with each. */
 
-import type { Inbox, InboxRow } from "../../src/messages/index.js";
+import type { Inbox, InboxRow, Retention } from "../../src/messages/index.js";
 import type { Last } from "./model/talks.js";
 import { shownName } from "./model/conversation.js";
 import type { Room } from "./room.js";
@@ -13,6 +13,12 @@ const HOUR_MS = 3_600_000;
 export interface InboxListHooks {
   active(): Room;
   changed(): void;
+  /** The server's clock. */
+  nowMs(): number;
+  /** How long a conversation's events are kept, where that is known. */
+  retentionOf(name: string): Retention | undefined;
+  /** Something besides a message has come to a conversation that is not open. */
+  moved(name: string): void;
   /** A message has come to a conversation that is not open. */
   arrived(title: string, last: Last): void;
   /** Something of an open conversation that has members is told. */
@@ -27,6 +33,8 @@ export class InboxList {
   /** Of the conversations that are not open, the last message that was told of. */
   private readonly toldSeqs = new Map<string, number>();
   private isLoading = false;
+  /** When something that `items` has shown last is to be shown no more. */
+  dueMs = Infinity;
 
   constructor(
     private readonly inbox: Inbox,
@@ -51,7 +59,8 @@ export class InboxList {
 
   /** All of them in order: pinned ones first, then the latest. */
   items(hintOf: (room: Room) => string): ListItem[] {
-    const nowMs = Date.now();
+    const nowMs = this.hooks.nowMs();
+    this.dueMs = Infinity;
     const talks = this.rooms.talks.all.map(({ name }) => name);
     const names = new Set([...talks, ...this.inbox.rows.map(({ conversation }) => conversation)]);
     const items = [...names].map((name) => this.item(name, nowMs, hintOf));
@@ -97,25 +106,35 @@ export class InboxList {
     const row = this.inbox.get(name);
     const here = room?.talk.last;
     const there = row && lastOf(row);
-    // What is on its way from here is later than what the server tells of.
-    const last = here && (!there || here.timeMs >= there.timeMs) ? here : there;
-    // The server does not know yet what was read here a moment ago.
-    const isAhead = !row || (room?.talk.read ?? 0) > row.read;
+    // What is on its way from here is later than what the server tells of. A row may be older than what has gone
+    // here.
+    const isHere = !there || (here && here.timeMs >= there.timeMs) || (room?.covers(there.seq) ?? false);
+    // When the last one has gone by its age, so have all before it.
+    const isGone = !isHere && this.isGoneByAge(name, there.timeMs, nowMs);
+    const last = isHere ? here : isGone ? undefined : there;
+    const [unread, mentions] = isGone ? [0, 0] : countsOf(room, row);
     return {
       name,
       title: room?.title ?? shownName(name, undefined, row?.title || undefined),
       last,
-      timeMs: row?.timeMs ?? 0,
-      unread: isAhead ? (room?.unread ?? 0) : row.unread,
-      mentions: isAhead ? (room?.mentions ?? 0) : row.mentions,
+      timeMs: Math.max(row?.timeMs ?? 0, room?.talk.timeMs ?? 0),
+      unread,
+      mentions,
       muted: (row?.mutedUntilMs ?? 0) > nowMs,
       pinned: row?.pinned ?? false,
       archived: row?.archived ?? false,
       typings: room?.typings ?? [],
-      hint: room ? hintOf(room) : "No messages yet",
+      hint: room ? hintOf(room) : "No messages",
       current: room !== undefined && room === this.hooks.active(),
       me: this.me,
     };
+  }
+
+  private isGoneByAge(name: string, timeMs: number, nowMs: number): boolean {
+    const { ageS } = this.hooks.retentionOf(name) ?? { ageS: 0 };
+    const goneMs = ageS > 0 ? timeMs + ageS * 1000 : Infinity;
+    if (goneMs > nowMs) this.dueMs = Math.min(this.dueMs, goneMs);
+    return goneMs <= nowMs;
   }
 
   private told(row: InboxRow, isNews: boolean): void {
@@ -126,6 +145,7 @@ export class InboxList {
     }
     const last = lastOf(row);
     const seq = row.last?.seq ?? 0;
+    if (!room && isNews && row.head > seq) this.hooks.moved(row.conversation);
     const before = this.toldSeqs.get(row.conversation) ?? 0;
     this.toldSeqs.set(row.conversation, Math.max(before, seq));
     const isHeard = !room && isNews && row.mutedUntilMs <= Date.now() && !row.archived;
@@ -133,7 +153,16 @@ export class InboxList {
   }
 }
 
-function lastOf({ last }: InboxRow): Last | undefined {
+function countsOf(room: Room | undefined, row: InboxRow | undefined): [unread: number, mentions: number] {
+  const here = room ?? { unread: 0, mentions: 0 };
+  // The server does not know yet what was read here a moment ago.
+  if (!row || (room?.talk.read ?? 0) > row.read) return [here.unread, here.mentions];
+  // It does not tell again when something has expired.
+  const isHere = room?.covers(row.head) ?? false;
+  return isHere ? [Math.min(here.unread, row.unread), Math.min(here.mentions, row.mentions)] : [row.unread, row.mentions];
+}
+
+function lastOf({ last }: InboxRow): (Last & { seq: number }) | undefined {
   if (last?.type !== "message") return undefined;
-  return { sender: last.sender, text: last.text ?? "", timeMs: last.timeMs };
+  return { seq: last.seq, sender: last.sender, text: last.text ?? "", timeMs: last.timeMs };
 }

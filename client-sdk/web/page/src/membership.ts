@@ -2,6 +2,7 @@
 
 import { QuothError, type Client } from "../../src/index.js";
 import type { Members, NewConversation } from "../../src/members/index.js";
+import type { Retention } from "../../src/messages/index.js";
 import { Belongings } from "./belongings.js";
 import { invitationLink, rightsOf, type Info, type Invited } from "./model/conversation.js";
 import { requestProblem } from "./model/refusals.js";
@@ -23,6 +24,7 @@ export interface MembershipHooks {
   remove(name: string): void;
   /** The user wants to see a message no more. */
   hidden(conversation: string, seq: number): void;
+  setRetention(conversation: string, retention: Retention): Promise<unknown>;
   /** Tells the user that something went wrong. */
   complain(text: string): void;
 }
@@ -81,6 +83,7 @@ export class Membership {
     if (!("MembersView" in extra)) return extra;
     this.view ??= new extra.MembersView(this.requests, this.me, {
       problemOf,
+      setRetention: this.hooks.setRetention,
       linkOf: (conversation, invitation) => invitationLink(location.origin + location.pathname, conversation, invitation),
     });
     return this.view;
@@ -114,6 +117,16 @@ export class Membership {
   /** Something besides a message has happened in a conversation. */
   happened(room: Room): void {
     this.look(room);
+  }
+
+  /** How long a conversation's events are kept, of those that the user is in. */
+  retentionOf(name: string): Retention | undefined {
+    return this.belongings.get(name)?.retention;
+  }
+
+  /** Something has happened in a conversation that is not open. */
+  moved(name: string): void {
+    void this.belongings.refresh(name);
   }
 
   /** A conversation cannot be read: anybody may join one that is open. */

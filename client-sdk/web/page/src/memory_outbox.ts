@@ -45,8 +45,8 @@ export class MemoryOutbox implements Outbox {
     const entry = this.find(id);
     if (!entry) throw new Error("no such message");
     await this.discard(id);
-    const { replyTo, mentions } = entry;
-    return this.send(entry.conversation, entry.text ?? entry.body, { replyTo, mentions });
+    const { replyTo, mentions, expiresInMs } = entry;
+    return this.send(entry.conversation, entry.text ?? entry.body, { replyTo, mentions, expiresInMs });
   }
 
   async discard(id: MessageId): Promise<void> {

@@ -47,7 +47,7 @@ export class Navigation {
   start(asked: string | undefined): void {
     const { rooms, panes } = this.places;
     const linked = asked !== undefined && nameProblem(asked) === undefined ? rooms.add(asked) : undefined;
-    const latest = rooms.talks.sorted().find((talk) => talk.last);
+    const latest = rooms.talks.sorted().find(({ timeMs }) => timeMs > 0);
     const first = linked ?? rooms.get(panes.remembered ?? "") ?? rooms.get(latest?.name ?? STANDARD) ?? rooms.all[0];
     this.activate(first as Room);
     if (linked) panes.enter(linked.name);

@@ -1,7 +1,7 @@
 /** One conversation of the list: its reader, what is held of its log, and what is known of the others in it. */
 
 import { QuothError, type Conversation, type Gap, type LogEvent, type Roster } from "../../src/index.js";
-import { Fold, type MessageHistoryOptions, type Messages } from "../../src/messages/index.js";
+import { ConversationView, type MessageHistoryOptions, type Messages, type Range, type Retention } from "../../src/messages/index.js";
 import type { ConversationInfo } from "../../src/members/index.js";
 import { entryOf, pageOf } from "./entries.js";
 import { History, type Place } from "./history.js";
@@ -12,13 +12,14 @@ import { OutgoingList, type Outgoing } from "./model/outgoing.js";
 import { SeenBook, type Present } from "./model/marks.js";
 import { shownName } from "./model/conversation.js";
 import { unreadOf } from "./model/unread.js";
-import type { Talk } from "./model/talks.js";
+import type { Last, Talk } from "./model/talks.js";
 import type { LogSource } from "./view/log.js";
 
 /** What is read when a conversation is opened, and kept of one that nobody looks at. */
 const OPEN_EVENTS = 60;
 /** What is held at most; the rest is fetched again when wanted. */
 const HELD_MAX = 3000;
+const FOR_EVER: Retention = { ageS: 0, count: 0, bytes: 0 };
 
 export interface RoomHooks {
   /** Something to show has changed. */
@@ -65,9 +66,15 @@ export class Room implements LogSource {
   readonly revoked = new Set<number>();
   /** Who is in it, for those who call somebody. */
   members: readonly string[] = [];
-  private fold: Fold;
+  /** How long events are kept; `undefined` while the server has not said so over this connection. */
+  retention: Retention | undefined;
+  private view: ConversationView;
+  /** What was absent when it was looked at last. */
+  private absent: readonly Range[] = [];
+  /** When something expires next; 0: that is to be found out. */
+  private dueMs = 0;
   /** What is not held and was asked for, because a message answers it. */
-  private readonly quotes = new Map<number, Quote>();
+  private readonly asked = new Set<number>();
   private reading: AbortController | undefined;
   private unsubscribe: (() => void)[] = [];
 
@@ -80,7 +87,7 @@ export class Room implements LogSource {
     readonly hidden: ReadonlySet<number>,
     private readonly hooks: RoomHooks,
   ) {
-    this.fold = new Fold(me);
+    this.view = new ConversationView(me);
     this.seenBook = new SeenBook(me);
     this.history = new History(this.timeline, (options) => this.page(options), { changed: (place) => this.stretched(place) });
   }
@@ -97,6 +104,7 @@ export class Room implements LogSource {
   know(info: ConversationInfo | undefined): void {
     this.info = info;
     if (info) this.talk.title = info.title || undefined;
+    this.keep(info?.retention);
   }
 
   get readUpTo(): number {
@@ -109,22 +117,20 @@ export class Room implements LogSource {
 
   /** What a message has come to. */
   nowOf(seq: number): (Now & { editedSeq?: number | undefined }) | undefined {
-    const state = this.fold.state(seq);
-    if (!state) return undefined;
-    const { edited, reactions } = state;
+    const message = this.view.message(seq);
+    if (!message) return undefined;
+    const { edited, body, mentions, reactions } = message;
     if (!edited) return { reactions };
-    return { edited: { text: textOf(edited.body), mentions: edited.mentions }, editedSeq: edited.seq, reactions };
+    return { edited: { text: textOf(body), mentions }, editedSeq: edited.seq, reactions };
   }
 
   /** What a message that another one answers says. One that is not held is asked for. */
   quoteOf(seq: number): Quote {
-    const entry = this.timeline.entries[this.timeline.indexOf(seq)];
-    if (entry?.kind === "message" && entry.seq === seq)
-      return { seq, sender: entry.sender, text: this.nowOf(seq)?.edited?.text ?? entry.text };
-    if (this.revoked.has(seq) || (entry?.kind === "gap" && entry.from <= seq)) return { seq, sender: undefined, text: "" };
-    const known = this.quotes.get(seq) ?? { seq, sender: undefined, text: undefined };
-    if (!this.quotes.has(seq)) void this.askQuote(known);
-    return known;
+    const message = this.view.message(seq);
+    if (message) return { seq, sender: message.sender, text: textOf(message.body) };
+    if (isIn(this.view.told, seq)) return { seq, sender: undefined, text: "" };
+    if (!this.asked.has(seq)) void this.askQuote(seq);
+    return { seq, sender: undefined, text: undefined };
   }
 
   /** A message that is held. */
@@ -133,10 +139,50 @@ export class Room implements LogSource {
     return entry?.kind === "message" && entry.seq === seq ? entry : undefined;
   }
 
-  /** Takes away what has expired. */
-  expire(nowMs: number): void {
-    for (const entry of this.timeline.entries)
-      if (entry.kind === "message" && entry.expiresMs && entry.expiresMs <= nowMs) this.timeline.gone(entry.seq);
+  /** Takes away what has expired by the server's clock. Gives when something does so next. */
+  expire(nowMs: number): number {
+    if (nowMs < this.dueMs) return this.dueMs;
+    this.dueMs = this.view.expire(nowMs, this.retention ?? FOR_EVER) ?? Infinity;
+    if (this.dropAbsent()) this.hooks.changed(this);
+    return this.dueMs;
+  }
+
+  /** Asks what is still there, where it cannot be reckoned: by bytes, or by rules that nobody is told. */
+  async askWhatIsGone(): Promise<void> {
+    const first = this.timeline.entries.find((entry) => entry.kind === "message");
+    if (!first || this.state.name !== "open" || (this.retention && this.retention.bytes === 0)) return;
+    await this.page({ after: firstSeq(first) - 1, limit: 1 }).catch(() => undefined);
+    if (this.dropAbsent()) this.hooks.changed(this);
+  }
+
+  /** Whether there is nothing to show of it, and nothing to fetch. */
+  get isBare(): boolean {
+    const { entries, atStart } = this.timeline;
+    const isNothing = (entry: Entry): boolean =>
+      entry.kind === "change" || (entry.kind === "gap" && ![...this.revoked].some((seq) => isIn([entry], seq)));
+    return entries.length === 0 || (atStart && entries.every(isNothing));
+  }
+
+  /** Whether what is held begins with the conversation itself. Its first message may have been taken back. */
+  get hasBeginning(): boolean {
+    const [entry] = this.timeline.entries;
+    return this.timeline.first <= 1 && (entry?.kind !== "gap" || this.revoked.has(entry.from));
+  }
+
+  /** Whether anything that was here is gone. */
+  get hasLost(): boolean {
+    return this.view.gaps.length > 0 || (this.timeline.entries.length === 0 && this.timeline.head > 0);
+  }
+
+  /** Whether nobody can have an event any more. */
+  isAbsent(seq: number): boolean {
+    return isIn(this.view.gaps, seq);
+  }
+
+  /** Whether the page has all that there is at this place, so that nobody else knows better. */
+  covers(seq: number): boolean {
+    const { attached, first, last } = this.timeline;
+    return this.state.name === "open" && attached && first <= seq && seq <= last;
   }
 
   /** Who may be called in a message. */
@@ -225,7 +271,13 @@ export class Room implements LogSource {
           opening = undefined;
         } else {
           const entry = entryOf(event);
-          this.fold.event(event);
+          if (event.type === "retention_set" && !opening) {
+            // What has gone by the one before stays so.
+            this.expire(event.timeMs);
+            this.keep(event.retention);
+          }
+          this.view.event(event);
+          this.dueMs = 0;
           this.noteRevoked(event);
           if (opening) opening.push(entry);
           else this.live(entry);
@@ -248,8 +300,9 @@ export class Room implements LogSource {
       // The server has less than this page has seen: it has lost its store. What it has is what counts.
       this.talk.read = undefined;
       this.seenBook.clear();
-      this.fold = new Fold(this.me);
+      this.view = new ConversationView(this.me);
       this.revoked.clear();
+      this.asked.clear();
       this.restart();
       return;
     }
@@ -266,8 +319,8 @@ export class Room implements LogSource {
     // What was there before the first visit is history, not news.
     if (this.talk.read === undefined || this.talk.read > head) this.talk.read = head;
     if (this.talk.read > 0) this.conversation.seen(this.talk.read);
-    for (const seq of this.revoked) this.timeline.gone(seq);
-    this.remember();
+    this.timeline.absent(this.view.gaps);
+    this.recall();
     this.messages.mark(this.name, { delivered: head });
     this.settle();
     this.count();
@@ -281,16 +334,17 @@ export class Room implements LogSource {
     const lineMayMove = attention === "unfocused" || (attention === "scrolled" && this.unreadAfter === undefined);
     if (fromOther && lineMayMove && this.unread === 0) this.unreadAfter = this.talk.read;
     this.timeline.live(entry, attention === "scrolled" ? "start" : "end");
-    if (entry.kind === "change") for (const seq of this.revoked) this.timeline.gone(seq);
     if (entry.kind !== "gap") this.messages.mark(this.name, { delivered: entry.seq });
     if (attention === "elsewhere" && this.timeline.entries.length > 2 * OPEN_EVENTS) this.timeline.shrink(OPEN_EVENTS);
-    if (entry.kind === "message" || entry.kind === "change") this.remember();
     if (entry.kind === "message") {
       if (fromOther) this.hooks.arrived(this, entry);
       else this.outgoing.echo(entry.seq, entry.text);
     }
     this.settle();
-    this.count();
+    if (!this.dropAbsent()) {
+      this.recall();
+      this.count();
+    }
     this.hooks.changed(this);
   }
 
@@ -317,7 +371,8 @@ export class Room implements LogSource {
   private async page(options: MessageHistoryOptions): Promise<Page> {
     const page = await this.messages.history(this.name, options);
     options.signal?.throwIfAborted();
-    this.fold.page(page);
+    this.view.page(page);
+    this.dueMs = 0;
     for (const event of page.events) this.noteRevoked(event);
     return pageOf(page);
   }
@@ -326,25 +381,21 @@ export class Room implements LogSource {
     if (event.type === "revoked") this.revoked.add(event.of);
   }
 
-  private async askQuote(asked: Quote): Promise<void> {
-    const { seq } = asked;
-    this.quotes.set(seq, asked);
+  private async askQuote(seq: number): Promise<void> {
+    this.asked.add(seq);
     try {
-      const { events, states } = await this.messages.history(this.name, { after: seq - 1, limit: 1 });
-      const [event] = events;
-      const edited = states.find((state) => state.seq === seq)?.edited;
-      const said = event?.type === "message" && event.seq === seq ? event : undefined;
-      const text = said && (edited ? textOf(edited.body) : (said.text ?? ""));
-      this.quotes.set(seq, { seq, sender: said?.sender, text: text ?? "" });
+      await this.page({ after: seq - 1, limit: 1 });
+      this.dropAbsent();
       this.hooks.changed(this);
     } catch {
       // Asked again when it is drawn the next time.
-      this.quotes.delete(seq);
+      this.asked.delete(seq);
     }
   }
 
   /** More of the history is held, or another part of it. */
   private stretched(place: Place | undefined): void {
+    this.timeline.absent(this.view.gaps);
     this.settle();
     this.count();
     if (place) this.hooks.moved(this, place);
@@ -355,16 +406,38 @@ export class Room implements LogSource {
     if (this.timeline.attached) this.outgoing.shownUpTo(this.timeline.last);
   }
 
-  /** What the list says of it: the last message that is still there. */
-  private remember(): void {
-    if (!this.timeline.attached) return;
-    const { entries } = this.timeline;
-    let at = entries.length - 1;
-    const isLast = (entry: Entry | undefined): entry is Message => entry?.kind === "message" && !this.hidden.has(entry.seq);
-    while (at >= 0 && !isLast(entries[at])) at -= 1;
-    const last = entries[at];
-    if (!isLast(last)) return;
-    this.talk.last = { sender: last.sender, text: this.nowOf(last.seq)?.edited?.text ?? last.text, timeMs: last.timeMs };
+  /** Something is known anew of how long events are kept. */
+  private keep(retention: Retention | undefined): void {
+    this.retention = retention;
+    this.dueMs = 0;
+  }
+
+  /** What has become absent goes from all that is shown. Whether anything has. */
+  private dropAbsent(): boolean {
+    if (this.view.gaps === this.absent) return false;
+    this.absent = this.view.gaps;
+    this.timeline.absent(this.absent);
+    this.recall();
+    this.count();
+    return true;
+  }
+
+  /** What the list says of it: the last message that is still there, and one that is on its way behind it. */
+  recall(): void {
+    const { timeline, hidden } = this;
+    const waiting = this.outgoing.shown().filter(({ mark }) => mark !== "failed").at(-1);
+    if (waiting) return this.say({ sender: this.me, text: waiting.text, timeMs: waiting.timeMs });
+    const { seq = 0 } = this.talk.last ?? {};
+    // Further up it is not known what there is at the end.
+    if (!timeline.attached && !this.isAbsent(seq) && !hidden.has(seq)) return;
+    const last = timeline.attached ? timeline.lastMessage(hidden) : undefined;
+    this.talk.last = undefined;
+    if (last) this.say({ seq: last.seq, sender: last.sender, text: this.nowOf(last.seq)?.edited?.text ?? last.text, timeMs: last.timeMs });
+  }
+
+  say(last: Last): void {
+    this.talk.last = last;
+    this.talk.timeMs = last.timeMs;
   }
 
   private count(): void {
@@ -379,3 +452,5 @@ export class Room implements LogSource {
     return this.nowOf(message.seq)?.edited?.mentions ?? message.mentions ?? [];
   }
 }
+
+const isIn = (ranges: readonly Range[], seq: number): boolean => ranges.some(({ from, to }) => from <= seq && seq <= to);

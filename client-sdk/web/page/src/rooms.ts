@@ -69,6 +69,8 @@ export class Rooms {
     this.connected = connected;
     for (const room of this.rooms.values()) {
       room.outgoing.connected(connected);
+      // What holds is asked for anew: it may have been changed meanwhile.
+      if (!connected) room.retention = undefined;
       if (connected && room.state.name === "ended" && room.state.error.retryable) room.restart();
       this.hooks.changed(room);
     }
@@ -105,16 +107,17 @@ export class Rooms {
     if (entry.state === "discarded") {
       this.ids.delete(id);
       outgoing.remove(id);
+      room.recall();
     } else if (entry.state === "stored") {
       this.ids.delete(id);
       outgoing.stored(id, entry.ack?.seq ?? 0, timeline.attached ? timeline.last : 0);
     } else {
       const text = entry.text ?? "";
       this.ids.set(id, entry.id);
-      const { replyTo, mentions } = entry;
-      outgoing.add(id, text, entry.keptAtMs, this.connected ? "sending" : "waiting", { replyTo, mentions });
+      const { replyTo, mentions, expiresInMs } = entry;
+      outgoing.add(id, text, entry.keptAtMs, this.connected ? "sending" : "waiting", { replyTo, mentions, expiresInMs });
       if (entry.state === "refused") outgoing.mark(id, "failed", refusalText(entry.error?.code));
-      if (!old) room.talk.last = { sender: this.me, text, timeMs: entry.keptAtMs };
+      if (!old) room.say({ sender: this.me, text, timeMs: entry.keptAtMs });
     }
     this.hooks.changed(room);
   }

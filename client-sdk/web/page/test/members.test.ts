@@ -82,11 +82,11 @@ test("a name that the server has made is never shown", () => {
 });
 
 test("rights are what the server has told", () => {
-  assert.deepEqual(rightsOf(undefined), { write: false, invite: false, moderate: false, manage: false, leave: false });
-  const member = { write: true, invite: true, moderate: false, manage: false, leave: true };
+  assert.deepEqual(rightsOf(undefined), { write: false, invite: false, moderate: false, manage: false, keep: false, leave: false });
+  const member = { write: true, invite: true, moderate: false, manage: false, keep: false, leave: true };
   assert.deepEqual(rightsOf(info({ role: "member" })), member);
-  assert.deepEqual(rightsOf(info({ role: "owner", permissions: 63 })), { ...member, moderate: true, manage: true });
-  const direct = { write: true, invite: false, moderate: false, manage: false, leave: false };
+  assert.deepEqual(rightsOf(info({ role: "owner", permissions: 63 })), { ...member, moderate: true, manage: true, keep: true });
+  const direct = { write: true, invite: false, moderate: false, manage: false, keep: false, leave: false };
   assert.deepEqual(rightsOf(info({ kind: "direct", role: "member" })), direct);
 });
 

@@ -51,6 +51,13 @@ test("messages of one sender that are close in time are a group", () => {
   assert.equal(shape(layout(entries)), "[bob bob] [me] [bob] [bob]");
 });
 
+test("a message says when it is gone, also while it is on its way", () => {
+  const outgoing = new OutgoingList();
+  outgoing.add("1.1", "soon gone", NOON + MINUTE, "sending", { expiresInMs: 5_000 });
+  const rows = messages(layout([said(1, "bob", NOON, { expiresMs: NOON + 9 }), said(2, "bob", NOON)], { outgoing: outgoing.shown() }));
+  assert.deepEqual(rows.map(({ expiresMs }) => expiresMs), [NOON + 9, 0, NOON + MINUTE + 5_000]);
+});
+
 test("each day begins anew", () => {
   const days = layout([said(1, "bob", NOON - DAY), said(2, "bob", NOON)]);
   assert.equal(days.length, 2);

@@ -157,18 +157,47 @@ test("a conversation that nobody looks at keeps its newest", () => {
 test("what goes leaves a gap, and gaps that touch are one, within a page and where pages meet", () => {
   const timeline = new Timeline(100);
   timeline.reset([{ kind: "gap", from: 8, to: 9 }, ...range(10, 14)], { head: 14, moreBefore: true, moreAfter: false });
-  timeline.gone(12);
-  timeline.gone(10);
-  timeline.gone(11);
+  const absent = (...seqs: number[]): void => timeline.absent(seqs.map((seq) => ({ from: seq, to: seq })));
+  absent(12);
+  absent(10, 12);
+  absent(11);
   const gaps = (): string[] => timeline.entries.flatMap((entry) => (entry.kind === "gap" ? `${entry.from}-${entry.to}` : []));
   assert.deepEqual(gaps(), ["8-12"]);
-  timeline.gone(99);
+  absent(99);
   timeline.before({ entries: [...range(1, 5), { kind: "gap", from: 6, to: 7 }], head: 14, floor: 1, moreBefore: false, moreAfter: true });
   assert.deepEqual(gaps(), ["6-12"]);
   timeline.live({ kind: "gap", from: 15, to: 15 });
   timeline.live({ kind: "gap", from: 16, to: 17 });
   assert.deepEqual(gaps(), ["6-12", "15-17"]);
   contiguous(timeline);
+});
+
+test("what the log begins with goes as one, with what is known before it, and single ones stay apart", () => {
+  const timeline = opened(11, 20);
+  timeline.entries = timeline.entries.map((entry) => (firstSeq(entry) === 13 || firstSeq(entry) === 18 ? { kind: "change", seq: firstSeq(entry), timeMs: 0, sender: "bob" } : entry));
+  timeline.absent([{ from: 1, to: 9 }]);
+  assert.deepEqual([timeline.first, timeline.atStart], [11, false], "there may be more between");
+  timeline.absent([{ from: 1, to: 14 }, { from: 16, to: 18 }]);
+  assert.deepEqual(
+    timeline.entries.map((entry) => `${entry.kind} ${firstSeq(entry)}-${lastSeq(entry)}`),
+    ["gap 1-14", "message 15-15", "gap 16-17", "change 18-18", "message 19-19", "message 20-20"],
+  );
+  assert.equal(timeline.atStart, true);
+  contiguous(timeline);
+  assert.equal(unreadOf(timeline, 0, "alice"), 3, "what is gone is not unread");
+  timeline.absent([{ from: 1, to: 99 }]);
+  assert.deepEqual(timeline.entries, [{ kind: "gap", from: 1, to: 20 }]);
+  assert.equal(unreadOf(timeline, 0, "alice"), 0);
+  timeline.live(message(21));
+  assert.deepEqual(seqs(timeline), [20, 21]);
+});
+
+test("the last message is one that the user wants to see", () => {
+  const timeline = opened(1, 3);
+  timeline.live({ kind: "change", seq: 4, timeMs: 4_000, sender: "bob" });
+  assert.equal(timeline.lastMessage(new Set())?.seq, 3);
+  assert.equal(timeline.lastMessage(new Set([3, 2]))?.seq, 1);
+  assert.equal(timeline.lastMessage(new Set([1, 2, 3])), undefined);
 });
 
 test("what a page's floor says is gone leaves a gap, and there is nothing before it", () => {

@@ -144,7 +144,7 @@ class ClientInbox implements Inbox {
   /** Takes away the last messages that have expired, also where no server tells what stands in their place, and looks again when the next one does. */
   private expire(): void {
     clearTimeout(this.expiry);
-    const nowMs = Date.now();
+    const nowMs = this.hub.nowMs();
     let next = Infinity;
     for (const [conversation, row] of this.known) {
       const atMs = (row.last?.type === "message" && row.last.expiresMs) || Infinity;

@@ -106,6 +106,10 @@ class ClientMessages implements Messages {
     return this.marks.flush();
   }
 
+  nowMs(): number {
+    return this.hub.nowMs();
+  }
+
   onReceipt(conversation: string, listener: (receipt: Receipt) => void): Unsubscribe {
     return this.receiptsTold.add(({ of, receipt }) => of === conversation && listener(receipt));
   }

@@ -190,6 +190,11 @@ export interface Messages {
   /** Says now what `mark` has gathered. Resolves when it is stored. */
   flush(): Promise<void>;
   /**
+   * The server's clock in milliseconds since 1970, for `ConversationView.expire`: as the server told it at the
+   * latest sign-in, so behind by what that took on its way. Before the first sign-in it is this machine's.
+   */
+  nowMs(): number;
+  /**
    * Tells how far a member of a conversation with at most 100 members has come, as long as the conversation
    * is read (`events`): first of each that has come anywhere, then of each that has moved, at most once a
    * second.

@@ -47,7 +47,7 @@ export class ConversationView {
   event(event: RoomEvent): void {
     if (event.type === "interrupted") return;
     // What the one before has come to stays so.
-    if (event.type === "retention_set") this.expireByRetention(event.timeMs);
+    if (event.type === "retention_set") this.expireByRetention(event.timeMs, this.retentionInForce);
     this.head = Math.max(this.head, event.type === "caught_up" ? event.head : event.type === "gap" ? event.to : event.seq);
     if (event.type === "caught_up") return;
     this.note(event);
@@ -74,15 +74,17 @@ export class ConversationView {
    * far as that depends on the time: by its own time, and by the age and the number of what is kept where
    * each event has come since that was set. The server says nothing when something expires. A reader should
    * have caught up, since a longer retention may have been set meanwhile.
+   *
+   * `retention`: what holds by what the application knows. Default: `retentionInForce`.
    */
-  expire(nowMs: number): number | undefined {
+  expire(nowMs: number, retention = this.retentionInForce): number | undefined {
     let next = Infinity;
     for (const event of this.events.values()) {
       const atMs = (event.type === "message" && event.expiresMs) || Infinity;
       if (atMs <= nowMs) this.fold.gap({ from: event.seq, to: event.seq });
     }
     this.prune();
-    next = Math.min(next, this.expireByRetention(nowMs));
+    next = Math.min(next, this.expireByRetention(nowMs, retention));
     for (const event of this.events.values()) next = Math.min(next, (event.type === "message" && event.expiresMs) || Infinity);
     return next === Infinity ? undefined : next;
   }
@@ -116,6 +118,17 @@ export class ConversationView {
     return this.kept.retention;
   }
 
+  /** The same where each event has come since that one, so that none of them may have set another. */
+  get retentionInForce(): Retention | undefined {
+    return this.kept.inForceAt(this.head);
+  }
+
+  /** A message as it stands, hidden or not; `undefined` when it is not here. */
+  message(seq: number): MessageView | undefined {
+    const event = this.events.get(seq);
+    return event?.type === "message" ? this.messageOf(event) : undefined;
+  }
+
   private note(event: LogEvent | Gap): void {
     if (event.type === "gap") return;
     this.kept.event(event);
@@ -123,8 +136,7 @@ export class ConversationView {
   }
 
   /** Takes away what the retention in force lets expire; gives when age does so next. */
-  private expireByRetention(nowMs: number): number {
-    const { ageS, count } = this.kept.inForceAt(this.head) ?? { ageS: 0, count: 0 };
+  private expireByRetention(nowMs: number, { ageS, count }: Pick<Retention, "ageS" | "count"> = { ageS: 0, count: 0 }): number {
     let end = count > 0 ? this.head - count : 0;
     let next = Infinity;
     for (const { seq, timeMs } of ageS > 0 ? this.events.values() : []) {

@@ -74,6 +74,8 @@ export interface Entry {
   /** The message that it answers. */
   readonly replyTo?: number | undefined;
   readonly mentions?: readonly string[] | undefined;
+  /** How long it is kept once it is stored. */
+  readonly expiresInMs?: number | undefined;
   /** When it was kept, of `Date.now()`. */
   readonly keptAtMs: number;
   /** `stored` and `discarded` ones are told once and are no longer in `entries`. */

@@ -138,9 +138,9 @@ export class TabOutbox implements Outbox {
   }
 
   private entry(row: MessageRow): Entry {
-    const { tab, n, conversation, body, keptAtMs, replyTo, mentions, refusal } = row;
+    const { tab, n, conversation, body, keptAtMs, replyTo, mentions, expiresInMs, refusal } = row;
     const id = { producer: BigInt(`0x${tab}`), n };
-    const common = { id, conversation, body, text: textOf(body), replyTo, mentions, keptAtMs };
+    const common = { id, conversation, body, text: textOf(body), replyTo, mentions, expiresInMs, keptAtMs };
     if (!refusal) return { ...common, state: "waiting" };
     const { code, message, retryable } = refusal;
     return { ...common, state: "refused", error: new SendError(code, message, retryable, "refused", id) };

@@ -44,6 +44,12 @@ export class Hub implements Extension {
     return () => void this.hearers.delete(hearer);
   }
 
+  /** The server's clock in milliseconds since 1970, by the latest sign-in; before the first, this machine's. */
+  nowMs(): number {
+    const { aheadMs, env } = this.client;
+    return aheadMs === undefined ? Date.now() : env.now() + aheadMs;
+  }
+
   // From the client.
 
   advance(): void {

@@ -27,6 +27,8 @@ export interface Rights {
   invite: boolean;
   moderate: boolean;
   manage: boolean;
+  /** Says how long messages are kept. */
+  keep: boolean;
   /** Members come and go there. */
   leave: boolean;
 }
@@ -39,6 +41,7 @@ export function rightsOf(info: Info): Rights {
     invite: changes && has(INVITE),
     moderate: changes && has(MODERATE),
     manage: changes && has(MANAGE),
+    keep: has(MANAGE),
     leave: changes && info?.role !== undefined,
   };
 }

@@ -67,7 +67,7 @@ export function kept({ ageS, count, bytes }: Retention): string {
 }
 
 /** In the largest unit that tells it exactly. */
-function span(s: number): string {
+export function span(s: number): string {
   const units: readonly (readonly [number, string])[] = [[86_400, "day"], [3_600, "hour"], [60, "minute"]];
   const [unitS, unit] = units.find(([unitS]) => s % unitS === 0) ?? [1, "second"];
   const count = s / unitS;

@@ -15,12 +15,13 @@ export interface Outgoing {
   failure: string | undefined;
   replyTo?: number | undefined;
   mentions?: readonly string[] | undefined;
+  expiresInMs?: number | undefined;
 }
 
 export class OutgoingList {
   private items: (Outgoing & { echo: number | undefined })[] = [];
 
-  add(id: string, text: string, timeMs: number, mark: Mark, more: Pick<Outgoing, "replyTo" | "mentions"> = {}): void {
+  add(id: string, text: string, timeMs: number, mark: Mark, more: Pick<Outgoing, "replyTo" | "mentions" | "expiresInMs"> = {}): void {
     if (!this.items.some((item) => item.id === id))
       this.items.push({ id, text, timeMs, mark, ...more, seq: undefined, failure: undefined, echo: undefined });
   }

@@ -17,6 +17,8 @@ export interface MessageRow {
   sender: string;
   text: string;
   edited: boolean;
+  /** When it is gone; 0: at no time of its own. Of one without a place in the log that is reckoned. */
+  expiresMs: number;
   /** Whom it calls. */
   mentions: readonly string[];
   /** It calls the user. */
@@ -209,6 +211,7 @@ function messageRow(entry: Message, input: RowsInput, now: Now | undefined): Mes
     sender: entry.sender,
     text: now?.edited?.text ?? entry.text,
     edited: now?.edited !== undefined,
+    expiresMs: entry.expiresMs ?? 0,
     mentions,
     callsMe: !own && mentions.includes(input.me),
     reactions: now?.reactions ?? [],
@@ -233,6 +236,7 @@ function outgoingRow(out: Outgoing, { me, quoteOf }: RowsInput): MessageRow {
     sender: me,
     text: out.text,
     edited: false,
+    expiresMs: out.expiresInMs ? out.timeMs + out.expiresInMs : 0,
     mentions: out.mentions ?? [],
     callsMe: false,
     reactions: [],

@@ -1,6 +1,8 @@
 /** The user's list of conversations: what is kept between visits, and its order. */
 
 export interface Last {
+  /** None for one that has no place in the log yet. */
+  seq?: number;
   sender: string;
   text: string;
   timeMs: number;
@@ -10,14 +12,16 @@ export interface Talk {
   name: string;
   /** The last seq that this user has read; none as long as the conversation was never opened here. */
   read: number | undefined;
+  /** Not kept between visits: nothing of what is said is, since nobody would take it away when it is gone. */
   last: Last | undefined;
+  /** When the last message was said, as far as is known; 0: there was none. */
+  timeMs: number;
   /** What people call it, as far as was known at the last visit. */
   title: string | undefined;
 }
 
 /** Below the 48 that a server lets a connection have open by default. */
 export const TALKS_MAX = 40;
-const TEXT_MAX = 160;
 
 /** Where the list is kept. */
 export interface Slot {
@@ -33,7 +37,7 @@ export class TalkList {
     standard: string,
   ) {
     this.talks = load(slot);
-    if (this.talks.length === 0) this.talks.push({ name: standard, read: undefined, last: undefined, title: undefined });
+    if (this.talks.length === 0) this.talks.push(newTalk(standard));
   }
 
   get all(): readonly Talk[] {
@@ -49,7 +53,7 @@ export class TalkList {
     const known = this.get(name);
     if (known) return known;
     if (this.talks.length >= TALKS_MAX) return undefined;
-    const talk: Talk = { name, read: undefined, last: undefined, title: undefined };
+    const talk = newTalk(name);
     this.talks.push(talk);
     this.save();
     return talk;
@@ -62,15 +66,15 @@ export class TalkList {
 
   /** The latest first; those without a message by their names. */
   sorted(): Talk[] {
-    return [...this.talks].sort((a, b) => (b.last?.timeMs ?? 0) - (a.last?.timeMs ?? 0) || (a.name < b.name ? -1 : 1));
+    return [...this.talks].sort((a, b) => b.timeMs - a.timeMs || (a.name < b.name ? -1 : 1));
   }
 
   save(): void {
-    this.slot.set(JSON.stringify(this.talks.map((talk) => ({ ...talk, last: talk.last && shortened(talk.last) }))));
+    this.slot.set(JSON.stringify(this.talks.map((talk) => ({ ...talk, last: undefined }))));
   }
 }
 
-const shortened = (last: Last): Last => ({ ...last, text: last.text.slice(0, TEXT_MAX) });
+const newTalk = (name: string): Talk => ({ name, read: undefined, last: undefined, timeMs: 0, title: undefined });
 
 function load(slot: Slot): Talk[] {
   try {
@@ -85,11 +89,6 @@ function talkOf(value: Partial<Talk> | null): Talk[] {
   if (typeof value?.name !== "string" || value.name === "") return [];
   const read = typeof value.read === "number" ? value.read : undefined;
   const title = typeof value.title === "string" ? value.title : undefined;
-  return [{ name: value.name, read, last: lastOf(value.last), title }];
-}
-
-function lastOf(value: Partial<Last> | undefined | null): Last | undefined {
-  const { sender, text, timeMs } = value ?? {};
-  if (typeof sender !== "string" || typeof text !== "string" || typeof timeMs !== "number") return undefined;
-  return { sender, text, timeMs };
+  const timeMs = typeof value.timeMs === "number" ? value.timeMs : 0;
+  return [{ name: value.name, read, last: undefined, timeMs, title }];
 }

@@ -48,6 +48,9 @@ export interface Gap {
 
 export type Entry = Message | Note | Change | Gap;
 
+/** Seqs, both ends included. */
+export type Range = Pick<Gap, "from" | "to">;
+
 export const firstSeq = (entry: Entry): number => (entry.kind === "gap" ? entry.from : entry.seq);
 export const lastSeq = (entry: Entry): number => (entry.kind === "gap" ? entry.to : entry.seq);
 
@@ -68,6 +71,17 @@ function joined(first: readonly Entry[], second: readonly Entry[]): Entry[] {
   const [a, b] = [first.at(-1), second[0]];
   if (a?.kind !== "gap" || b?.kind !== "gap" || a.to + 1 < b.from) return [...first, ...second];
   return [...first.slice(0, -1), { kind: "gap", from: a.from, to: b.to }, ...second.slice(1)];
+}
+
+/** With gaps that touch as one. */
+function merged(entries: readonly Entry[]): Entry[] {
+  const all: Entry[] = [];
+  for (const entry of entries) {
+    const before = all.at(-1);
+    if (entry.kind === "gap" && before?.kind === "gap" && before.to + 1 >= entry.from) all[all.length - 1] = { ...before, to: entry.to };
+    else all.push(entry);
+  }
+  return all;
 }
 
 /** A page of history in ascending order, with the head and floor at its time. */
@@ -165,13 +179,34 @@ export class Timeline {
     return indexOf(this.entries, seq);
   }
 
-  /** What is here of an event that nobody can have any more goes. */
-  gone(seq: number): void {
-    const at = this.indexOf(seq);
-    const entry = this.entries[at];
-    if (!entry || entry.kind === "gap" || entry.seq !== seq) return;
-    const gap: Gap = { kind: "gap", from: seq, to: seq };
-    this.entries = joined(joined(this.entries.slice(0, at), [gap]), this.entries.slice(at + 1));
+  /** The last message that is not among these. */
+  lastMessage(without: ReadonlySet<number>): Message | undefined {
+    for (let at = this.entries.length - 1; at >= 0; at--) {
+      const entry = this.entries[at];
+      if (entry?.kind === "message" && !without.has(entry.seq)) return entry;
+    }
+    return undefined;
+  }
+
+  /** What is here of events that nobody can have any more goes. `ranges` ascend and do not touch. */
+  absent(ranges: readonly Range[]): void {
+    const [first] = ranges;
+    if (!first || this.entries.length === 0) return;
+    // What the log begins with is one line, and nothing is to be fetched before it.
+    if (first.from <= this.first && first.to >= this.first - 1) {
+      const to = Math.min(first.to, this.covered);
+      this.entries = joined([{ kind: "gap", from: first.from, to }], this.entries.slice(this.indexOf(to + 1)));
+      this.atStart ||= first.from <= 1;
+    }
+    let [at, touched] = [0, false];
+    const entries = this.entries.map((entry): Entry => {
+      if (entry.kind !== "message" && entry.kind !== "note") return entry;
+      while (at < ranges.length && (ranges[at] as Range).to < entry.seq) at++;
+      if (((ranges[at] as Range | undefined)?.from ?? Infinity) > entry.seq) return entry;
+      touched = true;
+      return { kind: "gap", from: entry.seq, to: entry.seq };
+    });
+    if (touched) this.entries = merged(entries);
   }
 
   /** Lets go of all but the newest `count`, for a conversation that nobody looks at. */

@@ -48,7 +48,8 @@ export class BlankView {
   /** What stands above the first message that is held. It is as high while it loads as when it waits. */
   renderTop(room: Room): void {
     const start = room.timeline.atStart && room.timeline.entries.length > 0;
-    const told = `${room.title}\n${start}\n${room.history.older === "failed"}\n${room.timeline.entries.length > 0}`;
+    const begins = room.hasBeginning;
+    const told = `${room.title}\n${start}\n${begins}\n${room.history.older === "failed"}\n${room.timeline.entries.length > 0}`;
     if (told === this.toldTop) return;
     this.toldTop = told;
     if (room.history.older === "failed")
@@ -63,7 +64,7 @@ export class BlankView {
           { class: "begin" },
           face(room.title, "tile"),
           h("strong", {}, nameNode(room.title)),
-          h("span", {}, "This is where the conversation begins."),
+          h("span", {}, begins ? "This is where the conversation begins." : "Earlier messages are gone."),
         ),
       );
     else if (room.timeline.entries.length > 0)
@@ -73,7 +74,7 @@ export class BlankView {
 }
 
 function kindOf(room: Room): string {
-  const held = room.timeline.entries.length > 0;
+  const held = !room.isBare;
   // What has been read stays to be read, unless the right to read it is gone.
   const isBarred = room.state.name === "ended" && room.state.error.code === "FORBIDDEN" && !room.left;
   if (room.state.name === "ended" && (!held || isBarred)) return `ended ${room.state.error.code} ${room.isOpen}`;

@@ -1,15 +1,18 @@
 /** Where one writes. */
 
+import { span } from "../model/deeds.js";
 import { byteLength, isolated, nameList, oneLine } from "../model/text.js";
 import { byId, h, nameNode, setText } from "./dom.js";
 import type { MentionBox } from "./mention_box.js";
 
 const BODY_BYTES_MAX = 65_536;
+/** Offered for how long a message is kept, in seconds; 0: as long as others. */
+const EXPIRIES_S = [0, 60, 3_600, 86_400, 604_800];
 const HINT = "Enter to send · Shift + Enter for a new line";
 
 export interface ComposerHooks {
   /** `replyTo`: the message that it answers. */
-  send(text: string, replyTo: number | undefined): void;
+  send(text: string, replyTo: number | undefined, expiresInMs: number): void;
   /** Whom one may call. */
   callable(): readonly string[];
   /** What is loaded when it is asked for. */
@@ -29,7 +32,10 @@ export class ComposerView {
   private readonly dock = this.form.closest(".dock") as HTMLElement;
   private mentions: MentionBox | undefined;
   private readonly reply = byId("reply");
-  private replyTo: number | undefined;
+  private readonly expiry = byId<HTMLButtonElement>("expiry");
+  /** The message that is answered. */
+  replyTo: number | undefined;
+  private expiresInMs = 0;
   private complaint = "";
   private typingTold = "";
 
@@ -64,10 +70,31 @@ export class ComposerView {
       if (this.mentions) this.mentions.update();
       else if (this.text.value.includes("@")) this.loadMentions().catch(() => undefined);
     });
+    this.expiry.addEventListener("click", () => void this.pickExpiry().catch(() => this.complain("This could not be loaded.")));
     byId("reply-end").addEventListener("click", () => {
       this.answer(undefined);
       this.focus();
     });
+  }
+
+  private async pickExpiry(): Promise<void> {
+    const { openMenu } = await this.hooks.extra();
+    const items = EXPIRIES_S.map((s) => ({
+      label: s === 0 ? "Keep messages" : `Gone after ${span(s)}`,
+      checked: this.expiresInMs === s * 1000,
+      does: () => this.expire(s * 1000),
+    }));
+    openMenu(this.expiry, { label: "Disappearing messages", items, home: this.text });
+  }
+
+  /** Messages that are sent from now on are gone so long after; 0: they are not. */
+  private expire(inMs: number): void {
+    this.expiresInMs = inMs;
+    const label = `Disappearing messages: ${inMs === 0 ? "off" : span(inMs / 1000)}`;
+    this.expiry.setAttribute("aria-label", label);
+    this.expiry.title = label;
+    this.expiry.classList.toggle("on", inMs > 0);
+    this.changed();
   }
 
   /** Whoever types the first `@` gets what proposes names; without it names are typed out. */
@@ -88,15 +115,17 @@ export class ComposerView {
   answer(quote: { seq: number; sender: string; text: string } | undefined): void {
     this.replyTo = quote?.seq;
     this.reply.hidden = !quote;
-    if (!quote) return;
+    // What it says may have to go.
+    if (!quote) return byId("reply-to").replaceChildren();
     byId("reply-to").replaceChildren(h("strong", {}, "Reply to ", nameNode(quote.sender)), nameNode(oneLine(quote.text)));
     this.focus();
   }
 
-  /** Shows a conversation's unsent text. */
-  show(name: string, draft: string): void {
+  /** Shows a conversation's unsent text, which is gone so long after it is sent. */
+  show(name: string, draft: string, expiresInMs = 0): void {
     this.call(name);
     this.answer(undefined);
+    this.expire(expiresInMs);
     this.complaint = "";
     this.text.value = draft;
     this.changed();
@@ -145,7 +174,7 @@ export class ComposerView {
     const { replyTo } = this;
     this.complaint = "";
     this.answer(undefined);
-    this.hooks.send(text, replyTo);
+    this.hooks.send(text, replyTo, this.expiresInMs);
   }
 
   private changed(): void {
@@ -158,7 +187,7 @@ export class ComposerView {
       this.hint,
       long
         ? `Too long by ${(byteLength(value) - BODY_BYTES_MAX).toLocaleString("en")} bytes: a message has at most 65,536.`
-        : this.complaint || HINT,
+        : this.complaint || (this.expiresInMs > 0 ? `What you send is gone after ${span(this.expiresInMs / 1000)}.` : HINT),
     );
   }
 

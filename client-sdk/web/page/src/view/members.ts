@@ -1,10 +1,12 @@
 /** The members of the conversation that is shown: who they are, whether they are there, and what may be done about them. */
 
 import type { MemberInfo, MemberPresence, Members, Role } from "../../../src/members/index.js";
+import type { Retention } from "../../../src/messages/index.js";
 import { rightsOf, type Info, type Rights } from "../model/conversation.js";
 import { kept } from "../model/deeds.js";
 import { relativeTime } from "../model/times.js";
 import { byId, face, h, nameNode, setText } from "./dom.js";
+import { KeepForm } from "./keep_form.js";
 
 const ROLES: readonly Role[] = ["owner", "admin", "member", "reader"];
 
@@ -12,12 +14,17 @@ export interface MembersHooks {
   /** What is wrong with a request that was refused, for people. */
   problemOf(error: unknown): string;
   linkOf(conversation: string, invitation: string): string;
+  setRetention(conversation: string, retention: Retention): Promise<unknown>;
 }
 
 export class MembersView {
   private readonly part = byId("members");
   private readonly list = byId("members-list");
   private readonly kept = byId("kept");
+  private readonly keep = new KeepForm((retention) => {
+    const { name } = this;
+    return this.ask(() => this.hooks.setRetention(name, retention));
+  });
   private readonly problem = byId("members-problem");
   private readonly addForm = byId<HTMLFormElement>("add-form");
   private readonly addField = byId<HTMLInputElement>("add-user");
@@ -67,6 +74,7 @@ export class MembersView {
     this.members = [];
     this.told = "";
     this.addField.value = "";
+    this.keep.reset();
     setText(this.problem, "");
     this.linkField.parentElement?.toggleAttribute("hidden", true);
     this.unwatch = this.requests.watchPresence(info.conversation, (present, error) => {
@@ -149,6 +157,7 @@ export class MembersView {
     this.inviteButton.hidden = !rights.invite;
     this.titleForm.hidden = !rights.manage;
     setText(this.kept, info ? `Messages are kept ${kept(info.retention)}.` : "");
+    this.keep.draw(rights.keep ? info?.retention : undefined);
     if (document.activeElement !== this.titleField) this.titleField.value = info?.title ?? "";
     const told = JSON.stringify([rights, info?.role, this.members.map(({ user, role }) => [user, role])]);
     if (told !== this.told) this.drawRows(rights);

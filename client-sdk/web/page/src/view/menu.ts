@@ -79,7 +79,7 @@ export function openMenu(anchor: Element, { label, items, info, row = false, hom
     else return;
     event.preventDefault();
   });
-  document.body.append(menu);
+  (document.getElementById("app") ?? document.body).append(menu);
   place();
   buttons[0]?.focus({ preventScroll: true });
   for (const what of ["pointerdown", "scroll", "wheel"]) document.addEventListener(what, outside, true);

@@ -31,7 +31,7 @@ function signatureOf(row: Row): string {
 }
 
 const contentOf = (row: Row): string =>
-  row.kind === "message" ? JSON.stringify([row.text, row.edited, row.mentions, row.callsMe, row.quote]) : "";
+  row.kind === "message" ? JSON.stringify([row.text, row.edited, row.expiresMs, row.mentions, row.callsMe, row.quote]) : "";
 
 export function makeRow(row: Row): RowNode {
   const [signature, content] = [signatureOf(row), contentOf(row)];
@@ -101,7 +101,14 @@ function bubbleOf(row: MessageRow, node: HTMLElement): HTMLElement {
   const from = h("span", { class: "from" }, row.own ? "You" : nameNode(row.sender));
   for (const hue of face(row.sender).classList) if (hue.startsWith("hue-")) from.classList.add(hue);
   const text = h("div", { class: "text", dir: "auto" }, ...textNodes(row));
-  const meta = h("span", { class: "meta" }, row.edited && h("span", { class: "edited" }, "edited"), timeNode(row), row.mark && tickOf(row.mark));
+  const meta = h(
+    "span",
+    { class: "meta" },
+    row.edited && h("span", { class: "edited" }, "edited"),
+    row.expiresMs > 0 && fleeting(row.expiresMs),
+    timeNode(row),
+    row.mark && tickOf(row.mark),
+  );
   const bubble = h("div", { class: "bubble" }, from, row.quote && quoteNode(row.quote), text);
   if (isLong(row.text)) {
     node.classList.add("folded");
@@ -148,6 +155,11 @@ function timeNode(row: MessageRow): HTMLTimeElement {
   );
   node.dateTime = new Date(row.timeMs).toISOString();
   return node;
+}
+
+function fleeting(expiresMs: number): HTMLElement {
+  const label = `Disappears ${fullTime(expiresMs)}`;
+  return h("span", { class: "fleeting", title: label }, icon("timer", "", label));
 }
 
 function tickOf(mark: Mark): SVGSVGElement {

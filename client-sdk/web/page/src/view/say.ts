@@ -2,7 +2,8 @@
 
 import { byId, h } from "./dom.js";
 
-const MESSAGES_MAX = 5;
+/** So long a message stands there: screen readers have taken it by then, and it may go before they say it. */
+const STANDS_MS = 1500;
 
 export function say(text: string): void {
   byId("say").textContent = text;
@@ -23,7 +24,7 @@ function sayGathered(): void {
   const region = byId("say-message");
   const lines = gathered.length <= SINGLY_MAX ? gathered : [`${gathered.length} new messages, the last one: ${gathered.at(-1)}`];
   gathered = [];
-  for (const line of lines) region.append(h("p", {}, line));
-  // Old ones go, so that the region stays small.
-  while (region.childElementCount > MESSAGES_MAX) region.firstElementChild?.remove();
+  const nodes = lines.map((line) => h("p", {}, line));
+  region.append(...nodes);
+  setTimeout(() => nodes.forEach((node) => node.remove()), STANDS_MS);
 }
