@@ -296,7 +296,9 @@ async fn a_client_is_signed_in_when_its_hook_says_so() -> anyhow::Result<()> {
     let question = backend.requests()[0].json();
     assert_eq!(question["type"], json!("connect"));
     assert!(
-        question["data"]["device"].is_string() && question["data"]["address"] == json!("127.0.0.1"),
+        question["data"]["device"].is_string()
+            && question["data"]["generation"].is_u64()
+            && question["data"]["address"] == json!("127.0.0.1"),
         "{question}"
     );
     server.stop()

@@ -115,7 +115,7 @@ impl Bound {
     pub(crate) fn serve(
         self,
         service: &Service,
-        keys: Keys,
+        keys: Arc<Keys>,
         limits: ApiLimits,
         tls: rustls::ServerConfig,
         store_dir: PathBuf,

@@ -4,7 +4,8 @@ mod lines;
 
 use anyhow::anyhow;
 use quoth_client::{
-    Client, ConversationInfo, ConversationName, Done, MemberInfo, NewConversation, RequestError, Role, UserId,
+    Client, Code, ConversationInfo, ConversationName, Done, MemberInfo, NewConversation, RequestError, Role,
+    UserId,
 };
 
 use self::lines::{conversation_lines, list_line, member_line, session_line};
@@ -105,9 +106,21 @@ async fn change(client: &Client, command: ConversationCommand) -> anyhow::Result
     let name = |name: &ConversationName| printable(name.as_str());
     Ok(match command {
         C::Join { conversation: at, invitation } => {
-            (format!("you are in {}", name(&at)), client.join(&at, invitation.as_deref()).await?)
+            let joined = client.join(&at, invitation.as_deref()).await;
+            let done =
+                joined.map_err(|error| forbidden(error, || join_hint(&name(&at), invitation.is_some())))?;
+            (format!("you are in {}", name(&at)), done)
         }
-        C::Leave { conversation: at } => (format!("you have left {}", name(&at)), client.leave(&at).await?),
+        C::Leave { conversation: at } => {
+            let hint = || {
+                format!(
+                    "you are not in {}, or it is a direct conversation or notes, which nobody leaves",
+                    name(&at)
+                )
+            };
+            let done = client.leave(&at).await.map_err(|error| forbidden(error, hint))?;
+            (format!("you have left {}", name(&at)), done)
+        }
         C::Add { conversation: at, whom, role } => {
             let role = role_or_joiner_s(client, &at, role).await?;
             let done = client.set_member(&at, &whom, role, None).await?;
@@ -133,7 +146,7 @@ async fn change(client: &Client, command: ConversationCommand) -> anyhow::Result
         C::Rename { conversation: at, title } => {
             (format!("{} is called \"{}\"", name(&at), printable(&title)), client.rename(&at, &title).await?)
         }
-        C::Mute { conversation: at, whom, time } => {
+        C::Mute { conversation: at, whom, everybody: _, time } => {
             let who = whom.as_ref().map_or_else(|| "everybody".to_owned(), user);
             let done = client.mute(&at, whom.as_ref().map(AsRef::as_ref), until_ms(&time)).await?;
             (format!("{who} {}", if time.lift { "may write again" } else { "is muted" }), done)
@@ -157,6 +170,27 @@ async fn change(client: &Client, command: ConversationCommand) -> anyhow::Result
             unreachable!("they change nothing else")
         }
     })
+}
+
+/// An error with a hint of its own where the server says no more than that it is not allowed.
+fn forbidden(error: RequestError, hint: impl FnOnce() -> String) -> anyhow::Error {
+    let is_forbidden = matches!(error, RequestError::Refused { code: Code::FORBIDDEN, .. });
+    let error = anyhow::Error::from(error);
+    if is_forbidden { error.context(Hint(hint())) } else { error }
+}
+
+/// Why nobody comes in so. Strangers are not told which of it is true.
+fn join_hint(conversation: &str, is_invited: bool) -> String {
+    if is_invited {
+        return format!(
+            "the invitation does not let you into {conversation}: it is mistyped, for another conversation, used up, over \
+             or withdrawn, or you are banned there; ask who gave it for a new one"
+        );
+    }
+    format!(
+        "there is no {conversation}, or it takes an invitation (--invitation TEXT), or you are banned there: ask one of its \
+         members"
+    )
 }
 
 fn new_conversation(args: CreateArgs) -> NewConversation {
