@@ -21,6 +21,12 @@
 //! - **Members**: [`Client::create`], [`Client::join`] and what stands beside them ask the server; what they lead to is told as events
 //!   ([`EventKind`]). `$me` is the conversation that tells of the user's own.
 //! - **States**: [`Client::states`]. A client is closed by [`Client::close`], or when trying again cannot help.
+//!
+//! Edits, reactions, receipts and the inbox, in a group of one's own:
+//!
+//! ```no_run
+#![doc = include_str!("../examples/team.rs")]
+//! ```
 
 mod backoff;
 mod builder;

@@ -1,32 +1,14 @@
 /** The chat page against a real server, in real Chromium, beside native clients. */
 
 import assert from "node:assert/strict";
-import { after, afterEach, before, beforeEach, test } from "node:test";
+import { test } from "node:test";
 
-import { faultsOf, launch, Page } from "./page.mjs";
-import { Server, until } from "./server.mjs";
+import { Page } from "./page.mjs";
+import { until } from "./server.mjs";
+import { browser, openPage, pages, server } from "./stage.mjs";
 
-let browser;
-let server;
-let pages;
-
-before(async () => (browser = await launch()));
-after(() => browser?.close());
-beforeEach(async () => {
-  server = await Server.start();
-  pages = [];
-});
-afterEach(async () => {
-  const faults = faultsOf(pages, server);
-  await Promise.all(pages.map((page) => page.context.close()));
-  await server.stop();
-  assert.deepEqual(faults, [], "nothing goes wrong in a page unseen");
-});
-
-async function open(user, options) {
-  const page = await Page.open(browser, server.link(user), options);
-  pages.push(page);
-  return page;
+function open(user, options) {
+  return openPage(server.link(user), options);
 }
 
 /** Seqs from 1 on without a hole, each once. */

@@ -1,32 +1,13 @@
 /** Messages as people live with them, in the chat page, against a real server, beside second pages and a native client. */
 
 import assert from "node:assert/strict";
-import { after, afterEach, before, beforeEach, test } from "node:test";
+import { test } from "node:test";
 
-import { faultsOf, launch, Page } from "./page.mjs";
-import { Server, until } from "./server.mjs";
+import { until } from "./server.mjs";
+import { openPage, server } from "./stage.mjs";
 
-let browser;
-let server;
-let pages;
-
-before(async () => (browser = await launch()));
-after(() => browser?.close());
-beforeEach(async () => {
-  server = await Server.start();
-  pages = [];
-});
-afterEach(async () => {
-  const faults = faultsOf(pages, server);
-  await Promise.all(pages.map((page) => page.context.close()));
-  await server.stop();
-  assert.deepEqual(faults, [], "nothing goes wrong in a page unseen");
-});
-
-async function open(user, { conversation, ...options } = {}) {
-  const page = await Page.open(browser, server.link(user, conversation), options);
-  pages.push(page);
-  return page;
+function open(user, { conversation, ...options } = {}) {
+  return openPage(server.link(user, conversation), options);
 }
 
 const plain = (text) => text.replaceAll(/[\u2068\u2069]/gu, "");

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`process`] | the real server as a process |
 //! | [`command`] | the server's command line, as an operator types it |
+//! | [`running`] | a command that goes on while a test looks at what it prints |
 //! | [`embedded`] | the real server within the test's process |
 //! | [`device`] | a device of a user, over QUIC or a WebSocket |
 //! | [`issuer`] | an issuer of tokens with a key set |
@@ -39,6 +40,7 @@ pub mod issuer;
 pub mod load;
 pub mod member;
 pub mod process;
+pub mod running;
 pub mod served;
 pub mod sim;
 pub mod site;

@@ -1,16 +1,11 @@
 //! The command line with what becomes of messages, receipts, the inbox and retention, as people and scripts
 //! meet it.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc;
-use std::time::Duration;
+use std::process::{Command, Output};
 
 use quoth_tests::process::{ServerProcess, binary};
+use quoth_tests::running::Running;
 use serde_json::Value;
-
-/// Bound of a hang.
-const TIMEOUT: Duration = Duration::from_secs(60);
 
 struct Site {
     server: ServerProcess,
@@ -68,57 +63,6 @@ impl Site {
 
     fn end(self) {
         assert!(self.server.terminate().unwrap().success());
-    }
-}
-
-/// A command that goes on, killed when it is dropped.
-struct Running {
-    child: Child,
-    lines: mpsc::Receiver<String>,
-}
-
-impl Running {
-    fn start(mut command: Command) -> Self {
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let stdout = child.stdout.take().unwrap();
-        let (sender, lines) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        Self { child, lines }
-    }
-
-    fn types(&mut self, line: &str) {
-        writeln!(self.child.stdin.as_mut().unwrap(), "{line}").unwrap();
-    }
-
-    /// The next line ends so.
-    fn shows(&self, end: &str) {
-        let line = self.lines.recv_timeout(TIMEOUT).unwrap();
-        assert!(line.ends_with(end), "{line:?} in place of {end:?}");
-    }
-
-    /// One of the next lines has all of the first ones, and nothing of the others.
-    fn comes_to(&self, parts: &[&str], no_parts: &[&str]) {
-        loop {
-            let line = self.lines.recv_timeout(TIMEOUT).unwrap();
-            let has = |part: &&str| line.contains(part);
-            if parts.iter().all(has) && !no_parts.iter().any(has) {
-                return;
-            }
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ended = self.child.kill();
-        let _reaped = self.child.wait();
     }
 }
 
@@ -283,9 +227,9 @@ fn how_long_messages_are_kept_is_said_and_told() {
     for text in ["one", "two", "three"] {
         site.says("alice", &["send", name, text]);
     }
-    let kept = format!("what is said in {name} is kept for 1 day, up to 2 of them\n");
+    let kept = format!("what is said in {name} is kept for 1 day, up to 2 events\n");
     assert_eq!(site.says("alice", &["retention", name, "--age", "1d", "--count", "2"]), kept);
-    let told = format!("{name} is kept for 1 day, up to 2 of them, as set for it\n");
+    let told = format!("{name} is kept for 1 day, up to 2 events, as set for it\n");
     assert_eq!(site.says("bob", &["retention", name]), told);
     let json: Value = serde_json::from_str(&site.says("bob", &["retention", name, "--json"])).unwrap();
     assert_eq!(json, serde_json::json!({"age_s": 86_400, "count": 2, "bytes": 0, "own": true}));
@@ -303,7 +247,7 @@ fn how_long_messages_are_kept_is_said_and_told() {
     assert_eq!(end, serde_json::json!({"history": told}));
     let shown = site.says("bob", &["conversation", "show", name]);
     assert!(
-        shown.contains("what is said there is kept for 1 day, up to 2 of them, as set for it\n"),
+        shown.contains("what is said there is kept for 1 day, up to 2 events, as set for it\n"),
         "{shown}"
     );
     assert!(site.says("alice", &["retention", name, "--for-ever"]).contains("kept for ever"));

@@ -12,6 +12,11 @@ use quoth_client::{
 use quoth_tests::embedded::EmbeddedServer;
 use tokio::time::timeout;
 
+/// The example of what becomes of messages.
+#[path = "../../client-sdk/examples/team.rs"]
+#[allow(dead_code, reason = "its main function is for people")]
+mod example;
+
 /// Bound of a hang.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -82,6 +87,34 @@ fn shown(view: &View) -> Vec<String> {
         format!("{seq} {body} {:?} {edited:?} {:?}", message.reply_to, reactions.collect::<Vec<_>>())
     };
     view.messages().map(shown).collect()
+}
+
+#[test]
+fn the_example_does_what_it_says() -> anyhow::Result<()> {
+    over_both(|server, over| async move {
+        let alice = client(&server, over, "alice").await?;
+        let room = alice.conversation(team(&alice, &[]).await?)?;
+        let view = example::talk(&alice, &room).await.map_err(|error| anyhow::anyhow!("{error}"))?;
+        ensure!(example::lines(&view) == ["alice: hello (edited) +1 1", "alice: to myself"], "{view:?}");
+        let bob = client(&server, over, "bob").await?;
+        alice.set_member(room.name().as_str(), "bob", quoth_client::Role::Member, None).await?;
+        let is_unread = |list: &InboxList| {
+            list.rows().iter().any(|row| row.conversation == *room.name() && row.unread == 1)
+        };
+        let mut shown = 0;
+        let show = |list: &InboxList| {
+            shown += 1;
+            !is_unread(list)
+        };
+        let says = async { bob.conversation(room.name().as_str()).unwrap().send("hi").await };
+        let (listed, said) = tokio::join!(example::inbox(&alice, show), says);
+        listed.map_err(|error| anyhow::anyhow!("{error}"))?;
+        said?;
+        ensure!(shown > 0);
+        bob.close().await;
+        alice.close().await;
+        Ok(())
+    })
 }
 
 #[test]

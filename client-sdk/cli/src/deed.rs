@@ -104,7 +104,7 @@ fn said(body: &[u8]) -> String {
 
 pub(crate) fn kept(Retention { age_s, count, bytes }: Retention) -> String {
     let age = (age_s > 0).then(|| format!("for {}", span(age_s)));
-    let count = (count > 0).then(|| format!("up to {count} of them"));
+    let count = (count > 0).then(|| format!("up to {count} events"));
     let bytes = (bytes > 0).then(|| format!("up to {bytes} bytes"));
     let bounds: Vec<String> = [age, count, bytes].into_iter().flatten().collect();
     if bounds.is_empty() { "for ever".to_owned() } else { bounds.join(", ") }
@@ -210,7 +210,7 @@ mod tests {
             let retention = Retention { age_s, count, bytes: 0 };
             of("alice", EventKind::RetentionSet { retention }).unwrap()
         };
-        assert_eq!(set(60, 5), "alice set that messages are kept for 1 minute, up to 5 of them");
+        assert_eq!(set(60, 5), "alice set that messages are kept for 1 minute, up to 5 events");
         assert_eq!(set(90, 0), "alice set that messages are kept for 90 seconds");
         assert_eq!(set(36 * 3_600, 0), "alice set that messages are kept for 36 hours");
         assert_eq!(set(0, 0), "alice set that messages are kept for ever");

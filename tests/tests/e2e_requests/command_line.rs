@@ -1,14 +1,9 @@
 //! The same on the command line.
 
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
-use std::time::Duration;
+use std::process::Command;
 
 use quoth_tests::process::{ServerProcess, binary};
-
-/// Bound of a hang.
-const TIMEOUT: Duration = Duration::from_secs(60);
+use quoth_tests::running::Running;
 
 /// A server, and commands of its ready users.
 struct World {
@@ -56,57 +51,6 @@ impl World {
         let said = self.say(user, line);
         assert_eq!((said.code, said.out.as_str()), (Some(1), ""), "{line}: {said:?}");
         said.notes
-    }
-}
-
-/// A command that goes on, and its lines. Killed when it is dropped.
-struct Running {
-    child: Child,
-    lines: mpsc::Receiver<String>,
-}
-
-impl Running {
-    fn start(mut command: Command) -> Self {
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let stdout = child.stdout.take().unwrap();
-        let (sender, lines) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        Self { child, lines }
-    }
-
-    /// Waits for a line with this text.
-    fn hears(&self, text: &str) {
-        let mut heard = Vec::new();
-        while let Ok(line) = self.lines.recv_timeout(TIMEOUT) {
-            if line.contains(text) {
-                return;
-            }
-            heard.push(line);
-        }
-        panic!("{text:?} did not come: {heard:?}");
-    }
-
-    /// Waits until it has ended by itself: with which code, and what it has told on standard error.
-    fn ends(mut self) -> (Option<i32>, String) {
-        // Its standard output is over then.
-        while self.lines.recv_timeout(TIMEOUT).is_ok() {}
-        let mut notes = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut notes).unwrap();
-        (self.child.wait().unwrap().code(), notes)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ended = self.child.kill();
-        let _reaped = self.child.wait();
     }
 }
 
@@ -170,7 +114,7 @@ fn a_group_is_made_filled_and_kept_in_order() {
     assert!(world.refused("bob", &join).contains("forbidden"));
     let last = world.refused("alice", "conversation leave team");
     assert!(last.contains("last_owner"), "{last}");
-    drop(chat.child.stdin.take());
+    chat.types_no_more();
     assert_eq!(chat.ends().0, Some(0));
     assert!(world.server.terminate().unwrap().success());
 }

@@ -285,10 +285,11 @@ pub(crate) struct HistoryArgs {
     #[arg(long, value_name = "SEQ", value_parser = seq, conflicts_with_all = ["after", "before", "first", "all"])]
     pub(crate) around: Option<Seq>,
     /// The first messages from this moment on, a date or time (UTC) such as 2026-01-31T12:00, or how long ago
-    /// it was, such as 2h: 100, or as many as --first says; with --until all in between
+    /// it was, such as 2h: 100, or as many as --first says; with --until all in between. It goes by when the
+    /// server stored a message; an imported one is shown with its own time, which is another
     #[arg(long, value_name = "TIME", value_parser = moment_ms, conflicts_with_all = ["after", "before", "last", "all", "around"])]
     pub(crate) since: Option<u64>,
-    /// The last messages before this moment: 100, or as many as --last says
+    /// The last messages before this moment, as with --since: 100, or as many as --last says
     #[arg(long, value_name = "TIME", value_parser = moment_ms, conflicts_with_all = ["after", "before", "all", "around"])]
     pub(crate) until: Option<u64>,
     /// Print one JSON object a line; the last one says what was told, where the conversation begins and ends,

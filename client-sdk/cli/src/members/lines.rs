@@ -107,7 +107,7 @@ mod tests {
                 "2 members; you are owner",
                 "muted until 2004-12-25 04:04",
                 "slow mode: each member writes once in 1.5 s",
-                "what is said there is kept for 30 days, up to 300 of them, as set for it",
+                "what is said there is kept for 30 days, up to 300 events, as set for it",
             ]
         );
         let direct =

@@ -1,25 +1,10 @@
 /** What the page promises to people, checked in a browser on the mock of the SDK: `npm run page:browser`. */
 
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
-import { createRequire } from "node:module";
-import { join } from "node:path";
-import { after, before, test } from "node:test";
-import { bundle } from "../build.mjs";
-import { launch, open } from "./chromium.mjs";
-import { serve, tokenFor } from "./serve.mjs";
-
-const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-let browser;
-let site;
-before(async () => {
-  site = await serve(await bundle(join(import.meta.dirname, "mock_main.ts")));
-  browser = await launch();
-});
-after(async () => {
-  await browser?.close();
-  site?.close();
-});
+import { test } from "node:test";
+import { open } from "./chromium.mjs";
+import { tokenFor } from "./serve.mjs";
+import { AXE, browser, site } from "./stage.mjs";
 
 /** Runs in the page before it: conversations with something in them. */
 function busy() {

@@ -50,7 +50,7 @@ test("each deed is a line", () => {
     const event = { type: "retention_set", seq: 1, timeMs: 0, sender: "alice", retention: { ageS, count, bytes: 0 } } as const;
     return deedText(event).replace(/[\u2068\u2069]/gu, "");
   };
-  assert.equal(kept(2_592_000, 5), "alice set that messages are kept for 30 days, up to 5 of them");
+  assert.equal(kept(2_592_000, 5), "alice set that messages are kept for 30 days, up to 5 events");
   assert.equal(kept(3_600), "alice set that messages are kept for 1 hour");
   assert.equal(kept(90), "alice set that messages are kept for 90 seconds");
   assert.equal(kept(0), "alice set that messages are kept for ever");

@@ -60,7 +60,7 @@ export const article = (role: string): string => `${/^[ao]/u.test(role) ? "an" :
 export function kept({ ageS, count, bytes }: Retention): string {
   const bounds = [
     ageS > 0 && `for ${span(ageS)}`,
-    count > 0 && `up to ${count.toLocaleString("en")} of them`,
+    count > 0 && `up to ${count.toLocaleString("en")} events`,
     bytes > 0 && `up to ${bytes.toLocaleString("en")} bytes`,
   ].filter((bound) => bound !== false);
   return bounds.join(", ") || "for ever";

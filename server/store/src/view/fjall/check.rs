@@ -357,10 +357,19 @@ fn check_message(current: &mut Current, message: Message<'_>, report: &mut Repor
     }
 }
 
+/// What is found in a view as it is.
+#[cfg(test)]
+pub(super) fn findings(view: &FjallView) -> Vec<String> {
+    let mut report = Report::default();
+    view.check_rows(true, &mut report, &mut |_| {});
+    report.findings.iter().map(ToString::to_string).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::window::{Held, Window};
-    use super::{Block, Class, ClassWindow, ConversationKey, FjallView, ProducerState, Report, Seq, row};
+    use super::findings;
+    use super::{Block, Class, ClassWindow, ConversationKey, FjallView, ProducerState, Seq, row};
     use crate::log::Position;
     use crate::testing::{apply_one_by_one, record};
     use crate::view::{View, ViewError};
@@ -369,12 +378,6 @@ mod tests {
         let view = FjallView::open(dir, 1 << 20).unwrap();
         apply_one_by_one(&view, &[record("a", 1, 1), record("a", 2, 2), record("b", 1, 1)]);
         view
-    }
-
-    fn findings(view: &FjallView) -> Vec<String> {
-        let mut report = Report::default();
-        view.check_rows(true, &mut report, &mut |_| {});
-        report.findings.iter().map(ToString::to_string).collect()
     }
 
     #[test]

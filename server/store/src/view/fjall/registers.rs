@@ -143,8 +143,9 @@ fn register_value(conversation: &ConversationName, row_key: &[u8], value: &[u8])
 
 #[cfg(test)]
 mod tests {
+    use super::super::check::findings;
     use super::super::row;
-    use super::{Bytes, ConversationKey, FjallView, Report};
+    use super::{Bytes, ConversationKey, FjallView};
     use crate::log::Position;
     use crate::testing::{change, notice, record, set};
     use crate::view::{View, ViewError};
@@ -155,12 +156,6 @@ mod tests {
             [change("a", 1, [set("k", "v"), set("l", "w")]), record("b", 1, 1), notice("c", [set("k", "v")])];
         view.apply(Position(1), &group).unwrap();
         view
-    }
-
-    fn findings(view: &FjallView) -> Vec<String> {
-        let mut report = Report::default();
-        view.check_rows(true, &mut report, &mut |_| {});
-        report.findings.iter().map(ToString::to_string).collect()
     }
 
     #[test]

@@ -6,11 +6,11 @@ use std::ops::Range;
 use quoth_protocol::{ConversationName, Seq};
 
 use super::FjallView;
+use super::check::findings;
 use crate::class::Class;
 use crate::log::Position;
 use crate::record::{Content, Record};
 use crate::testing::{Random, notice, record};
-use crate::verify::Report;
 use crate::view::{Bounds, Keep, Marks, PageLimit, Place, Rewrite, View};
 
 const NAMES: [&str; 5] = ["busy", "held", "quiet", "short", "timed"];
@@ -176,10 +176,7 @@ impl World {
             check_events(of, view, &name, random, &what);
             check_floors(of, view, &name, random, &what);
         }
-        let mut report = Report::default();
-        view.check_rows(true, &mut report, &mut |_| {});
-        let findings: Vec<_> = report.findings.iter().map(ToString::to_string).collect();
-        assert_eq!(findings, [""; 0], "{what}");
+        assert_eq!(findings(view), [""; 0], "{what}");
     }
 }
 
