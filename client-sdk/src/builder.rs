@@ -48,10 +48,20 @@ pub struct Builder {
     open_conversations_max: u32,
     keep_alive_interval: Duration,
     connect_timeout: Duration,
+    failed_attempt: FailedAttempt,
     send_timeout: Duration,
     mark_delivered: bool,
     endpoint: Option<Endpoint>,
     rng_seed: Option<u64>,
+}
+
+/// Who is told why an attempt to connect has failed.
+struct FailedAttempt(Box<dyn Fn(&Reason) + Send + Sync>);
+
+impl std::fmt::Debug for FailedAttempt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FailedAttempt")
+    }
 }
 
 #[derive(Debug)]
@@ -76,6 +86,7 @@ impl Builder {
             open_conversations_max: OPEN_CONVERSATIONS_MAX,
             keep_alive_interval: transport::KEEP_ALIVE_INTERVAL,
             connect_timeout: CONNECT_TIMEOUT,
+            failed_attempt: FailedAttempt(Box::new(|_| {})),
             send_timeout: SEND_TIMEOUT,
             mark_delivered: true,
             endpoint: None,
@@ -207,6 +218,15 @@ impl Builder {
         self
     }
 
+    /// What is called while [`Builder::connect`] tries, with why an attempt has failed: it tries again then. A
+    /// refused token, for one, is known at once, and a provider may have a better one a moment later. Default:
+    /// nothing.
+    #[must_use]
+    pub fn on_failed_attempt(mut self, tell: impl Fn(&Reason) + Send + Sync + 'static) -> Self {
+        self.failed_attempt = FailedAttempt(Box::new(tell));
+        self
+    }
+
     /// How long a send or a page of history may take, unless the call says otherwise. Default: 30 s.
     #[must_use]
     pub fn send_timeout(mut self, timeout: Duration) -> Self {
@@ -295,7 +315,7 @@ impl Builder {
         };
         tokio::spawn(connector.run());
         let client = Client::new(core, endpoint, shutdown, settings, rng);
-        first_connection(&client, self.server, self.connect_timeout).await?;
+        first_connection(&client, self.server, self.connect_timeout, &self.failed_attempt).await?;
         Ok(client)
     }
 
@@ -312,7 +332,12 @@ impl Builder {
     }
 }
 
-async fn first_connection(client: &Client, server: String, limit: Duration) -> Result<(), ConnectError> {
+async fn first_connection(
+    client: &Client,
+    server: String,
+    limit: Duration,
+    failed_attempt: &FailedAttempt,
+) -> Result<(), ConnectError> {
     let mut states = client.states();
     let mut last: Option<Reason> = None;
     let settled = async {
@@ -320,7 +345,10 @@ async fn first_connection(client: &Client, server: String, limit: Duration) -> R
             match states.borrow_and_update().clone() {
                 State::Connected => return Ok(()),
                 State::Closed { reason } => return Err(reason),
-                State::Disconnected { reason, .. } => last = Some(reason),
+                State::Disconnected { reason, .. } => {
+                    (failed_attempt.0)(&reason);
+                    last = Some(reason);
+                }
                 State::Connecting => {}
             }
             // The client that is held here keeps the sender alive.

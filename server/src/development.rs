@@ -44,7 +44,7 @@ impl Tokens {
     }
 
     fn sign(&self, user: &UserId, publish_as: Vec<String>, now_s: u64) -> Result<String, String> {
-        let rights = Rights { read: everything(), write: everything(), publish_as };
+        let rights = Rights { read: Some(everything()), write: Some(everything()), publish_as };
         let Self { signing_key, audience } = self;
         let what = Issue {
             audience,

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use quoth_certs::CertStore;
-use quoth_protocol::ALPN;
 use quoth_protocol::frame::Durability;
+use quoth_protocol::{ALPN, UserId};
 use quoth_store::{Options, Store};
 use tokio::sync::watch;
 
@@ -46,6 +46,7 @@ pub struct Server {
     certificates: Arc<CertStore>,
     tickets: Arc<TicketKeys>,
     verifier: Verifier,
+    api_keys: Arc<Keys>,
 }
 
 /// Why a server ended by itself, as a sentence.
@@ -60,7 +61,7 @@ struct Credentials {
     quic: quinn::ServerConfig,
     http: rustls::ServerConfig,
     verifier: Verifier,
-    api_keys: Keys,
+    api_keys: Arc<Keys>,
 }
 
 impl Server {
@@ -129,8 +130,9 @@ impl Server {
         };
         let progress = outbox.as_ref().map(|outbox| Arc::clone(outbox.progress()));
         let store_dir = config.data_dir.join("store");
-        let api = api::serve(api, &service, api_keys, config.api.limits, api_tls, store_dir, progress)
-            .map_err(|error| format!("the server API has no thread: {error}"))?;
+        let api =
+            api::serve(api, &service, Arc::clone(&api_keys), config.api.limits, api_tls, store_dir, progress)
+                .map_err(|error| format!("the server API has no thread: {error}"))?;
         Ok(Self {
             address,
             development,
@@ -147,6 +149,7 @@ impl Server {
             certificates,
             tickets,
             verifier,
+            api_keys,
         })
     }
 
@@ -203,6 +206,15 @@ impl Server {
     /// The first file that cannot be used; all old keys stay in force.
     pub fn reload_token_keys(&self) -> Result<usize, String> {
         self.verifier.reload()
+    }
+
+    /// Reads the files of `api.keys` again; requests from now on are judged by these, and those under way end
+    /// as they are. Gives the names whose keys are other ones.
+    ///
+    /// # Errors
+    /// The first file that cannot be used; all old keys stay in force.
+    pub fn reload_api_keys(&self) -> Result<Vec<UserId>, String> {
+        self.api_keys.reload()
     }
 
     /// Takes another key for session tickets when it is time, and drops one that has been replaced for as
@@ -295,7 +307,7 @@ impl Credentials {
         let secret = endpoint_secret(&config.data_dir)?;
         let quic = server_config(tls(ALPN)?, &config.limits, &secret).map_err(|error| error.to_string())?;
         let http = tls(ALPN_HTTP)?;
-        let api_keys = Keys::load(api_keys)?;
+        let api_keys = Arc::new(Keys::load(api_keys)?);
         Ok(Self { certificates, tickets, secret, quic, http, verifier, api_keys })
     }
 }

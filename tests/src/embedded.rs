@@ -187,7 +187,7 @@ impl EmbeddedServer {
         change: impl FnOnce(&mut Issue<'_>),
     ) -> anyhow::Result<String> {
         let everything = || vec!["*".to_owned()];
-        let rights = Rights { read: everything(), write: everything(), publish_as: Vec::new() };
+        let rights = Rights { read: Some(everything()), write: Some(everything()), publish_as: Vec::new() };
         let key = signing_key_file(&self.dir.path().join("data"));
         let (user, audience) = (UserId::new(user)?, Config::default().audience);
         let issued_s = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();

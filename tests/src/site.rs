@@ -57,7 +57,8 @@ impl Site {
     /// When that fails.
     pub async fn member_with(&self, carrier: Over, user: &str, patterns: &[&str]) -> anyhow::Result<Member> {
         let patterns: Vec<_> = patterns.iter().map(ToString::to_string).collect();
-        let rights = Rights { read: patterns.clone(), write: patterns, publish_as: Vec::new() };
+        let claimed = (!patterns.is_empty()).then_some(patterns);
+        let rights = Rights { read: claimed.clone(), write: claimed, publish_as: Vec::new() };
         let token = token(&self.data_dir, user, rights)?;
         Member::connect(carrier, self.address, &self.ca_file, &token).await
     }

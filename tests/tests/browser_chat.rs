@@ -12,7 +12,10 @@ fn people_chat_in_browsers_and_terminals() {
     let bin_dir = binary("quoth-server").parent().expect("a file is in a folder").to_owned();
     let output = Command::new("node")
         .args(["--test", "--test-concurrency=1", "--test-reporter=spec"])
-        .args(["chat.test.mjs", "members.test.mjs", "messages.test.mjs", "retention.test.mjs"].map(|name| folder.join(name)))
+        .args(
+            ["chat.test.mjs", "members.test.mjs", "messages.test.mjs", "retention.test.mjs"]
+                .map(|name| folder.join(name)),
+        )
         .env("QUOTH_BIN_DIR", bin_dir)
         .output()
         .expect("node, which tests/run installs");

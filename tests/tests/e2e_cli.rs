@@ -444,3 +444,116 @@ fn a_rejected_token_has_its_reason_in_the_servers_log_and_is_not_in_it_itself() 
     assert!(log.contains("token rejected") && log.contains("has made its signature"), "{log}");
     assert!(token.split('.').all(|part| !log.contains(part)), "{log}");
 }
+
+/// Lines of a command that goes on, killed when it is dropped.
+struct Going {
+    child: Child,
+    notes: mpsc::Receiver<String>,
+    said: mpsc::Receiver<String>,
+}
+
+impl Going {
+    fn start(mut command: Command) -> Self {
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let said = lines_of(child.stdout.take().unwrap());
+        let notes = lines_of(child.stderr.take().unwrap());
+        Self { child, notes, said }
+    }
+
+    fn notes(&self, text: &str) -> String {
+        loop {
+            let line = self.notes.recv_timeout(TIMEOUT).unwrap();
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+}
+
+impl Drop for Going {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+fn lines_of(read: impl std::io::Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (sender, lines) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(read).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
+}
+
+#[test]
+fn a_tail_says_what_is_wrong_with_its_token_and_waits_for_another_one_in_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let server = ServerProcess::start(&data).unwrap();
+    let file = dir.path().join("token");
+    std::fs::write(&file, "nonsense").unwrap();
+    let mut command = Command::new(binary("quoth"));
+    command.args(["--server", &server.address().to_string(), "--ca"]).arg(server.ca_file());
+    command.arg("--token-file").arg(&file).args(["tail", "general"]);
+    let tail = Going::start(command);
+    let first = tail.notes.recv_timeout(TIMEOUT).unwrap();
+    assert!(first.starts_with("* not signed in: the server said token_rejected"), "{first}");
+    assert!(first.ends_with(&format!("; waiting for another token in {}", file.display())), "{first}");
+    std::fs::write(&file, server.token("alice").unwrap()).unwrap();
+    tail.notes("general has no messages yet");
+    let client = server.client_file().unwrap();
+    let api = quoth_tests::http::Api::told(&client).unwrap();
+    api.done("POST", "/v1/revocations", Some(&serde_json::json!({ "user": "alice" }))).unwrap();
+    let lost = tail.notes("* disconnected: the server said token_revoked");
+    assert!(lost.ends_with(&format!("; waiting for another token in {}", file.display())), "{lost}");
+    assert!(server.terminate().unwrap().success());
+}
+
+/// Who says one thing in passing is not signed in at another desk.
+#[test]
+fn a_command_in_passing_puts_out_no_tail_where_each_class_of_devices_is_there_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ServerProcess::start_with(
+        &dir.path().join("data"),
+        "127.0.0.1:0",
+        &["--set", "login.policy=one_per_class"],
+    )
+    .unwrap();
+    let tail = Going::start(quoth(&server, "alice", &["tail", "general"]));
+    tail.notes("general has no messages yet");
+    for text in ["one", "two"] {
+        assert!(fed(&mut quoth(&server, "alice", &["send", "general", text]), "").status.success());
+        let line = tail.said.recv_timeout(TIMEOUT).unwrap();
+        assert!(line.ends_with(text), "{line}");
+    }
+    assert!(server.terminate().unwrap().success());
+}
+
+#[test]
+fn a_member_is_told_more_than_that_it_is_not_allowed() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ServerProcess::start(&dir.path().join("data")).unwrap();
+    let does = |user: &str, arguments: &[&str]| fed(&mut quoth(&server, user, arguments), "");
+    assert!(does("alice", &["conversation", "create", "team"]).status.success());
+    assert!(does("alice", &["conversation", "add", "team", "bob", "--role", "reader"]).status.success());
+    for (user, arguments, hint) in [
+        ("bob", &["send", "team", "hi"][..], "hint: you only read in team"),
+        (
+            "alice",
+            &["conversation", "join", "other", "-i", "wrong"],
+            "hint: the invitation does not let you into other",
+        ),
+        ("alice", &["conversation", "join", "other"], "takes an invitation"),
+        ("alice", &["conversation", "leave", "other"], "direct conversation or notes"),
+    ] {
+        let output = does(user, arguments);
+        let notes = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && notes.contains(hint), "{arguments:?}: {notes}");
+    }
+    assert!(server.terminate().unwrap().success());
+}

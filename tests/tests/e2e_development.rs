@@ -147,6 +147,8 @@ fn the_banner_links_each_user_to_the_chat_page() {
         assert_eq!(page, format!("http://{}/", server.address()));
         assert_eq!(client["tokens"][user], token);
     }
+    let api = server.banner.iter().find_map(|line| line.strip_prefix("server API")).unwrap();
+    assert!(api.contains(client["api"].as_str().unwrap()), "{api}");
     let without =
         terminal.command(binary("quoth-server")).args(["--set", "server.websocket=false", "check"]).output();
     assert!(without.unwrap().status.success());

@@ -336,7 +336,9 @@ async fn a_client_is_signed_in_when_its_hook_says_so() -> anyhow::Result<()> {
     let question = backend.requests()[0].json();
     assert_eq!(question["type"], json!("connect"));
     assert!(
-        question["data"]["device"].is_string() && question["data"]["address"] == json!("127.0.0.1"),
+        question["data"]["device"].is_string()
+            && question["data"]["generation"].is_u64()
+            && question["data"]["address"] == json!("127.0.0.1"),
         "{question}"
     );
     server.stop()
@@ -447,7 +449,7 @@ async fn a_message_that_waits_for_its_hook_is_refused_when_a_new_token_no_longer
     let (mut frames, _) = peer.open("room", 1, None).await?;
     frames.write(&publish(1, "waits")).await?;
     tokio::time::timeout(PATIENCE, asked.recv()).await?.context("the hook is not asked")?;
-    let token = server.token_with("alice", |what| what.rights.write = Vec::new())?;
+    let token = server.token_with("alice", |what| what.rights.write = Some(Vec::new()))?;
     peer.control.write(&ClientFrame::Refresh { token }).await?;
     // What is asked behind it is answered behind it.
     ask(&mut peer, Request::Conversations { after: None, limit: 1 }).await?;
@@ -490,7 +492,7 @@ async fn a_request_that_waits_for_its_hook_is_refused_when_a_new_token_no_longer
     for _ in &waiting {
         tokio::time::timeout(PATIENCE, asked.recv()).await?.context("the hook is not asked")?;
     }
-    let token = server.token_with("alice", |what| what.rights.write = vec!["other".to_owned()])?;
+    let token = server.token_with("alice", |what| what.rights.write = Some(vec!["other".to_owned()]))?;
     alice.send_control(&ClientFrame::Refresh { token }).await?;
     // What is asked behind it is answered behind it.
     alice.request(Request::Conversations { after: None, limit: 1 }).await?;

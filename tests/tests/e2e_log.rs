@@ -120,3 +120,30 @@ async fn strangers_are_told_of_in_sum() -> anyhow::Result<()> {
     ensure!(strangers[0].contains("token_rejected") && strangers[0].contains("count=1"), "{strangers:#?}");
     Ok(())
 }
+
+/// A leaked key must not cost a restart, which drops everybody.
+#[test]
+fn a_key_of_the_api_is_replaced_while_the_server_runs_and_a_broken_one_changes_nothing() -> anyhow::Result<()>
+{
+    let dir = tempfile::tempdir()?;
+    let data = dir.path().join("data");
+    let server = ServerProcess::start(&data)?;
+    let old = Api::told(&server.client_file()?)?;
+    let new = Api { key: "n".repeat(40), ..old.clone() };
+    let status = |api: &Api| anyhow::Ok(api.send("GET", "/v1/stats", None)?.status());
+    let file = data.join("keys/api.key");
+    std::fs::write(&file, "broken")?;
+    server.signal("HUP")?;
+    wait_for(&data, "the old keys of the server API stay in force", 1)?;
+    ensure!((status(&old)?, status(&new)?) == (200, 401), "a broken file changes nothing");
+    std::fs::write(&file, &new.key)?;
+    server.signal("HUP")?;
+    wait_for(&data, "the keys of the server API were read again", 1)?;
+    ensure!((status(&old)?, status(&new)?) == (401, 200), "the new key is in force, and the old one is not");
+    let log = ServerProcess::log(&data);
+    let line = log.lines().find(|line| line.contains("the keys of the server API were read again"));
+    let line = line.context("it is told")?;
+    ensure!(line.contains("changed=\"operator\"") || line.contains("changed=operator"), "{line}");
+    ensure!(!log.contains(&new.key) && !log.contains(&old.key), "keys are secrets");
+    Ok(())
+}

@@ -250,6 +250,28 @@ async fn a_revoked_token_is_not_good_again_while_clocks_may_differ() -> anyhow::
     server.stop()
 }
 
+/// A device that has just gone counts as there, for its user and by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_and_the_devices_are_told_alike_behind_a_leave() -> anyhow::Result<()> {
+    let server = EmbeddedServer::start_configured(|config| config.presence_leave_ms = 600_000)?;
+    let api = server.api()?;
+    let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into())?;
+    let alice = connect(&endpoint, &server, "alice").await?;
+    alice.quic.close(0_u32.into(), b"");
+    let sessions = async || done(&api, "GET", "/v1/users/alice/sessions", Value::Null).await;
+    while sessions().await?["sessions"][0]["status"] != json!("offline") {
+        tokio::task::yield_now().await;
+    }
+    let presence = done(&api, "GET", "/v1/users/alice/presence", Value::Null).await?;
+    assert_eq!(
+        (&presence["status"], &presence["devices"][0]["status"]),
+        (&json!("online"), &json!("online"))
+    );
+    let (user_ms, device_ms) = (&presence["last_seen_ms"], &presence["devices"][0]["last_seen_ms"]);
+    assert_eq!(user_ms, device_ms, "both were last there when it left");
+    server.stop()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_operator_sees_and_ends_sessions_and_revokes_tokens() -> anyhow::Result<()> {
     let server = EmbeddedServer::start()?;

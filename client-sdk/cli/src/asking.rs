@@ -8,17 +8,18 @@ use quoth_client::{Client, Done};
 use serde::Serialize;
 
 use crate::args::TimeArgs;
-use crate::connection::{Connection, Purpose, telling_states};
+use crate::connection::{Connection, Purpose};
 use crate::hint::Situation;
 use crate::output::{confirm, note, written};
+use crate::states::telling_states;
 
 /// Does `work` with a client, unless the user asks to leave.
 pub(crate) async fn asking(
     connection: &Connection,
     work: impl AsyncFnOnce(&Client) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let work = async |client: &Client, _: &Situation<'_>| {
-        let work = telling_states(client, |text| note(text), work(client));
+    let work = async |client: &Client, situation: &Situation<'_>| {
+        let work = telling_states(client, situation, |text| note(text), work(client));
         connection.interrupt().unless_asked(work).await?
     };
     connection.run(Purpose::Ask, work).await

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use quoth_client::{Client, Code, DeviceId, EventsError, FetchRange, Reason, Seq, State, Transport};
+use quoth_client::{Client, Code, DeviceId, EventsError, FetchRange, Role, SendError, Seq, Transport};
 use serde::Deserialize;
 use tokio::time::timeout;
 
@@ -14,7 +14,7 @@ use crate::args::{self, ConnectionArgs};
 use crate::device::Device;
 use crate::hint::{Situation, hinted};
 use crate::interrupt::Interrupt;
-use crate::output::note;
+use crate::states::{telling_refusals, telling_wait};
 
 /// The development server's file, in the folder where it runs.
 const LOCAL_FILE: &str = "quoth-data/client.json";
@@ -28,9 +28,6 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A command line has mains power mostly, and whoever reads wants to know that the server has restarted.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
-
-/// How long to connect in silence.
-const SILENT_CONNECT: Duration = Duration::from_secs(2);
 
 /// How long to ask where a conversation ends. Outcome: the error does not say so.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(2);
@@ -126,6 +123,8 @@ impl Connection {
             user,
             purpose,
             head: None,
+            token_file: self.token_file(env).filter(|file| self.stays && file.is_file()),
+            only_reads: false,
         };
         let connecting = Client::builder(&server)
             .ca_file(&ca)
@@ -133,9 +132,18 @@ impl Connection {
             .keep_alive_interval(KEEP_ALIVE_INTERVAL)
             .client_name(concat!("quoth/", env!("CARGO_PKG_VERSION")));
         // What is no file of the disk, such as a pipe, can be read once.
-        let connecting = match self.token_file(env).filter(|file| self.stays && file.is_file()) {
-            Some(file) => connecting.token_provider(move || std::future::ready(token_in(&file))),
+        let connecting = match situation.token_file.clone() {
+            Some(file) => {
+                let tell = telling_refusals(file.clone());
+                connecting.token_provider(move || std::future::ready(token_in(&file))).on_failed_attempt(tell)
+            }
             None => connecting.token(token),
+        };
+        // Who does one thing in passing is not signed in at another desk, for which a chat would have to go where
+        // the server lets each class of devices be there once (`login.policy`).
+        let connecting = match self.stays {
+            true => connecting,
+            false => connecting.platform(passing_platform()),
         };
         let machine = Device::of_machine(env);
         let connecting = match self.device(machine.as_ref())? {
@@ -156,6 +164,7 @@ impl Connection {
             Ok(done) => Ok(done),
             Err(error) => {
                 situation.head = head(&client, &error, purpose).await;
+                situation.only_reads = only_reads(&client, &error, purpose).await;
                 Err(hinted(error, &situation))
             }
         };
@@ -247,6 +256,12 @@ impl Connection {
         }
         self.args.token_file.clone().or_else(|| env("QUOTH_TOKEN_FILE").map(PathBuf::from))
     }
+}
+
+/// What a command that only asks or says something is signed in as. It begins with none of the names that the
+/// server knows a class by.
+fn passing_platform() -> String {
+    format!("command on {}", std::env::consts::OS)
 }
 
 /// The token in a file, or why there is none: an empty file is one that is being written.
@@ -394,72 +409,18 @@ async fn head(client: &Client, error: &anyhow::Error, purpose: Purpose<'_>) -> O
     page.ok().map(|page| page.head)
 }
 
-/// Says on standard error what is waited for when connecting takes a while.
-async fn telling_wait<T>(server: &str, connecting: impl Future<Output = T>) -> T {
-    let mut connecting = std::pin::pin!(connecting);
-    match timeout(SILENT_CONNECT, connecting.as_mut()).await {
-        Ok(connected) => connected,
-        Err(_) => {
-            note(format_args!("* no connection to {server} yet, still trying"));
-            connecting.await
-        }
+/// Whether the user is a member there who may not write, if something was not allowed: who is a member may
+/// know.
+async fn only_reads(client: &Client, error: &anyhow::Error, purpose: Purpose<'_>) -> bool {
+    let Purpose::Talk(conversation) = purpose else { return false };
+    let is_forbidden = error
+        .chain()
+        .any(|e| matches!(e.downcast_ref(), Some(SendError::Refused { code: Code::FORBIDDEN, .. })));
+    if !is_forbidden {
+        return false;
     }
-}
-
-/// Does `work`, and tells meanwhile with `say` when the connection is lost and found again.
-pub(crate) async fn telling_states<T>(
-    client: &Client,
-    say: impl Fn(&str),
-    work: impl Future<Output = T>,
-) -> T {
-    let states = async {
-        tell_states(client, &say).await;
-        // The end of the work says why.
-        std::future::pending().await
-    };
-    let done = tokio::select! {
-        done = work => done,
-        never = states => never,
-    };
-    if matches!(client.state(), State::Closed { reason: Reason::Code { code: Code::REPLACED, .. } }) {
-        say("* this device has connected anew elsewhere, and goes on there");
-    }
-    done
-}
-
-/// How a line says what carries the connection: only what is not as usual.
-pub(crate) fn over(client: &Client) -> &'static str {
-    if client.transport() == Some(Transport::WebSocket) { ", over WebSocket" } else { "" }
-}
-
-/// Until the client is closed.
-async fn tell_states(client: &Client, say: impl Fn(&str)) {
-    let mut states = client.states();
-    let mut told = None;
-    let mut carried_by = client.transport();
-    loop {
-        match states.borrow_and_update().clone() {
-            State::Connected => {
-                let transport = client.transport();
-                if told.take().is_some() {
-                    say(&format!("* connected again{}", over(client)));
-                } else if let Some(transport) = transport.filter(|_| transport != carried_by) {
-                    say(&format!("* over {transport} from here on"));
-                }
-                carried_by = transport.or(carried_by);
-            }
-            // Every attempt ends so: only what is new is told.
-            State::Disconnected { reason, .. } if told.as_ref() != Some(&reason) => {
-                say(&format!("* disconnected: {reason}; trying again until the server is back"));
-                told = Some(reason);
-            }
-            State::Closed { .. } => return,
-            _ => {}
-        }
-        if states.changed().await.is_err() {
-            return;
-        }
-    }
+    let info = timeout(HEAD_TIMEOUT, client.describe(conversation)).await;
+    matches!(info, Ok(Ok(info)) if info.role == Some(Role::Reader))
 }
 
 #[cfg(test)]

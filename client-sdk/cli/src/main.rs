@@ -30,6 +30,7 @@ mod producer;
 mod progress;
 mod screen;
 mod send;
+mod states;
 mod tail;
 
 use std::io::IsTerminal;

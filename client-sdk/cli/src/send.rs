@@ -11,7 +11,7 @@ use tokio::io::BufReader;
 
 use crate::addressed::tell_missing;
 use crate::args::SendArgs;
-use crate::connection::{Connection, Purpose, telling_states};
+use crate::connection::{Connection, Purpose};
 use crate::hint::{Hint, Situation};
 use crate::input::{InputLine, InputLines};
 use crate::interrupt::{Interrupt, Interrupted};
@@ -19,6 +19,7 @@ use crate::output::{confirm, note};
 use crate::pipeline::{Pipeline, Tally};
 use crate::producer::producer;
 use crate::progress::bar;
+use crate::states::telling_states;
 
 /// Without a terminal progress is told so often, which short inputs never reach.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
@@ -38,10 +39,10 @@ pub(crate) async fn run(connection: &Connection, args: SendArgs) -> anyhow::Resu
         let sent = if args.reads_input() {
             let progress = progress();
             let say = |text: &str| progress.suspend(|| note(text));
-            telling_states(client, say, send_lines(&lines, &progress, interrupt)).await
+            telling_states(client, situation, say, send_lines(&lines, &progress, interrupt)).await
         } else {
             let send = send_one(&lines, args.text.join(" "), interrupt);
-            telling_states(client, |text| note(text), send).await
+            telling_states(client, situation, |text| note(text), send).await
         };
         sent.map_err(|error| if lines.is_numbered { repeatable(error) } else { error })
     };

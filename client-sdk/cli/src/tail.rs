@@ -5,9 +5,10 @@ use std::io::Write;
 use quoth_client::{Client, ClientEvent, Seq, Start};
 
 use crate::args::TailArgs;
-use crate::connection::{Connection, Purpose, telling_states};
+use crate::connection::{Connection, Purpose};
 use crate::hint::Situation;
 use crate::output::{Format, Known, note, written};
+use crate::states::telling_states;
 
 pub(crate) async fn run(connection: &Connection, args: TailArgs) -> anyhow::Result<()> {
     let start = match (args.from, args.last) {
@@ -15,12 +16,12 @@ pub(crate) async fn run(connection: &Connection, args: TailArgs) -> anyhow::Resu
         (None, Some(last)) => Start::Last(last),
         (None, None) => Start::Live,
     };
-    let tail = async |client: &Client, _: &Situation<'_>| {
+    let tail = async |client: &Client, situation: &Situation<'_>| {
         let print = print(client, args.conversation.as_str(), start, args.json);
         // To be interrupted is how it ends.
         connection
             .interrupt()
-            .unless_asked(telling_states(client, |text| note(text), print))
+            .unless_asked(telling_states(client, situation, |text| note(text), print))
             .await
             .unwrap_or(Ok(()))
     };

@@ -137,6 +137,17 @@ impl Presence {
         }
     }
 
+    /// A device's status as it counts for its user's: one that has just gone is what it was.
+    #[must_use]
+    pub fn of_device_as_told(&self, user: &UserId, device: &DeviceId) -> Status {
+        let of_device = self.users.get(user).and_then(|of_user| of_user.devices.get(device));
+        match of_device {
+            Some(OfDevice { away: true, .. }) => Status::Away,
+            Some(OfDevice { away: false, .. }) => Status::Online,
+            None => Status::Offline,
+        }
+    }
+
     /// Tells what is to be told of a user, of whom a device was there at `seen_ms` that is forgotten, and
     /// forgets one who is offline.
     fn change(&mut self, user: &UserId, seen_ms: u64, now_ms: u64) -> Option<Change> {

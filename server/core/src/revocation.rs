@@ -133,6 +133,22 @@ impl Revocations {
         concerning.map(|in_force| &in_force.reason).find(|reason| !reason.is_empty()).or(Some(first))
     }
 
+    /// How long it is from `now_ms` until a token of this bearer that is issued then is good, in
+    /// milliseconds; 0 when any new one is, and `u64::MAX` when none ever is.
+    #[must_use]
+    pub fn good_in_ms(&self, bearer: Bearer<'_>, now_ms: u64) -> u64 {
+        let Some(of_user) = self.users.get(bearer.user) else { return 0 };
+        let in_force = of_user.all.iter().chain(of_user.devices.get(bearer.device));
+        let before_ms = in_force
+            .filter(|in_force| in_force.extent.over_ms > now_ms)
+            .map(|in_force| in_force.extent.issued_before_ms)
+            .max();
+        match before_ms {
+            Some(u64::MAX) => u64::MAX,
+            before_ms => before_ms.unwrap_or_default().saturating_sub(now_ms),
+        }
+    }
+
     /// Revokes something, beside what is revoked of it already, and gives what is in force then. The reason,
     /// for people, is the latest that was given.
     ///
@@ -309,6 +325,24 @@ mod tests {
             assert_eq!(has(&revocations, of, 0), expected, "{of:?}");
         }
         assert!(!has(&revocations, ("bob", "phone", Some("t1"), 1_000), 500), "it has ended by itself");
+    }
+
+    #[test]
+    fn it_is_known_when_a_new_token_is_good() {
+        let mut revocations = Revocations::new(10);
+        let (alice, phone, laptop) = (user("alice"), device("phone"), device("laptop"));
+        let good_in_ms = |revocations: &Revocations, device: &DeviceId, now_ms: u64| {
+            let bearer = Bearer { user: &alice, device, token_id: None, issued_ms: 0 };
+            revocations.good_in_ms(bearer, now_ms)
+        };
+        assert_eq!(good_in_ms(&revocations, &phone, 10), 0);
+        revocations.revoke(&of_user("alice"), extent(100, 500), "").unwrap();
+        let of_phone = Revoked::User { user: alice.clone(), device: Some(phone.clone()) };
+        revocations.revoke(&of_phone, extent(EVER, EVER), "").unwrap();
+        assert_eq!(good_in_ms(&revocations, &phone, 10), EVER, "it is shut out");
+        assert_eq!([10, 100, 200].map(|now_ms| good_in_ms(&revocations, &laptop, now_ms)), [90, 0, 0]);
+        revocations.lift(&of_phone);
+        assert_eq!(good_in_ms(&revocations, &phone, 10), 90);
     }
 
     #[test]

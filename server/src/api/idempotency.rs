@@ -32,3 +32,16 @@ pub(super) fn check(key: &str) -> Result<(), Problem> {
         ))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{CHARS_MAX, check};
+
+    #[test]
+    fn a_key_has_so_many_characters_and_no_more() {
+        assert_eq!(check(&"k".repeat(CHARS_MAX)), Ok(()));
+        for wrong in [String::new(), "k".repeat(CHARS_MAX + 1), "a b".to_owned(), "\u{e9}".to_owned()] {
+            assert!(check(&wrong).unwrap_err().detail.contains("1 to 255 visible characters"), "{wrong}");
+        }
+    }
+}

@@ -3,11 +3,13 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{Digest, SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use parking_lot::RwLock;
 use quoth_protocol::UserId;
 use rand::RngExt as _;
 
@@ -117,11 +119,21 @@ impl Caller {
 }
 
 /// The keys of a server. Holds their hashes only.
-pub(crate) struct Keys(Vec<(Digest, Caller)>);
+pub(crate) struct Keys {
+    specs: Vec<ApiKeySpec>,
+    /// Of `specs`, as their files were when they were read last.
+    known: RwLock<Arc<[Known]>>,
+}
+
+/// A key that is known, and whose it is.
+struct Known {
+    digest: Digest,
+    caller: Caller,
+}
 
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Keys").field(&self.0.len()).finish()
+        f.debug_tuple("Keys").field(&self.specs.len()).finish()
     }
 }
 
@@ -129,28 +141,59 @@ impl Keys {
     /// Loads the keys.
     ///
     /// # Errors
-    /// The first file that cannot be read or has no key.
+    /// The first file that cannot be read or has no key, and one key that has two names or other scopes.
     pub(crate) fn load(specs: &[ApiKeySpec]) -> Result<Self, String> {
-        let load = |spec: &ApiKeySpec| {
-            let key = read(&spec.file)?;
-            let caller = Caller { name: spec.name.clone(), scopes: spec.scopes.clone() };
-            Ok((digest(&SHA256, key.as_bytes()), caller))
-        };
-        specs.iter().map(load).collect::<Result<_, String>>().map(Self)
+        Ok(Self { specs: specs.to_vec(), known: RwLock::new(known(specs)?) })
+    }
+
+    /// Reads the files again; requests from now on are judged by these. Gives the names whose keys are other
+    /// ones.
+    ///
+    /// # Errors
+    /// As of [`load`](Self::load); all keys stay as they were.
+    pub(crate) fn reload(&self) -> Result<Vec<UserId>, String> {
+        let new = known(&self.specs)?;
+        let old = std::mem::replace(&mut *self.known.write(), Arc::clone(&new));
+        let pairs = old.iter().zip(new.iter());
+        let changed = pairs.filter(|(old, new)| old.digest.as_ref() != new.digest.as_ref());
+        Ok(changed.map(|(_, new)| new.caller.name.clone()).collect())
     }
 
     /// Whose key this is. Compares with every key, and each in the same time whatever it has in common with
     /// it.
-    pub(super) fn caller(&self, key: &str) -> Option<&Caller> {
+    pub(super) fn caller(&self, key: &str) -> Option<Caller> {
         let asked = digest(&SHA256, key.as_bytes());
+        let known = Arc::clone(&self.known.read());
         let mut found = None;
-        for (known, caller) in &self.0 {
-            if verify_slices_are_equal(known.as_ref(), asked.as_ref()).is_ok() {
+        for Known { digest, caller } in known.iter() {
+            if verify_slices_are_equal(digest.as_ref(), asked.as_ref()).is_ok() {
                 found = Some(caller);
             }
         }
-        found
+        found.cloned()
     }
+}
+
+/// The keys in files. One key is for one name and its scopes, since a request does not say which it means.
+fn known(specs: &[ApiKeySpec]) -> Result<Arc<[Known]>, String> {
+    let mut all: Vec<Known> = Vec::with_capacity(specs.len());
+    for spec in specs {
+        let digest = digest(&SHA256, read(&spec.file)?.as_bytes());
+        let caller = Caller { name: spec.name.clone(), scopes: spec.scopes.clone() };
+        let same = all.iter().position(|known| known.digest.as_ref() == digest.as_ref());
+        if let Some(other) = same.filter(|at| all[*at].caller != caller).map(|at| &specs[at]) {
+            return Err(format!(
+                "api.keys has one key twice, in {} for {} and in {} for {}: give each name a key of its own, \
+                 such as `openssl rand -hex 32` prints",
+                other.file.display(),
+                other.name,
+                spec.file.display(),
+                spec.name
+            ));
+        }
+        all.push(Known { digest, caller });
+    }
+    Ok(all.into())
 }
 
 /// The key in a file.
@@ -220,6 +263,45 @@ mod tests {
             assert_eq!(keys.caller(wrong), None);
         }
         assert!(!format!("{keys:?}").contains(&made[0]));
+    }
+
+    #[test]
+    fn keys_are_read_again_and_a_broken_file_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, key: &str| {
+            let file = dir.path().join(name);
+            std::fs::write(&file, key).unwrap();
+            spec(&format!("{name}=stats:{}", file.display())).unwrap()
+        };
+        let (old, new, other) = (make(), make(), make());
+        let keys = Keys::load(&[write("shop", &old), write("ops", &other)]).unwrap();
+        let are_good = || [&old, &new, &other].map(|key| keys.caller(key).is_some());
+        // What is broken in one file keeps what has changed in another one out, too.
+        write("shop", &new);
+        write("ops", "short");
+        assert!(keys.reload().unwrap_err().contains("openssl rand -hex 32"));
+        assert_eq!(are_good(), [true, false, true]);
+        write("ops", &other);
+        let changed = keys.reload().unwrap();
+        assert_eq!(changed.iter().map(quoth_protocol::UserId::as_str).collect::<Vec<_>>(), ["shop"]);
+        assert_eq!(are_good(), [false, true, true]);
+        assert_eq!(keys.reload(), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn one_key_has_one_name_and_one_set_of_scopes() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("key");
+        std::fs::write(&file, make()).unwrap();
+        let load = |specs: [&str; 2]| {
+            Keys::load(&specs.map(|head| spec(&format!("{head}:{}", file.display())).unwrap())).map(|_| ())
+        };
+        for specs in [["a=publish", "b=publish"], ["a=publish", "a=admin"]] {
+            let error = load(specs).unwrap_err();
+            assert!(error.contains("one key twice") && error.contains("openssl rand -hex 32"), "{error}");
+        }
+        // While one is replaced, both files may have it.
+        load(["a=publish", "a=publish"]).unwrap();
     }
 
     #[test]

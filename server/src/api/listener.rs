@@ -115,7 +115,7 @@ impl Running {
 pub(crate) fn serve(
     bound: Option<Bound>,
     service: &Service,
-    keys: Keys,
+    keys: Arc<Keys>,
     limits: ApiLimits,
     tls: rustls::ServerConfig,
     store_dir: PathBuf,

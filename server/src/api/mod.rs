@@ -98,7 +98,7 @@ fn operations() -> Operations {
 /// The routes of a service on the current runtime.
 fn router(
     service: Service,
-    keys: Keys,
+    keys: Arc<Keys>,
     limits: ApiLimits,
     store_dir: PathBuf,
     outbox: Option<Arc<Progress>>,
@@ -109,7 +109,7 @@ fn router(
     let document = Arc::new(openapi::document(paths));
     router.with_state(App {
         service,
-        keys: Arc::new(keys),
+        keys,
         poster,
         erasures,
         strangers: Arc::default(),

@@ -252,10 +252,10 @@ fn authorized(app: &App, request: &Request, operation: &Operation, scope: Scope)
         visitor.has_key();
     }
     if caller.may(scope) {
-        return Ok(caller.clone());
+        return Ok(caller);
     }
     let (name, scope) = (&caller.name, scope.name());
-    audit::changed(operation, caller, request.uri(), b"", StatusCode::FORBIDDEN, "scope_missing");
+    audit::changed(operation, &caller, request.uri(), b"", StatusCode::FORBIDDEN, "scope_missing");
     Err(Problem::new(
         StatusCode::FORBIDDEN,
         "scope_missing",
@@ -266,7 +266,7 @@ fn authorized(app: &App, request: &Request, operation: &Operation, scope: Scope)
 }
 
 /// Whose key a request has.
-fn caller<'a>(app: &'a App, headers: &HeaderMap) -> Result<&'a Caller, Problem> {
+fn caller(app: &App, headers: &HeaderMap) -> Result<Caller, Problem> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (value, another) = (values.next(), values.next());
     let value = value.filter(|_| another.is_none()).and_then(|value| value.to_str().ok());

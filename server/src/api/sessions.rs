@@ -69,7 +69,7 @@ pub(super) fn operations(operations: Operations) -> Operations {
                 "/v1/revocations",
                 "Revoke tokens, and end the connections that were signed in with them",
                 "Revoke",
-                "Closed",
+                "Revoked",
             ),
             revoke,
         )
@@ -91,12 +91,17 @@ async fn sessions(call: Call) -> Result<Answer, Problem> {
 
 async fn presence(call: Call) -> Result<Answer, Problem> {
     let (user, now_ms): (UserId, _) = (call.path("user")?, call.app.service.engine.now_ms());
-    let (status, last_seen_ms) = call.app.service.sessions.status(&user, now_ms).await;
-    let sessions = call.app.service.sessions.session_infos(&user, now_ms).await;
-    let is_there = |status: Status| status != Status::Offline;
-    let devices: Vec<_> = sessions
+    let (_, last_seen_ms) = call.app.service.sessions.status(&user, now_ms).await;
+    let devices = call.app.service.sessions.devices_as_told(&user, now_ms).await;
+    // Of the devices that are named, so that the two cannot be of different moments.
+    let is = |status: Status| devices.iter().any(|info| info.status == status);
+    let best = [Status::Online, Status::Away].into_iter().find(|status| is(*status));
+    let status = best.unwrap_or(Status::Offline);
+    let devices: Vec<_> = devices
         .into_iter()
-        .map(|info| json!({ "device": info.device, "status": info.status, "last_seen_ms": if is_there(info.status) { now_ms } else { info.last_seen_ms } }))
+        .map(
+            |info| json!({ "device": info.device, "status": info.status, "last_seen_ms": info.last_seen_ms }),
+        )
         .collect();
     Answer::of(&json!({ "user": user, "status": status, "last_seen_ms": last_seen_ms, "devices": devices }))
 }
@@ -194,7 +199,7 @@ async fn revoke(call: Call) -> Result<Answer, Problem> {
     let over_ms = expires_ms.map(|expires_ms| expires_ms.saturating_add(LEEWAY_S * 1_000));
     let extent = Extent { issued_before_ms, over_ms: end_of(over_ms, now_ms)? };
     let closed = call.app.service.sessions.revoke(&revoked, extent, &reason, now_ms).await.map_err(failed)?;
-    Answer::of(&json!({ "closed": closed }))
+    Answer::of(&json!({ "closed": closed, "issued_before_ms": (!is_token).then_some(issued_before_ms) }))
 }
 
 async fn revocations(call: Call) -> Result<Answer, Problem> {
@@ -239,5 +244,19 @@ fn failed(error: RevokeError) -> Problem {
     match error {
         RevokeError::TooMany(_) => Problem::new(StatusCode::CONFLICT, "too_many", error.to_string()),
         RevokeError::NotStored(_) => Problem::of(Code::STORE_FAILED, 0, format!("{error}: try again")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{REASON_BYTES_MAX, shown};
+
+    #[test]
+    fn a_reason_is_short_and_in_one_line() {
+        let longest = "r".repeat(REASON_BYTES_MAX);
+        assert_eq!(shown(&longest), Ok(longest.clone()));
+        for wrong in [format!("{longest}r"), "a\nb".to_owned()] {
+            assert!(shown(&wrong).unwrap_err().detail.contains("at most 256 bytes"), "{wrong}");
+        }
     }
 }

@@ -13,7 +13,7 @@ pub(super) fn user(token: &str) -> Option<String> {
     claims["sub"].as_str().map(|user| user.chars().take(USER_CHARS_MAX).collect())
 }
 
-/// Which claim is not of its type, and of which it is to be.
+/// Which claim is not of its type, and of which it is to be, or which one is missing that each token has.
 pub(super) fn wrong(token: &str) -> Option<String> {
     let claims = payload(token)?;
     let Some(claims) = claims.as_object() else { return Some("they are no JSON object".to_owned()) };
@@ -32,10 +32,13 @@ pub(super) fn wrong(token: &str) -> Option<String> {
             _ => None,
         }
     };
-    claims.iter().find_map(|(name, value)| {
+    let mistyped = claims.iter().find_map(|(name, value)| {
         let expected = expected(name, value)?;
         Some(format!("{name} is {}, and must be {expected}", kind(value)))
-    })
+    });
+    // Without one of these it is no token here, whatever else it says.
+    let missing = || ["exp", "sub"].into_iter().find(|name| !claims.contains_key(*name));
+    mistyped.or_else(|| missing().map(|name| format!("{name} is missing")))
 }
 
 /// What a value is, without the value: claims may be secrets.
@@ -101,5 +104,10 @@ mod tests {
             assert!(told.starts_with(&format!("{name} is ")) && !told.contains("soon"), "{told}");
         }
         assert!(wrong(&token(&json!([]))).is_some());
+        for name in ["exp", "sub"] {
+            let mut claims = good.clone();
+            claims.as_object_mut().unwrap().remove(name);
+            assert_eq!(wrong(&token(&claims)), Some(format!("{name} is missing")));
+        }
     }
 }

@@ -13,10 +13,10 @@ use super::key::hmac_secret;
 /// What a token is to allow.
 #[derive(Debug, Clone, Default)]
 pub struct Rights {
-    /// Patterns of conversations that may be read.
-    pub read: Vec<String>,
-    /// Patterns of conversations that may be published to.
-    pub write: Vec<String>,
+    /// Patterns of conversations that may be read; `None` leaves it to memberships.
+    pub read: Option<Vec<String>>,
+    /// Patterns of conversations that may be written to; `None` leaves it to memberships.
+    pub write: Option<Vec<String>>,
     /// Patterns of users in whose name may be published.
     pub publish_as: Vec<String>,
 }
@@ -86,8 +86,6 @@ pub fn issue(key_file: &Path, algorithm: Algorithm, what: Issue<'_>) -> Result<S
     };
     let key = key.map_err(|error| no_key(key_file, algorithm, &bytes, &error))?;
     let Rights { read, write, publish_as } = what.rights;
-    // A claim that is missing leaves managed conversations to membership.
-    let claimed = |patterns: Vec<String>| (!patterns.is_empty()).then_some(patterns);
     let claims = Claims {
         sub: what.user.to_string(),
         exp: what.expires_s as f64,
@@ -95,8 +93,8 @@ pub fn issue(key_file: &Path, algorithm: Algorithm, what: Issue<'_>) -> Result<S
         iat: Some(what.issued_s as f64),
         jti: what.token_id,
         device: what.device.map(ToString::to_string),
-        read: claimed(read),
-        write: claimed(write),
+        read,
+        write,
         publish_as,
     };
     jsonwebtoken::encode(&Header::new(algorithm), &Issued { aud: what.audience, claims }, &key)

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::rsa::{PublicEncryptingKey, PublicKey};
-use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents,
+};
 use jsonwebtoken::jwk::{
     AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse, RSAKeyParameters,
 };
@@ -56,7 +58,16 @@ impl Key {
         };
         let key = match algorithm {
             Algorithm::EdDSA => DecodingKey::from_ed_pem(&bytes).map_err(|_| no_key())?,
-            Algorithm::ES256 => DecodingKey::from_ec_pem(&bytes).map_err(|_| no_key())?,
+            Algorithm::ES256 => {
+                let key = DecodingKey::from_ec_pem(&bytes).map_err(|_| no_key())?;
+                if !is_fit_ec(&key) {
+                    return Err(format!(
+                        "{file} is a key of another curve than P-256, and ES256 signs with that one only: make one with \
+                         `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`"
+                    ));
+                }
+                key
+            }
             Algorithm::RS256 => {
                 let key = DecodingKey::from_rsa_pem(&bytes).map_err(|_| no_key())?;
                 if !is_fit_rsa(&key) {
@@ -131,6 +142,14 @@ impl Key {
 
 fn rsa_expected() -> String {
     format!("it is no RSA key of {} to {} bits", RSA_BITS.start(), RSA_BITS.end())
+}
+
+/// Whether a key of an elliptic curve is a point of P-256: what reads PEM takes one of any curve.
+fn is_fit_ec(key: &DecodingKey) -> bool {
+    match key.kind() {
+        DecodingKeyKind::SecretOrDer(point) => ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).is_ok(),
+        DecodingKeyKind::RsaModulusExponent { .. } => false,
+    }
 }
 
 /// Whether it is an RSA key of a size that signs.

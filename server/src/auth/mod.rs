@@ -25,6 +25,9 @@ pub const LEEWAY_S: u64 = 30;
 /// tokens are kept.
 pub const TOKEN_ID_BYTES_MAX: usize = 128;
 
+/// Characters of a key's id that are logged: enough to recognise it, too few to fill a disk.
+const LOGGED_KEY_ID_CHARS_MAX: usize = 64;
+
 /// Algorithms that a key may be for.
 const ALGORITHMS: &[(&str, Algorithm)] = &[
     ("EdDSA", Algorithm::EdDSA),

@@ -11,6 +11,8 @@ use super::{LEEWAY_S, claims};
 pub(super) enum Rejection {
     #[error("it is no JSON Web Token, or one of an unknown algorithm")]
     NoToken,
+    #[error("its alg is {0:?}, and keys of tokens are for EdDSA, ES256, RS256 and HS256 only")]
+    Unsupported(Algorithm),
     #[error("its header has `crit`, of which nothing is understood here")]
     Critical,
     #[error("its kid is {0:?}, which no key in auth.token_keys or at auth.jwks_url has")]

@@ -15,12 +15,9 @@ use tokio::time::Instant;
 use super::jwks::{Ask, Jwks, JwksConfig};
 use super::key::Key;
 use super::rejection::Rejection;
-use super::{Claims, KeySpec, LEEWAY_S, TOKEN_ID_BYTES_MAX, claims};
+use super::{ALGORITHMS, Claims, KeySpec, LEEWAY_S, LOGGED_KEY_ID_CHARS_MAX, TOKEN_ID_BYTES_MAX, claims};
 use crate::session::{Verification, Verify};
 use crate::sums::Sums;
-
-/// Characters of a token's key id that are logged: enough to recognise it, too few to fill a disk.
-const LOGGED_KEY_ID_CHARS_MAX: usize = 64;
 
 /// What tokens must be like besides their signature.
 #[derive(Debug, Clone, Default)]
@@ -139,6 +136,10 @@ impl Inner {
         // RFC 7515, section 4.1.11: none of what it may name is understood here.
         if header.crit.is_some() {
             return Err(Rejection::Critical);
+        }
+        // No key that is looked for could be for it.
+        if !ALGORITHMS.iter().any(|(_, algorithm)| *algorithm == header.alg) {
+            return Err(Rejection::Unsupported(header.alg));
         }
         let mut rejection = match header.kid {
             Some(ref id) => Rejection::UnknownKeyId(id.chars().take(LOGGED_KEY_ID_CHARS_MAX).collect()),

@@ -1,6 +1,7 @@
 //! What a development server prints when it serves.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::announce::{Announcement, Found};
@@ -19,11 +20,11 @@ struct Place {
     path: Vec<PathBuf>,
 }
 
-/// The banner. `address` is where the server listens.
+/// The banner. `addresses` are where the server listens, and its API, if that is served.
 pub(super) fn text(
     made: &Development,
     announced: &Announcement,
-    address: std::net::SocketAddr,
+    (address, api): (SocketAddr, Option<SocketAddr>),
     durability: impl std::fmt::Display,
     config: &Config,
 ) -> String {
@@ -44,10 +45,11 @@ pub(super) fn text(
     let links = if config.websocket && HAS_PAGE { links(made, address) } else { String::new() };
     let mut text = format!(
         "quoth-server {version} (development mode: loopback only, keys and tokens made by itself)\n\
-         \n  address     {address} ({transports})\n  CA          {ca}\n  data        {data}\n  \
+         \n  address     {address} ({transports})\n{api}  CA          {ca}\n  data        {data}\n  \
          clients     {finds}\n  durability  {durability} (an ack means that the disk has it)\n  token       {token}\n\
          {links}\nChat from two other terminals",
         version = env!("CARGO_PKG_VERSION"),
+        api = api.map_or_else(String::new, |api| format!("  server API  http://{api} (`quoth admin`)\n")),
         ca = made.ca_file.display(),
         data = data.display(),
         token = made.token(),
@@ -64,7 +66,7 @@ pub(super) fn text(
 
 /// Links to the chat page, each of which signs a user in. What stands behind the `#` is not sent to any
 /// server.
-fn links(made: &Development, address: std::net::SocketAddr) -> String {
+fn links(made: &Development, address: SocketAddr) -> String {
     let mut text = "\nChat in a browser:\n\n".to_owned();
     for (user, token) in &made.user_tokens {
         let _infallible = writeln!(text, "  {user:<6}http://{address}/#token={token}");

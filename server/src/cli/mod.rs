@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use quoth_protocol::UserId;
 
 use self::backup::{BackupArgs, RestoreArgs};
 use self::export::ExportArgs;
@@ -38,8 +39,8 @@ use crate::server::{Failed, Server};
     version = env!("QUOTH_VERSION"),
     after_help = "Examples:\n  quoth-server\n  quoth-server --listen 127.0.0.1:5000 --data-dir /tmp/quoth\n  \
                   quoth-server config > quoth.toml\n  quoth-server --config quoth.toml check\n\n\
-                  SIGTERM and SIGINT drain and stop, SIGHUP reads the files of the certificate and\n\
-                  of auth.token_keys again.\n\
+                  SIGTERM and SIGINT drain and stop, SIGHUP reads the files of the certificate,\n\
+                  of auth.token_keys and of api.keys again.\n\
                   Exit codes: 0 done, or stopped as told; 1 failed: the address or the store is in use, the store is damaged; \
                   2 a mistake on the command line or in the configuration, or a key, certificate or data folder that \
                   cannot be used: `check` finds the same ones; 70 the store failed while serving."
@@ -363,6 +364,16 @@ fn read_again(server: &Server) {
             "the old keys of tokens stay in force, all of them: mend the file and send SIGHUP again"
         ),
     }
+    match server.reload_api_keys() {
+        Ok(changed) => {
+            let changed = changed.iter().map(UserId::as_str).collect::<Vec<_>>().join(" ");
+            tracing::info!(changed, "the keys of the server API were read again");
+        }
+        Err(error) => tracing::warn!(
+            error,
+            "the old keys of the server API stay in force, all of them: mend the file and send SIGHUP again"
+        ),
+    }
 }
 
 /// Makes a development server's certificate anew when it is due, and says whether it did.
@@ -380,11 +391,12 @@ fn renew(server: &Server, config: &Config, ends_s: &mut u64) -> Result<bool, Str
 fn tell(server: &Server, config: &Config) -> Option<Announcement> {
     let (address, durability) = (server.address(), server.durability());
     let Some(made) = server.development() else {
-        tracing::info!(%address, workers = server.workers(), %durability, data_dir = %config.data_dir.display(), "serving");
+        let api = server.api_address().map_or_else(|| "off".to_owned(), |api| api.to_string());
+        tracing::info!(%address, %api, workers = server.workers(), %durability, data_dir = %config.data_dir.display(), "serving");
         return None;
     };
     let announced = Announcement::new(&made.client_file);
-    let text = banner::text(made, &announced, address, durability, config);
+    let text = banner::text(made, &announced, (address, server.api_address()), durability, config);
     // A closed stdout is no reason to stop serving.
     let _nobody_reads = std::io::stdout().write_all(text.as_bytes());
     Some(announced)

@@ -23,12 +23,19 @@ pub(super) struct TokenArgs {
     #[arg(long)]
     user: String,
     /// Conversations that may be read; `*` stands for any characters; may be repeated. Default: `*` for a
-    /// development server, none with --key
+    /// development server; with --key none, if there is a --write
     #[arg(long, value_name = "PATTERN")]
     read: Vec<String>,
-    /// Conversations that may be published to; as --read
-    #[arg(long, value_name = "PATTERN")]
+    /// Conversations that may be written to and administered, as far as the user may there; as --read
+    #[arg(long, value_name = "PATTERN", conflicts_with = "no_write")]
     write: Vec<String>,
+    /// Nothing may be written, whatever the user is a member of
+    #[arg(long)]
+    no_write: bool,
+    /// Leave it to memberships: what is a group, a channel, a direct conversation or notes can be read,
+    /// written and administered as the user may there, and nothing else
+    #[arg(long, conflicts_with_all = ["read", "write", "no_write"])]
+    by_membership: bool,
     /// Users in whose name may be published, for bridges and imports; may be repeated. Default: none
     #[arg(long, value_name = "PATTERN")]
     publish_as: Vec<String>,
@@ -99,21 +106,32 @@ fn lifetime_s(text: &str) -> Result<u64, String> {
     })
 }
 
-/// What a token is to allow. Everything by default on a development server only.
+/// What a token is to allow. Everything by default on a development server only. A claim that is missing
+/// narrows nothing where a membership allows something, so both are there unless that is asked for.
 fn rights(args: &TokenArgs) -> Result<Rights, String> {
+    let publish_as = args.publish_as.clone();
+    if args.by_membership {
+        return Ok(Rights { read: None, write: None, publish_as });
+    }
     if args.key.is_some() && args.read.is_empty() && args.write.is_empty() {
         return Err(
             "with --key say what the token allows: --read PATTERN, --write PATTERN or both, '*' for \
-                    all conversations"
+             all conversations, or --by-membership for what the user's memberships allow"
                 .to_owned(),
         );
     }
-    let or_all = |patterns: &[String]| match patterns {
-        [] if args.key.is_none() => vec!["*".to_owned()],
-        given => given.to_vec(),
+    if args.read.iter().chain(&args.write).any(String::is_empty) {
+        return Err(
+            "an empty pattern is for no conversation: leave it out; --no-write is for a token that writes \
+                    nothing"
+                .to_owned(),
+        );
+    }
+    let or_all = |patterns: &[String], none: bool| match patterns {
+        [] if args.key.is_none() && !none => Some(vec!["*".to_owned()]),
+        given => Some(given.to_vec()),
     };
-    let publish_as = args.publish_as.clone();
-    Ok(Rights { read: or_all(&args.read), write: or_all(&args.write), publish_as })
+    Ok(Rights { read: or_all(&args.read, false), write: or_all(&args.write, args.no_write), publish_as })
 }
 
 fn development_key(config: &Config, algorithm: Algorithm) -> Result<PathBuf, String> {
@@ -137,8 +155,11 @@ fn development_key(config: &Config, algorithm: Algorithm) -> Result<PathBuf, Str
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use clap::Parser;
     use jsonwebtoken::Algorithm;
+    use serde_json::json;
 
     use super::{
         LIFETIME_MAX_S, Rights, TOKEN_BYTES_MAX, TokenArgs, development_key, lifetime_s, rights, token,
@@ -175,10 +196,42 @@ mod tests {
         assert!(error.contains("--read PATTERN"), "{error}");
         token_rights(&["--key", "k.pem", "--publish-as", "*"]).unwrap_err();
         let rights = token_rights(&["--key", "k.pem", "--read", "a*", "--read", "b"]).unwrap();
-        assert_eq!((rights.read, rights.write), (vec!["a*".to_owned(), "b".to_owned()], Vec::new()));
+        let patterns = |texts: &[&str]| Some(texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>());
+        assert_eq!((rights.read, rights.write), (patterns(&["a*", "b"]), patterns(&[])));
+        let rights = token_rights(&["--key", "k.pem", "--write", "a"]).unwrap();
+        assert_eq!((rights.read, rights.write), (patterns(&[]), patterns(&["a"])));
+        let rights = token_rights(&["--key", "k.pem", "--by-membership"]).unwrap();
+        assert_eq!((rights.read, rights.write), (None, None));
         let rights = token_rights(&[]).unwrap();
-        assert_eq!((rights.read, rights.write), (vec!["*".to_owned()], vec!["*".to_owned()]));
+        assert_eq!((rights.read, rights.write), (patterns(&["*"]), patterns(&["*"])));
         assert_eq!(rights.publish_as, Vec::<String>::new());
+        let rights = token_rights(&["--no-write"]).unwrap();
+        assert_eq!((rights.read, rights.write), (patterns(&["*"]), patterns(&[])));
+        let empty = token_rights(&["--key", "k.pem", "--read", "a", "--write", ""]).unwrap_err();
+        assert!(empty.contains("--no-write"), "{empty}");
+        for both in
+            [["--no-write", "--write=a"], ["--by-membership", "--read=a"], ["--by-membership", "--no-write"]]
+        {
+            token_rights(&both).unwrap_err();
+        }
+    }
+
+    /// What is signed, and not only what was meant: the claims are what servers go by.
+    #[test]
+    fn a_token_that_only_reads_says_that_it_writes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = dir.path().join("secret");
+        std::fs::write(&key, "s".repeat(64)).unwrap();
+        let claims = |rights: &[&str]| {
+            let line = [&["token", "--user", "carol", "--key", key.to_str().unwrap()], rights].concat();
+            let signed = token(&Config::default(), Line::try_parse_from(line).unwrap().token).unwrap();
+            let payload = URL_SAFE_NO_PAD.decode(signed.split('.').nth(1).unwrap()).unwrap();
+            let claims: serde_json::Value = serde_json::from_slice(&payload).unwrap();
+            (claims.get("read").cloned(), claims.get("write").cloned())
+        };
+        assert_eq!(claims(&["--read", "news"]), (Some(json!(["news"])), Some(json!([]))));
+        assert_eq!(claims(&["--write", "news"]), (Some(json!([])), Some(json!(["news"]))));
+        assert_eq!(claims(&["--by-membership"]), (None, None));
     }
 
     #[test]

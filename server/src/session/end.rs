@@ -44,13 +44,14 @@ impl End {
             }
             Self::Later { code, retry_after_ms, reason } => {
                 streams.abort_all();
-                let goodbye = Goodbye { code: *code, reason: (*reason).to_owned() };
+                let goodbye =
+                    Goodbye { retry_after_ms: *retry_after_ms, ..Goodbye::new(*code, (*reason).to_owned()) };
                 // It comes back by itself, whether or not it has heard when.
-                let _is_heard = goodbye::say(&goodbye, *retry_after_ms, writer, transport).await;
+                let _is_heard = goodbye::say(&goodbye, writer, transport).await;
             }
             Self::Goodbye(goodbye) => {
                 streams.abort_all();
-                return goodbye::say(goodbye, 0, writer, transport).await;
+                return goodbye::say(goodbye, writer, transport).await;
             }
         }
         false

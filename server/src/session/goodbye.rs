@@ -19,14 +19,13 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Says why the connection ends, and when the client may come again unless that is 0, and closes it. Gives
 /// whether the client has heard it for sure.
-pub(super) async fn say(
-    goodbye: &Goodbye,
-    retry_after_ms: u32,
-    writer: &mut FrameWriter,
-    transport: &Transport,
-) -> bool {
-    let Goodbye { code, reason } = goodbye;
-    writer.push(&ServerFrame::GoAway { code: *code, retry_after_ms, reason: reason.clone() });
+pub(super) async fn say(goodbye: &Goodbye, writer: &mut FrameWriter, transport: &Transport) -> bool {
+    let Goodbye { code, reason, retry_after_ms } = goodbye;
+    writer.push(&ServerFrame::GoAway {
+        code: *code,
+        retry_after_ms: *retry_after_ms,
+        reason: reason.clone(),
+    });
     let said = async {
         writer.write_all().await?;
         Ok::<_, super::frames::WriteFailure>(writer.finish().await)

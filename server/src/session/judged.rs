@@ -172,8 +172,14 @@ pub(super) struct Connecting {
 
 impl Connecting {
     pub(super) fn new(hook: &Hook, hello: &Hello, peer: SocketAddr) -> Self {
-        let Hello { device, platform, client, .. } = hello;
-        let data = json!({ "device": device, "platform": platform, "client": client, "address": peer.ip() });
+        let Hello { device, generation, platform, client, .. } = hello;
+        let data = json!({
+            "device": device,
+            "generation": generation,
+            "platform": platform,
+            "client": client,
+            "address": peer.ip(),
+        });
         Self { hook: hook.clone(), data }
     }
 
@@ -188,7 +194,7 @@ impl Connecting {
                 Judgement::Allow | Judgement::Change(_) => Ok((identity, expected)),
                 Judgement::Deny(reason) => {
                     tracing::info!(reason, user = %identity.grant.user, "a hook has refused a client");
-                    Err(End::Goodbye(Goodbye { code: Code::DENIED, reason }))
+                    Err(End::Goodbye(Goodbye::new(Code::DENIED, reason)))
                 }
                 Judgement::Unavailable { retry_after_ms } => {
                     Err(End::Later { code: Code::UNAVAILABLE, retry_after_ms, reason: UNAVAILABLE })

@@ -14,6 +14,16 @@ pub struct Goodbye {
     pub code: Code,
     /// For people; may be empty.
     pub reason: String,
+    /// When it is of use to come again, in milliseconds from now; 0 when that is not known.
+    pub retry_after_ms: u32,
+}
+
+impl Goodbye {
+    /// One that does not say when to come again.
+    #[must_use]
+    pub const fn new(code: Code, reason: String) -> Self {
+        Self { code, reason, retry_after_ms: 0 }
+    }
 }
 
 /// Somebody whom the connection watches.

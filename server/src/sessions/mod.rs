@@ -164,11 +164,10 @@ impl Sessions {
         let (user, device) = (&identity.grant.user, &hello.device);
         let mut state = self.0.state.lock();
         if let Some(reason) = expected.and_then(|expected| state.comes(expected)) {
-            let goodbye = Goodbye { code: Code::KICKED, reason };
+            let goodbye = Goodbye::new(Code::KICKED, reason);
             return Err(Box::new(Refused { goodbye, attendance: None }));
         }
-        if let Some(reason) = state.revocations.against(bearer(identity, device), now_ms) {
-            let goodbye = Goodbye { code: Code::TOKEN_REVOKED, reason: reason.to_string() };
+        if let Some(goodbye) = state.revoked(bearer(identity, device), now_ms) {
             return Err(Box::new(Refused { goodbye, attendance: None }));
         }
         let session = state.next_session();
@@ -232,6 +231,17 @@ impl Sessions {
             if infos.iter().all(|other| other.device != info.device) {
                 infos.push(info);
             }
+        }
+        infos
+    }
+
+    /// The same devices, with the statuses that [`status`](Self::status) is made of: one that has just gone is
+    /// what it was, until that is told.
+    pub async fn devices_as_told(&self, user: &UserId, now_ms: u64) -> Vec<SessionInfo> {
+        let mut infos = self.session_infos(user, now_ms).await;
+        let state = self.0.state.lock();
+        for info in &mut infos {
+            info.status = state.presence.of_device_as_told(user, &info.device);
         }
         infos
     }
@@ -472,10 +482,8 @@ impl Statuses for WeakSessions {
 
 fn goodbye(reason: Reason) -> Goodbye {
     match reason {
-        Reason::Replaced => {
-            Goodbye { code: Code::REPLACED, reason: "this device has signed in again".to_owned() }
-        }
-        Reason::Kicked(reason) => Goodbye { code: Code::KICKED, reason },
+        Reason::Replaced => Goodbye::new(Code::REPLACED, "this device has signed in again".to_owned()),
+        Reason::Kicked(reason) => Goodbye::new(Code::KICKED, reason),
     }
 }
 

@@ -12,6 +12,8 @@ use quoth_protocol::{Code, DeviceId, UserId};
 
 use tokio::sync::mpsc;
 
+use crate::auth::LEEWAY_S;
+
 use super::changes::Changed;
 use super::expected::{Arrivals, Waiting};
 use super::mailbox::{Goodbye, Mailbox};
@@ -127,12 +129,22 @@ impl State {
             let Some((user, device)) = self.logins.of_session(session) else { continue };
             let token_id = live.token_id.as_deref();
             let bearer = Bearer { user, device, token_id, issued_ms: live.issued_ms };
-            if self.revocations.against(bearer, now_ms).is_some() && !live.mailbox.has_goodbye() {
-                live.mailbox.goodbye(Goodbye { code: Code::TOKEN_REVOKED, reason: reason.to_owned() });
+            if let Some(goodbye) = self.revoked(bearer, now_ms).filter(|_| !live.mailbox.has_goodbye()) {
+                live.mailbox.goodbye(Goodbye { reason: reason.to_owned(), ..goodbye });
                 count += 1;
             }
         }
         count
+    }
+
+    /// What the bearer of a revoked token is told: why, and how long new ones are refused, too, where that is
+    /// for the sake of the issuer's clock alone.
+    pub(super) fn revoked(&self, bearer: Bearer<'_>, now_ms: u64) -> Option<Goodbye> {
+        let reason = self.revocations.against(bearer, now_ms)?.to_string();
+        let good_in_ms = self.revocations.good_in_ms(bearer, now_ms);
+        let retry_after_ms = if good_in_ms <= LEEWAY_S * 1_000 { good_in_ms } else { 0 };
+        let retry_after_ms = u32::try_from(retry_after_ms).unwrap_or_default();
+        Some(Goodbye { retry_after_ms, ..Goodbye::new(Code::TOKEN_REVOKED, reason) })
     }
 
     pub(super) fn refresh(
@@ -142,8 +154,8 @@ impl State {
         now_ms: u64,
     ) -> Result<(), Goodbye> {
         let Some((_, device)) = self.logins.of_session(session) else { return Ok(()) };
-        if let Some(reason) = self.revocations.against(bearer(identity, device), now_ms) {
-            return Err(Goodbye { code: Code::TOKEN_REVOKED, reason: reason.to_string() });
+        if let Some(goodbye) = self.revoked(bearer(identity, device), now_ms) {
+            return Err(goodbye);
         }
         let Some(live) = self.live.get_mut(&session) else { return Ok(()) };
         live.issued_ms = identity.issued_ms;

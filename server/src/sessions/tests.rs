@@ -259,6 +259,26 @@ async fn what_is_revoked_ends_at_once_and_does_not_come_back() {
     }
 }
 
+/// Those who come in the seconds for which the issuer's clock may be ahead are told how long that is yet.
+#[tokio::test]
+async fn who_is_logged_out_is_told_when_a_new_token_is_good() {
+    let world = world(SessionsConfig::default());
+    let attendance = come(&world, "alice", "phone", None).unwrap();
+    let of_alice = Revoked::User { user: user("alice"), device: None };
+    let until = |issued_before_ms| Extent { issued_before_ms, ..EVER };
+    world.sessions.revoke(&of_alice, until(30_000), "", 0).await.unwrap();
+    let retry_after_ms = |now_ms: u64| {
+        let refused = attendance.refresh(&identity("alice", None, 7), now_ms).unwrap_err();
+        assert_eq!(refused.code, Code::TOKEN_REVOKED);
+        refused.retry_after_ms
+    };
+    assert_eq!([0, 10_000, 30_000, 40_000].map(retry_after_ms), [30_000, 20_000, 0, 0]);
+    attendance.refresh(&identity("alice", None, 30_000), 30_000).unwrap();
+    // Who is shut out is not told to come again.
+    world.sessions.revoke(&of_alice, EVER, "", 0).await.unwrap();
+    assert_eq!(retry_after_ms(10_000), 0);
+}
+
 #[tokio::test]
 async fn a_revoked_token_is_no_new_one() {
     let world = world(SessionsConfig { revocations_max: 1, ..SessionsConfig::default() });

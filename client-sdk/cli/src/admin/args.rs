@@ -36,6 +36,68 @@ pub(crate) struct ApiArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AdminCommand {
+    #[command(flatten)]
+    One(OneCommand),
+    #[command(flatten)]
+    Many(ManyCommand),
+}
+
+/// What takes as many requests as there are messages for.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ManyCommand {
+    /// Publish many messages in order, past memberships, and say what has become of each
+    ///
+    /// FILE has a JSON object in each line, as the server API has them: conversation (or conversations, a
+    /// list), text (or base64), and perhaps publish_as, origin_time_ms, reply_to, mentions, expires_in_ms and
+    /// idempotency_key, with which the same line is stored once however often it is sent. All lines are read
+    /// before the first message goes. A message that is refused holds up no other; the exit code is 1 then.
+    Batch {
+        /// The file; - is the standard input
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Publish one message to many conversations, past memberships, and say what has become of each
+    ///
+    /// A conversation where it is refused holds up no other; the exit code is 1 then.
+    Broadcast {
+        /// Where to; may be repeated
+        #[arg(long, value_name = "CONVERSATION", required_unless_present = "to_file")]
+        to: Vec<ConversationName>,
+        /// File with a conversation in each line; - is the standard input
+        #[arg(long, value_name = "FILE")]
+        to_file: Option<PathBuf>,
+        /// The message; several words are joined by spaces
+        #[arg(required = true)]
+        text: Vec<String>,
+        #[command(flatten)]
+        message: Message,
+    },
+}
+
+/// What is said of a message besides its text and where it goes.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Message {
+    /// In whose name; default: the key's name
+    #[arg(long = "as", value_name = "USER")]
+    pub(crate) publish_as: Option<UserId>,
+    /// The seq of the message that it answers
+    #[arg(long, value_name = "SEQ")]
+    pub(crate) reply_to: Option<u64>,
+    /// Whom it mentions; may be repeated
+    #[arg(long, value_name = "USER")]
+    pub(crate) mention: Vec<UserId>,
+    /// When it becomes absent, such as 10m, 2h or 7d from now; default: when its conversation's retention
+    /// says so
+    #[arg(long = "expires", value_name = "TIME", value_parser = duration)]
+    pub(crate) expires_in: Option<Duration>,
+    /// Idempotency key: publishing again with it writes nothing
+    #[arg(long, value_name = "KEY")]
+    pub(crate) once: Option<String>,
+}
+
+/// What takes one request.
+#[derive(Debug, Subcommand)]
+pub(crate) enum OneCommand {
     /// How the server does
     Stats,
     /// Publish a message in anybody's name, past memberships
@@ -45,22 +107,8 @@ pub(crate) enum AdminCommand {
         /// The message; several words are joined by spaces
         #[arg(required = true)]
         text: Vec<String>,
-        /// In whose name; default: the key's name
-        #[arg(long = "as", value_name = "USER")]
-        publish_as: Option<UserId>,
-        /// The seq of the message that it answers
-        #[arg(long, value_name = "SEQ")]
-        reply_to: Option<u64>,
-        /// Whom it mentions; may be repeated
-        #[arg(long, value_name = "USER")]
-        mention: Vec<UserId>,
-        /// When it becomes absent, such as 10m, 2h or 7d from now; default: when its conversation's retention
-        /// says so
-        #[arg(long = "expires", value_name = "TIME", value_parser = duration)]
-        expires_in: Option<Duration>,
-        /// Idempotency key: publishing again with it writes nothing
-        #[arg(long, value_name = "KEY")]
-        once: Option<String>,
+        #[command(flatten)]
+        message: Message,
     },
     /// Messages that are said
     #[command(subcommand)]
@@ -72,7 +120,7 @@ pub(crate) enum AdminCommand {
         #[command(flatten)]
         place: Place,
         /// At most so many
-        #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+        #[arg(short = 'n', long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
         limit: u32,
     },
     /// Managed conversations
@@ -108,7 +156,8 @@ pub(crate) enum AdminCommand {
     /// Revoke tokens, and end the connections that were signed in with them
     ///
     /// Of a user, or of one device: all that are out by now, or those that were issued before
-    /// --issued-before.
+    /// --issued-before. The issuer's clock may be ahead by up to 30 s, so without --issued-before tokens that
+    /// are issued within the next 30 s are refused too: a new one is good after that.
     Revoke {
         #[command(flatten)]
         which: Which,
@@ -203,7 +252,8 @@ pub(crate) struct Which {
         value_name = "USER"
     )]
     pub(crate) user: Option<UserId>,
-    /// Of this device of the user only
+    /// Of this device of the user only: a token with the claim `device` is bound to it, any other one can be
+    /// used under another id, so revoke the user's then
     #[arg(long, requires = "of", value_name = "DEVICE")]
     pub(crate) device: Option<DeviceId>,
     /// The one with this id (jti)

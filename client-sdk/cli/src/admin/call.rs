@@ -7,7 +7,8 @@ use quoth_client::ConversationName;
 use serde_json::{Value, json};
 
 use super::args::{
-    AdminCommand, ConversationCommand, MemberCommand, MessageCommand, Place, Said, UserCommand, Which, Whom,
+    ConversationCommand, MemberCommand, Message, MessageCommand, OneCommand, Place, Said, UserCommand, Which,
+    Whom,
 };
 
 /// A time that no token is issued behind, in milliseconds since 1970: the greatest that every reader of JSON
@@ -70,25 +71,47 @@ fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
         .into()
 }
 
+/// A message as the server API has it, without where it goes.
+pub(super) fn fields(text: &str, message: &Message) -> Value {
+    let Message { publish_as, reply_to, mention, expires_in, once: _ } = message;
+    object([
+        ("text", Some(json!(text))),
+        ("publish_as", publish_as.as_ref().map(|user| json!(user))),
+        ("reply_to", reply_to.map(Value::from)),
+        ("mentions", (!mention.is_empty()).then(|| json!(mention))),
+        ("expires_in_ms", expires_in.map(|wait| json!(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)))),
+    ])
+}
+
+/// What a command does not do, which whoever gives it may expect of it.
+pub(super) fn caveats(command: &OneCommand) -> Vec<&'static str> {
+    let OneCommand::Revoke { which, issued_before_ms, for_good, .. } = command else { return Vec::new() };
+    let mut caveats = Vec::new();
+    if which.user.is_some() && issued_before_ms.is_none() && !for_good {
+        caveats.push(
+            "tokens that are issued within the next 30 s are refused, too, since the issuer's clock may be ahead: the \
+             user signs in again with one that is issued after that",
+        );
+    }
+    if which.device.is_some() {
+        caveats.push(
+            "this holds for tokens with the claim `device`: any other one can be used under another device's id at once; \
+             without --device all of the user's are revoked",
+        );
+    }
+    caveats
+}
+
 /// The request of a command.
-pub(super) fn of(command: AdminCommand) -> Call {
+pub(super) fn of(command: OneCommand) -> Call {
     match command {
-        AdminCommand::Stats => Call::get("/v1/stats".to_owned()),
-        AdminCommand::Publish { conversation, text, publish_as, reply_to, mention, expires_in, once } => {
-            let body = object([
-                ("conversation", Some(json!(conversation))),
-                ("text", Some(json!(text.join(" ")))),
-                ("publish_as", publish_as.map(|user| json!(user))),
-                ("reply_to", reply_to.map(Value::from)),
-                ("mentions", (!mention.is_empty()).then(|| json!(mention))),
-                (
-                    "expires_in_ms",
-                    expires_in.map(|wait| json!(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))),
-                ),
-            ]);
-            Call { once, ..Call::new("POST", "/v1/publish".to_owned(), Some(body)) }
+        OneCommand::Stats => Call::get("/v1/stats".to_owned()),
+        OneCommand::Publish { conversation, text, message } => {
+            let mut body = fields(&text.join(" "), &message);
+            body["conversation"] = json!(conversation);
+            Call { once: message.once, ..Call::new("POST", "/v1/publish".to_owned(), Some(body)) }
         }
-        AdminCommand::History { conversation, place, limit } => {
+        OneCommand::History { conversation, place, limit } => {
             let Place { after, before, around, after_time_ms, before_time_ms, around_time_ms } = place;
             let number = |number: Option<u64>| number.map(|number| number.to_string());
             let parameters = [
@@ -102,24 +125,24 @@ pub(super) fn of(command: AdminCommand) -> Call {
             ];
             Call::get(with(format!("/v1/conversations/{}/history", encoded(conversation)), &parameters))
         }
-        AdminCommand::Message(command) => of_message(command),
-        AdminCommand::Conversation(command) => of_conversation(command),
-        AdminCommand::Member(command) => of_member(command),
-        AdminCommand::Retention(command) => super::retention::of(command),
-        AdminCommand::User(UserCommand::Erase { user }) => {
+        OneCommand::Message(command) => of_message(command),
+        OneCommand::Conversation(command) => of_conversation(command),
+        OneCommand::Member(command) => of_member(command),
+        OneCommand::Retention(command) => super::retention::of(command),
+        OneCommand::User(UserCommand::Erase { user }) => {
             Call::new("POST", format!("/v1/users/{}/erasure", encoded(user)), None)
         }
-        AdminCommand::User(UserCommand::Erasure { user }) => {
+        OneCommand::User(UserCommand::Erasure { user }) => {
             Call::get(format!("/v1/users/{}/erasure", encoded(user)))
         }
-        AdminCommand::Sessions { user } => Call::get(format!("/v1/users/{}/sessions", encoded(user))),
-        AdminCommand::Presence { user } => Call::get(format!("/v1/users/{}/presence", encoded(user))),
-        AdminCommand::Kick { user, device, reason } => {
+        OneCommand::Sessions { user } => Call::get(format!("/v1/users/{}/sessions", encoded(user))),
+        OneCommand::Presence { user } => Call::get(format!("/v1/users/{}/presence", encoded(user))),
+        OneCommand::Kick { user, device, reason } => {
             let body =
                 object([("device", device.map(|device| json!(device))), ("reason", Some(json!(reason)))]);
             Call::new("POST", format!("/v1/users/{}/kick", encoded(user)), Some(body))
         }
-        AdminCommand::Revoke {
+        OneCommand::Revoke {
             which: Which { user, device, token_id },
             issued_before_ms,
             for_good,
@@ -139,11 +162,11 @@ pub(super) fn of(command: AdminCommand) -> Call {
             ]);
             Call::new("POST", "/v1/revocations".to_owned(), Some(body))
         }
-        AdminCommand::Revocations { after, limit } => {
+        OneCommand::Revocations { after, limit } => {
             let parameters = [("after", after), ("limit", Some(limit.to_string()))];
             Call::get(with("/v1/revocations".to_owned(), &parameters))
         }
-        AdminCommand::Unrevoke { which: Which { user, device, token_id } } => {
+        OneCommand::Unrevoke { which: Which { user, device, token_id } } => {
             let body = object([
                 ("user", user.map(|user| json!(user))),
                 ("device", device.map(|device| json!(device))),
@@ -261,8 +284,8 @@ fn until(until_ms: Option<u64>) -> Value {
 mod tests {
     use clap::Parser;
 
-    use super::super::args::AdminArgs;
-    use super::{Call, of};
+    use super::super::args::{AdminArgs, AdminCommand};
+    use super::{Call, caveats, of};
 
     #[derive(Debug, Parser)]
     struct Line {
@@ -271,7 +294,14 @@ mod tests {
     }
 
     fn call(line: &[&str]) -> Call {
-        of(Line::try_parse_from([&["admin"], line].concat()).unwrap().admin.command)
+        one(Line::try_parse_from([&["admin"], line].concat()).unwrap().admin.command)
+    }
+
+    fn one(command: AdminCommand) -> Call {
+        match command {
+            AdminCommand::One(command) => of(command),
+            AdminCommand::Many(command) => panic!("several requests: {command:?}"),
+        }
     }
 
     #[test]
@@ -281,7 +311,7 @@ mod tests {
                 .unwrap();
         assert_eq!(parsed.connection.user.as_deref(), Some("b"));
         let crate::args::Command::Admin(admin) = parsed.command else { panic!("not admin") };
-        assert_eq!(of(admin.command).body.unwrap()["user"], "a");
+        assert_eq!(one(admin.command).body.unwrap()["user"], "a");
         for line in [
             &["sessions", "a"][..],
             &["presence", "a"],
@@ -353,6 +383,26 @@ mod tests {
             shown(&["conversation", "slow-mode", "a", "30s"]),
             "PUT /v1/conversations/a/slow_mode {\"interval_ms\":30000} "
         );
+    }
+
+    #[test]
+    fn what_a_revocation_does_not_do_is_told() {
+        let told =
+            |line: &[&str]| match Line::try_parse_from([&["admin"], line].concat()).unwrap().admin.command {
+                AdminCommand::One(command) => caveats(&command),
+                AdminCommand::Many(command) => panic!("several requests: {command:?}"),
+            };
+        let of_user = told(&["revoke", "--of", "a"]);
+        assert!(of_user.len() == 1 && of_user[0].contains("within the next 30 s"), "{of_user:?}");
+        let of_device = told(&["revoke", "--of", "a", "--device", "d", "--for-good"]);
+        assert!(of_device.len() == 1 && of_device[0].contains("claim `device`"), "{of_device:?}");
+        for line in [
+            &["revoke", "--of", "a", "--issued-before", "1h"][..],
+            &["revoke", "--token-id", "t"],
+            &["stats"],
+        ] {
+            assert_eq!(told(line), Vec::<&str>::new());
+        }
     }
 
     #[test]

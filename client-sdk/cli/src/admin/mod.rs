@@ -3,6 +3,7 @@
 mod api;
 mod args;
 mod call;
+mod many;
 mod retention;
 mod show;
 mod wait;
@@ -11,7 +12,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 pub(crate) use self::args::AdminArgs;
-use self::args::AdminCommand;
+use self::args::{AdminCommand, OneCommand};
 use self::retention::RetentionCommand;
 use crate::args::ConnectionArgs;
 use crate::output::{note, written};
@@ -19,9 +20,14 @@ use crate::output::{note, written};
 /// Does what is asked, and prints the answer.
 pub(crate) fn run(connection: ConnectionArgs, args: AdminArgs) -> anyhow::Result<ExitCode> {
     let AdminArgs { api, json, command } = args;
-    let waits = matches!(command, AdminCommand::Retention(RetentionCommand::Run { wait: true }));
-    let is_status = matches!(command, AdminCommand::Retention(RetentionCommand::Status));
     let api = api::Api::new(connection, api)?;
+    let command = match command {
+        AdminCommand::Many(command) => return many::run(&api, command, json),
+        AdminCommand::One(command) => command,
+    };
+    let waits = matches!(command, OneCommand::Retention(RetentionCommand::Run { wait: true }));
+    let is_status = matches!(command, OneCommand::Retention(RetentionCommand::Status));
+    let caveats = call::caveats(&command);
     let mut answer = api.send(&call::of(command))?;
     if waits {
         answer = wait::until_done(&api, &answer)?;
@@ -36,6 +42,7 @@ pub(crate) fn run(connection: ConnectionArgs, args: AdminArgs) -> anyhow::Result
     };
     written(std::io::stdout().lock().write_all(text.as_bytes()))?;
     show::emptiness(&answer).into_iter().for_each(note);
+    caveats.into_iter().for_each(note);
     // It has ended, and not with all that it was to do.
     let has_failed = waits && !answer["error"].is_null();
     Ok(if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })

@@ -80,13 +80,15 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::admin::args::AdminCommand;
     use crate::args::{Args, Command};
 
     fn shown(line: &str) -> Result<String, String> {
         let arguments = ["quoth", "admin", "retention"].into_iter().chain(line.split_whitespace());
         let parsed = Args::try_parse_from(arguments).map_err(|error| error.to_string())?;
         let Command::Admin(admin) = parsed.command else { panic!("not admin") };
-        let Call { method, path, body, .. } = super::super::call::of(admin.command);
+        let AdminCommand::One(command) = admin.command else { panic!("several requests") };
+        let Call { method, path, body, .. } = super::super::call::of(command);
         Ok(format!("{method} {path} {}", body.map(|body| body.to_string()).unwrap_or_default()))
     }
 

@@ -12,6 +12,9 @@ use crate::output::printable;
 /// What is between two columns.
 const GAP: &str = "  ";
 
+/// Columns that stand first, in this order: what a row is about. The others follow by their names.
+const FIRST_COLUMNS: [&str; 6] = ["seq", "conversation", "user", "device", "token_id", "title"];
+
 /// An answer as text: a line for each field, and a table for each list.
 pub(super) fn text(answer: &Value) -> String {
     let Some(fields) = answer.as_object() else { return format!("{answer}\n") };
@@ -77,7 +80,9 @@ pub(super) fn emptiness(answer: &Value) -> Option<String> {
 fn table(rows: &[Value]) -> String {
     let none = Map::new();
     let rows: Vec<_> = rows.iter().map(|row| row.as_object().unwrap_or(&none)).collect();
-    let names: Vec<&String> = rows.first().map(|row| row.keys().collect()).unwrap_or_default();
+    let mut names: Vec<&String> = rows.first().map(|row| row.keys().collect()).unwrap_or_default();
+    let place = |name: &str| FIRST_COLUMNS.iter().position(|first| *first == name);
+    names.sort_by_key(|name| place(name).unwrap_or(FIRST_COLUMNS.len()));
     let head = names.iter().map(|name| label(name)).collect();
     let cells = rows.iter().map(|row| names.iter().map(|name| cell(name, &row[name.as_str()])).collect());
     aligned(&std::iter::once(head).chain(cells).collect::<Vec<Vec<String>>>())
@@ -203,7 +208,7 @@ mod tests {
         ], "more": true });
         assert_eq!(
             text(&members),
-            "last seen (UTC)   role    user\n-                 owner   boss\n2004-12-25 18:40  member  \\u{202e}x\nthere are more\n"
+            "user       last seen (UTC)   role\nboss       -                 owner\n\\u{202e}x  2004-12-25 18:40  member\nthere are more\n"
         );
         assert_eq!(text(&json!({ "sessions": [] })), "no sessions\n");
         let texts = json!({ "state": "gone", "stays": ["this", "that\u{7}"] });
@@ -234,6 +239,6 @@ mod tests {
         assert!(shown.contains("revoked\":{\"seq\":1}"), "{shown}");
         let state = json!({ "states": [{ "edited": { "body": "ho\u{7}", "seq": 4 },
                                          "reactions": [{ "count": 2, "mine": false, "reaction": "+1" }], "seq": 1 }] });
-        assert_eq!(text(&state), "edited   reactions  seq\nho\\u{7}  +1 2       1\n");
+        assert_eq!(text(&state), "seq  edited   reactions\n1    ho\\u{7}  +1 2\n");
     }
 }

@@ -72,9 +72,12 @@ pub(crate) enum ConversationCommand {
     Mute {
         /// In which conversation
         conversation: ConversationName,
-        /// Whom; default: everybody who may not moderate
-        #[arg(value_name = "USER")]
+        /// Whom
+        #[arg(value_name = "USER", required_unless_present = "everybody", conflicts_with = "everybody")]
         whom: Option<UserId>,
+        /// Everybody who may not moderate
+        #[arg(long)]
+        everybody: bool,
         #[command(flatten)]
         time: TimeArgs,
     },
@@ -264,7 +267,7 @@ mod tests {
         for good in [
             "conversation create",
             "conversation create team --member bob --member carol --title Team --open --channel",
-            "conversation mute team --for 1h",
+            "conversation mute team --everybody --for 1h",
             "conversation role team bob admin --permissions read,write",
             "block",
             "block bob --lift",

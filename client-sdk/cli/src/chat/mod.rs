@@ -22,12 +22,13 @@ use self::reading::Reading;
 use crate::args::ChatArgs;
 use crate::clock::Days;
 use crate::command::{HELP, Typed};
-use crate::connection::{Connection, Purpose, over, telling_states};
+use crate::connection::{Connection, Purpose};
 use crate::hint::{Situation, hint};
 use crate::input::{InputLine, InputLines};
 use crate::interrupt::{Interrupt, counted};
 use crate::output::{Format, Known, day_line, note, shortened, written};
 use crate::screen::Screen;
+use crate::states::{over, telling_states};
 
 /// How long a chat that is left waits for its own last message to be shown.
 const LAST_WORD_TIMEOUT: Duration = Duration::from_secs(2);
@@ -59,7 +60,7 @@ pub(crate) async fn run(connection: &Connection, args: ChatArgs) -> anyhow::Resu
             let mut chat = Chat::new((room, view, me), events, interrupt.clone(), situation, &screen);
             chat.run().await
         };
-        telling_states(client, |text| screen.note(text), chat).await
+        telling_states(client, situation, |text| screen.note(text), chat).await
     };
     connection.run(Purpose::Talk(args.conversation.as_str()), chat).await
 }

@@ -80,7 +80,10 @@ fn membership_hint(code: Code) -> Option<String> {
     let hint = match code {
         Code::REPLACED => "the same device has connected again: what runs there goes on",
         Code::KICKED => "this device was signed out; the reason says by whom, and whether to sign in again",
-        Code::TOKEN_REVOKED => "the token was withdrawn: ask the server's operator for a new one",
+        Code::TOKEN_REVOKED => {
+            "the token was withdrawn: ask the server's operator for a new one; one that is issued within 30 s of \
+             the withdrawal may be refused, too"
+        }
         Code::RATE_LIMITED => "that was too much in too short a time: wait a moment",
         Code::SLOW_MODE => "the conversation is in slow mode: each member writes once in a while only",
         Code::MUTED => "you may not write here for now: ask who moderates the conversation",
@@ -123,6 +126,13 @@ fn forbidden(attempt: Attempt, situation: &Situation<'_>) -> String {
     };
     let user = printable(situation.user.as_deref().unwrap_or("this user"));
     let conversation = printable(conversation);
+    if situation.only_reads && attempt == Attempt::Publish {
+        return format!(
+            "you only read in {conversation}: who administers it can change that, with `quoth conversation role {} {} member`",
+            quoted(&conversation),
+            quoted_user(situation)
+        );
+    }
     let verb = if attempt == Attempt::Publish { "publish to" } else { "read" };
     let of_members = match attempt {
         Attempt::Publish => ", or one who only reads there, or is blocked by the other one",

@@ -2,7 +2,7 @@
 
 mod code;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use quoth_client::{
     Code, ConnectError, EventsError, HistoryError, Reason, RequestError, SendError, Seq, Transport,
@@ -28,6 +28,10 @@ pub(crate) struct Situation<'a> {
     pub(crate) purpose: Purpose<'a>,
     /// Where the conversation ends, if that was asked for.
     pub(crate) head: Option<Seq>,
+    /// The file that is read again for each sign-in.
+    pub(crate) token_file: Option<PathBuf>,
+    /// The user is a member there, and one who may not write.
+    pub(crate) only_reads: bool,
 }
 
 /// The outermost context of an error that something can be done about; shown below it.
@@ -224,7 +228,18 @@ mod tests {
         let (server, ca) = ("chat.example:4433", Path::new("ca.pem"));
         let user = Some("alice".to_owned());
         let transport = Transport::Auto;
-        Situation { server, file: None, ca, transport, token_bytes: 9_000, user, purpose, head: None }
+        Situation {
+            server,
+            file: None,
+            ca,
+            transport,
+            token_bytes: 9_000,
+            user,
+            purpose,
+            head: None,
+            token_file: None,
+            only_reads: false,
+        }
     }
 
     fn refused(code: Code) -> SendError {
@@ -242,6 +257,9 @@ mod tests {
             "{write}"
         );
         assert!(!write.contains("development"), "{write}");
+        let reader = Situation { only_reads: true, ..talk.clone() };
+        let write = hint_of(&refused(Code::FORBIDDEN), &reader);
+        assert!(write.contains("you only read in it's") && write.contains("conversation role"), "{write}");
         let beside = Situation { file: Some(Path::new("dev.json")), ..talk.clone() };
         let write = hint_of(&refused(Code::FORBIDDEN), &beside);
         assert!(write.contains("development server `quoth-server token --user 'alice'`"), "{write}");

@@ -14,12 +14,13 @@ use tokio::task::JoinSet;
 use self::files::{Found, LogFile};
 use self::irc::{Clock, Line, SYSTEM_USER};
 use crate::args::ImportArgs;
-use crate::connection::{Connection, Purpose, telling_states};
+use crate::connection::{Connection, Purpose};
 use crate::hint::Situation;
 use crate::interrupt::counted;
 use crate::output::{confirm, note};
 use crate::pipeline::{Pipeline, Tally};
 use crate::progress::bar;
+use crate::states::telling_states;
 
 /// Logs that are imported at once, each with up to 256 messages on the way.
 const LOGS_AT_ONCE: usize = 8;
@@ -69,10 +70,10 @@ pub(crate) async fn run(connection: &Connection, args: ImportArgs) -> anyhow::Re
     let log_count = logs.len();
     let undated: usize = logs.iter().map(LogFile::undated).sum();
     let progress = progress(&logs);
-    let import = async |client: &Client, _: &Situation<'_>| {
+    let import = async |client: &Client, situation: &Situation<'_>| {
         let started = Instant::now();
         let say = |text: &str| progress.suspend(|| note(text));
-        let import = telling_states(client, say, import_all(client, logs, &progress));
+        let import = telling_states(client, situation, say, import_all(client, logs, &progress));
         let tally = connection
             .interrupt()
             .unless_asked(import)

@@ -13,16 +13,17 @@ use quoth_client::{Client, ConversationName, InboxRow, InboxSettings};
 use self::lines::{muted, row_line};
 use crate::args::{InboxArgs, QuietArgs, StandArgs};
 use crate::asking::{asking, in_ms, told, until_ms};
-use crate::connection::{Connection, Purpose, telling_states};
+use crate::connection::{Connection, Purpose};
 use crate::hint::{Hint, Situation};
 use crate::output::{note, printable, written};
+use crate::states::telling_states;
 
 pub(crate) async fn run(connection: &Connection, args: InboxArgs) -> anyhow::Result<()> {
     if !args.watch {
         return asking(connection, async |client| list(client, &args, &mut Shown::default()).await).await;
     }
-    let watch = async |client: &Client, _: &Situation<'_>| {
-        let watch = telling_states(client, |text| note(text), watch(client, &args));
+    let watch = async |client: &Client, situation: &Situation<'_>| {
+        let watch = telling_states(client, situation, |text| note(text), watch(client, &args));
         // To be interrupted is how it ends.
         connection.interrupt().unless_asked(watch).await.unwrap_or(Ok(()))
     };

@@ -108,9 +108,21 @@ async fn change(client: &Client, command: ConversationCommand) -> anyhow::Result
     let name = |name: &ConversationName| printable(name.as_str());
     Ok(match command {
         C::Join { conversation: at, invitation } => {
-            (format!("you are in {}", name(&at)), client.join(&at, invitation.as_deref()).await?)
+            let joined = client.join(&at, invitation.as_deref()).await;
+            let done =
+                joined.map_err(|error| forbidden(error, || join_hint(&name(&at), invitation.is_some())))?;
+            (format!("you are in {}", name(&at)), done)
         }
-        C::Leave { conversation: at } => (format!("you have left {}", name(&at)), client.leave(&at).await?),
+        C::Leave { conversation: at } => {
+            let hint = || {
+                format!(
+                    "you are not in {}, or it is a direct conversation or notes, which nobody leaves",
+                    name(&at)
+                )
+            };
+            let done = client.leave(&at).await.map_err(|error| forbidden(error, hint))?;
+            (format!("you have left {}", name(&at)), done)
+        }
         C::Add { conversation: at, whom, role } => {
             let role = role_or_joiner_s(client, &at, role).await?;
             let done = client.set_member(&at, &whom, role, None).await?;
@@ -136,7 +148,7 @@ async fn change(client: &Client, command: ConversationCommand) -> anyhow::Result
         C::Rename { conversation: at, title } => {
             (format!("{} is called \"{}\"", name(&at), printable(&title)), client.rename(&at, &title).await?)
         }
-        C::Mute { conversation: at, whom, time } => {
+        C::Mute { conversation: at, whom, everybody: _, time } => {
             let who = whom.as_ref().map_or_else(|| "everybody".to_owned(), user);
             let done = client.mute(&at, whom.as_ref().map(AsRef::as_ref), until_ms(&time)).await?;
             (format!("{who} {}", if time.lift { "may write again" } else { "is muted" }), done)
@@ -164,16 +176,35 @@ async fn change(client: &Client, command: ConversationCommand) -> anyhow::Result
 
 /// Says what can be done about a name that the token is not for.
 fn refused_name(error: RequestError, is_named: bool) -> anyhow::Error {
-    let is_forbidden = matches!(error, RequestError::Refused { code: Code::FORBIDDEN, .. });
-    let error = anyhow::Error::new(error);
-    if !is_named || !is_forbidden {
-        return error;
+    if !is_named {
+        return error.into();
     }
-    error.context(Hint(
+    forbidden(error, || {
         "leave the name out and the server makes one, or ask its operator for a token whose `write` has it, which \
          `quoth-server token --write` makes; where the token has it, one of the members has blocked you"
-            .to_owned(),
-    ))
+            .to_owned()
+    })
+}
+
+/// An error with a hint of its own where the server says no more than that it is not allowed.
+fn forbidden(error: RequestError, hint: impl FnOnce() -> String) -> anyhow::Error {
+    let is_forbidden = matches!(error, RequestError::Refused { code: Code::FORBIDDEN, .. });
+    let error = anyhow::Error::from(error);
+    if is_forbidden { error.context(Hint(hint())) } else { error }
+}
+
+/// Why nobody comes in so. Strangers are not told which of it is true.
+fn join_hint(conversation: &str, is_invited: bool) -> String {
+    if is_invited {
+        return format!(
+            "the invitation does not let you into {conversation}: it is mistyped, for another conversation, used up, over \
+             or withdrawn, or you are banned there; ask who gave it for a new one"
+        );
+    }
+    format!(
+        "there is no {conversation}, or it takes an invitation (--invitation TEXT), or you are banned there: ask one of its \
+         members"
+    )
 }
 
 fn new_conversation(args: CreateArgs) -> NewConversation {

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::super::LOGGED_KEY_ID_CHARS_MAX;
 use super::super::key::Key;
 
 /// Keys of a set that are taken. More than an issuer has that rotates keys, and few enough to try one after
@@ -36,10 +37,10 @@ impl Published {
         for (at, element) in elements.iter().enumerate() {
             match Key::of_jwk(element) {
                 Ok(key) if key.id.is_some() && keys.iter().any(|other| other.id == key.id) => {
-                    refused.push(format!("key {at}: another one has its kid"));
+                    refused.push(format!("{}: another one has its kid", named(at, element)));
                 }
                 Ok(key) => keys.push(key),
-                Err(reason) => refused.push(format!("key {at}: {reason}")),
+                Err(reason) => refused.push(format!("{}: {reason}", named(at, element))),
             }
         }
         if elements.is_empty() {
@@ -49,6 +50,16 @@ impl Published {
             return Err(format!("it has no usable key; {}", refused.join("; ")));
         }
         Ok(Self { keys, refused })
+    }
+}
+
+/// A key by its place in the set, and by its kid, which is what its issuer knows it by.
+fn named(at: usize, element: &serde_json::Value) -> String {
+    match element["kid"].as_str() {
+        Some(kid) => {
+            format!("key {at} (kid {:?})", kid.chars().take(LOGGED_KEY_ID_CHARS_MAX).collect::<String>())
+        }
+        None => format!("key {at}"),
     }
 }
 
@@ -116,6 +127,21 @@ mod tests {
 
     const A: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
     const B: &str = "7XA2zaLK7WmX0BCvVx4rTsHtJjKZBtFqIzWDbJcUOhk";
+
+    #[test]
+    fn a_key_that_is_not_taken_is_named_as_its_issuer_knows_it() {
+        let set = published(&[
+            ed25519("a", A),
+            ed25519("a", B),
+            json!({"kty": "oct", "kid": "k"}),
+            json!({"kty": "oct"}),
+        ]);
+        let starts = ["key 1 (kid \"a\"): ", "key 2 (kid \"k\"): ", "key 3: "];
+        for (told, start) in set.refused.iter().zip(starts) {
+            assert!(told.starts_with(start), "{told}");
+        }
+        assert_eq!(set.refused.len(), starts.len());
+    }
 
     #[test]
     fn a_key_that_vanishes_goes_on_for_the_overlap_and_no_longer() {

@@ -6,11 +6,12 @@ use std::time::Duration;
 use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_2048_8192_SHA256,
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P256K1_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING,
+    EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_2048_8192_SHA256,
     RsaKeyPair, RsaPublicKeyComponents,
 };
 use base64::Engine as _;
-use jsonwebtoken::Algorithm::{ES256, EdDSA, HS256, RS256};
+use jsonwebtoken::Algorithm::{ES256, EdDSA, HS256, HS512, RS256};
 use jsonwebtoken::{EncodingKey, Header};
 use serde_json::json;
 
@@ -302,6 +303,52 @@ fn a_claim_of_another_type_is_named() {
     let Err(rejection) = verifier(&[&spec]).unwrap().0.identity(&token, NOW_S) else { panic!("it is taken") };
     let told = rejection.to_string();
     assert!(told.contains("device is a list") && told.contains("must be a text"), "{told}");
+}
+
+#[test]
+fn a_token_without_its_user_or_its_end_says_which_is_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (key, spec) = ed25519(dir.path(), "own");
+    let verifier = verifier(&[&spec]).unwrap();
+    for (claims, missing) in [
+        (json!({"aud": "quoth", "sub": "alice"}), "exp is missing"),
+        (json!({"aud": "quoth", "exp": NOW_S}), "sub is missing"),
+    ] {
+        let token = with_header(&key, &Header::new(EdDSA), &claims);
+        let told = verifier.0.identity(&token, NOW_S).unwrap_err().to_string();
+        assert!(told.contains(missing), "{told}");
+    }
+}
+
+#[test]
+fn an_algorithm_that_no_key_is_for_is_refused_whatever_key_it_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let secret = file(dir.path(), "secret", SECRET);
+    let verifier = verifier(&[&format!("hmac=HS256:{}", secret.display())]).unwrap();
+    for kid in [None, Some("hmac"), Some("else")] {
+        let header = Header { kid: kid.map(str::to_owned), ..Header::new(HS512) };
+        let claims = json!({"aud": "quoth", "sub": "alice", "exp": NOW_S});
+        let token =
+            jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap();
+        assert_eq!(verifier.0.identity(&token, NOW_S).unwrap_err(), Rejection::Unsupported(HS512), "{kid:?}");
+    }
+}
+
+#[test]
+fn a_key_of_another_curve_is_none_for_es256() {
+    let dir = tempfile::tempdir().unwrap();
+    let spec = |name: &str, signing: &'static EcdsaSigningAlgorithm| {
+        let key = EcdsaKeyPair::generate(signing).unwrap();
+        let public: PublicKeyX509Der<'_> = key.public_key().as_der().unwrap();
+        format!("ES256:{}", file(dir.path(), name, &pem("PUBLIC KEY", public.as_ref())).display())
+    };
+    verifier(&[&spec("p256.pem", &ECDSA_P256_SHA256_FIXED_SIGNING)]).unwrap();
+    for (name, signing) in
+        [("p384.pem", &ECDSA_P384_SHA384_FIXED_SIGNING), ("k256.pem", &ECDSA_P256K1_SHA256_FIXED_SIGNING)]
+    {
+        let error = verifier(&[&spec(name, signing)]).unwrap_err();
+        assert!(error.contains(name) && error.contains("ec_paramgen_curve:P-256"), "{error}");
+    }
 }
 
 #[test]
