@@ -48,7 +48,7 @@ pub(super) async fn run(
     })?;
     let grant = shared.grant.borrow().clone();
     let stand = access.stand(Actor::User(&grant));
-    let rights = Rights { grant: &grant, standing: &stand.standing, now_ms: engine.now_ms() };
+    let rights = rights_of(&grant, &stand.standing, &engine);
     // Everybody knows who reads their own log.
     let has_roster = shared.features & feature::ROSTER != 0 && !open.conversation.is_me();
     let machine = ConversationStream::open(&open, rights, has_roster)?;
@@ -519,10 +519,10 @@ impl Stream {
     }
 }
 
-/// What a user may do at the moment.
+/// What a user may do at the moment, by the time that the committer judges by.
 fn rights_of<'a>(grant: &'a Grant, standing: &'a Standing, engine: &Engine) -> Rights<'a> {
     // The clock costs more than everything else here.
-    let now_ms = if standing.depends_on_time() { engine.now_ms() } else { 0 };
+    let now_ms = if standing.depends_on_time() { engine.judged_ms() } else { 0 };
     Rights { grant, standing, now_ms }
 }
 
@@ -545,4 +545,60 @@ async fn at(instant: Option<Instant>) {
 
 async fn next_phase(phase: PhaseReceiver, drains: bool) -> (Phase, PhaseReceiver) {
     (phase.next(drains).await, phase)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use quoth_core::authorize::{Action, Grant};
+    use quoth_core::membership::{Actor, Change};
+    use quoth_protocol::frame::Durability;
+    use quoth_protocol::membership::ConversationKind;
+    use quoth_protocol::{ConversationName, UserId};
+    use quoth_store::Store;
+
+    use super::rights_of;
+    use crate::engine::{Caller, Clock, Engine, Execution};
+
+    /// A clock that is set.
+    #[derive(Debug)]
+    struct SetClock(AtomicU64);
+
+    impl Clock for SetClock {
+        fn unix_ms(&self) -> u64 {
+            self.0.load(Ordering::Relaxed)
+        }
+
+        fn elapsed_ms(&self) -> u64 {
+            0
+        }
+    }
+
+    #[tokio::test]
+    async fn a_mute_that_is_over_stays_so_when_the_clock_is_set_back() {
+        let clock = Arc::new(SetClock(AtomicU64::new(1_000_000)));
+        let of_engine: Arc<dyn Clock> = Arc::<SetClock>::clone(&clock);
+        let (engine, stopper) =
+            Engine::start(Store::memory(), Durability::Memory, of_engine, Execution::Threads);
+        let [alice, bob] = ["alice", "bob"].map(|of| Grant::of_membership(UserId::new(of).unwrap()));
+        let (caller, room) = (Caller::User(Arc::new(alice)), ConversationName::new("room").unwrap());
+        let members = vec![bob.user.clone()];
+        let (kind, title) = (ConversationKind::Group, String::new());
+        let mute = Change::Mute { user: Some(bob.user.clone()), until_ms: 1_060_000 };
+        for change in [Change::Create { kind, title, members, open: false }, mute] {
+            engine.change(caller.clone(), &room, change).await.unwrap();
+        }
+        let access = engine.access(&room, &bob.user).await.unwrap();
+        let stand = access.stand(Actor::User(&bob));
+        for (now_ms, may_publish) in [(1_059_999, false), (1_060_000, true), (1_000_000, true)] {
+            clock.0.store(now_ms, Ordering::Relaxed);
+            let rights = rights_of(&bob, &stand.standing, &engine);
+            let allowed = rights.standing.allows(Actor::User(&bob), Action::Publish, rights.now_ms);
+            assert_eq!(allowed.is_ok(), may_publish, "{now_ms}");
+        }
+        drop((access, engine));
+        tokio::task::spawn_blocking(|| stopper.stop()).await.unwrap().unwrap();
+    }
 }
