@@ -306,7 +306,7 @@ struct Until {
 /// Until when what is asked for is to hold.
 fn until(call: &Call) -> Result<u64, Problem> {
     let Until { until_ms } = call.json()?;
-    end_of(until_ms, call.app.service.engine.now_ms())
+    end_of(until_ms, call.app.service.engine.judged_ms())
 }
 
 async fn mute(call: Call) -> Result<Answer, Problem> {

@@ -95,7 +95,7 @@ async fn revoke_invitation(call: Call) -> Result<Answer, Problem> {
 /// Looks at the conversation of the path as it is now.
 async fn look<T>(call: &Call, look: impl FnOnce(&ConversationState, u64) -> T) -> Result<T, Problem> {
     let (name, engine): (ConversationName, _) = (call.path("conversation")?, &call.app.service.engine);
-    let now_ms = engine.now_ms();
+    let now_ms = engine.judged_ms();
     let looked = engine.with_state(&name, |state| state.map(|state| look(state, now_ms))).await;
     match looked {
         Ok(Some(looked)) => Ok(looked),

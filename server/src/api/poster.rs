@@ -81,7 +81,7 @@ impl Poster {
         })?;
         let actor = Actor::Operator { sender: caller };
         let stand = access.stand(actor);
-        let allowed = stand.standing.allows(actor, Action::Publish, self.engine.now_ms());
+        let allowed = stand.standing.allows(actor, Action::Publish, self.engine.judged_ms());
         allowed.map_err(NotStored::Refused)?;
         let mailbox = self.engine.mailbox(caller, Arc::<Typings>::default(), false);
         let is_taken = match once {

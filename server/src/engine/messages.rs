@@ -58,7 +58,7 @@ impl Engine {
         let failed = |error: ViewError| unreadable(&error);
         let actor = caller.actor();
         let access = self.access(name, actor.user()).await.map_err(failed)?;
-        alteration.allow(actor, &access.stand(actor).standing, self.now_ms())?;
+        alteration.allow(actor, &access.stand(actor).standing, self.judged_ms())?;
         alteration.check()?;
         let absent = access.absent().cloned().ok_or(Refusal::FORBIDDEN)?;
         let target = self.target(&access, seq).await.map_err(failed)?.ok_or(NOT_FOUND)?;
@@ -83,7 +83,7 @@ impl Engine {
     ) -> Result<(), Refusal> {
         let actor = caller.actor();
         let access = self.access(name, actor.user()).await.map_err(|error| unreadable(&error))?;
-        alteration.allow(actor, &access.stand(actor).standing, self.now_ms())?;
+        alteration.allow(actor, &access.stand(actor).standing, self.judged_ms())?;
         alteration.check()
     }
 
@@ -96,7 +96,7 @@ impl Engine {
         let me = caller.actor().user().clone();
         let access = self.access(name, &me).await.map_err(failed)?;
         let reach =
-            access.stand(caller.actor()).standing.allows(caller.actor(), Action::Hide, self.now_ms())?;
+            access.stand(caller.actor()).standing.allows(caller.actor(), Action::Hide, self.judged_ms())?;
         if reach.last() < seq {
             return Err(Refusal::FORBIDDEN);
         }
@@ -112,7 +112,7 @@ impl Engine {
 
     /// How far a user reads there.
     fn reach(&self, access: &Access, actor: Actor<'_>) -> Result<Reach, Refusal> {
-        access.stand(actor).standing.allows(actor, Action::ReadHistory, self.now_ms())
+        access.stand(actor).standing.allows(actor, Action::ReadHistory, self.judged_ms())
     }
 
     /// What never changes of a message; `None` when there is none at this place, or nobody is to have it any

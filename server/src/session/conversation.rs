@@ -48,7 +48,7 @@ pub(super) async fn run(
     })?;
     let grant = shared.grant.borrow().clone();
     let stand = access.stand(Actor::User(&grant));
-    let rights = Rights { grant: &grant, standing: &stand.standing, now_ms: engine.now_ms() };
+    let rights = rights_of(&grant, &stand.standing, &engine);
     // Everybody knows who reads their own log.
     let has_roster = shared.features & feature::ROSTER != 0 && !open.conversation.is_me();
     let machine = ConversationStream::open(&open, rights, has_roster)?;
@@ -519,10 +519,10 @@ impl Stream {
     }
 }
 
-/// What a user may do at the moment.
+/// What a user may do at the moment, by the time that the committer judges by.
 fn rights_of<'a>(grant: &'a Grant, standing: &'a Standing, engine: &Engine) -> Rights<'a> {
     // The clock costs more than everything else here.
-    let now_ms = if standing.depends_on_time() { engine.now_ms() } else { 0 };
+    let now_ms = if standing.depends_on_time() { engine.judged_ms() } else { 0 };
     Rights { grant, standing, now_ms }
 }
 
@@ -546,3 +546,6 @@ async fn at(instant: Option<Instant>) {
 async fn next_phase(phase: PhaseReceiver, drains: bool) -> (Phase, PhaseReceiver) {
     (phase.next(drains).await, phase)
 }
+
+#[cfg(test)]
+mod tests;

@@ -67,7 +67,7 @@ async fn send(shared: &Shared, fetch: &Fetch, writer: &mut FrameWriter) -> Resul
         let grant = shared.grant.borrow().clone();
         let actor = Actor::User(&grant);
         let standing = access.stand(actor).standing;
-        let reach = standing.allows(actor, Action::ReadHistory, engine.now_ms());
+        let reach = standing.allows(actor, Action::ReadHistory, engine.judged_ms());
         reach.map(Reach::last).map_err(|refusal| Failure::Denied(refusal.code))
     };
     reaches()?;

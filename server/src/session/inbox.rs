@@ -151,7 +151,7 @@ pub(super) async fn set(
     wanted: Settings,
 ) -> Result<Reply, Refusal> {
     let engine = &shared.service.engine;
-    let (grant, now_ms) = (Arc::clone(&shared.grant.borrow()), engine.now_ms());
+    let (grant, now_ms) = (Arc::clone(&shared.grant.borrow()), engine.judged_ms());
     let is_allowed = |state: Option<&ConversationState>| {
         allowed(Actor::User(&grant), Action::Inbox, name, state, now_ms).map(drop)
     };
@@ -175,7 +175,7 @@ pub(super) async fn mark(
     let grant = Arc::clone(&shared.grant.borrow());
     let is_allowed = |state: Option<&ConversationState>| {
         let place = Place { name, state, is_blocked: false };
-        authorize(Actor::User(&grant), Action::Mark, place, engine.now_ms()).map(drop)
+        authorize(Actor::User(&grant), Action::Mark, place, engine.judged_ms()).map(drop)
     };
     engine.with_state(name, is_allowed).await.map_err(|error| unreadable(&error))??;
     let cursor = Cursor::new(delivered, read);
@@ -192,7 +192,7 @@ pub(super) async fn receipts(shared: &Shared, name: &ConversationName, seq: Seq)
     let grant = Arc::clone(&shared.grant.borrow());
     let access = engine.access(name, &grant.user).await.map_err(|error| unreadable(&error))?;
     let actor = Actor::User(&grant);
-    access.stand(actor).standing.allows(actor, Action::Receipts, engine.now_ms())?;
+    access.stand(actor).standing.allows(actor, Action::Receipts, engine.judged_ms())?;
     let receipts =
         engine.receipts(&grant.user, access.name(), seq).await.map_err(|error| unreadable(&error))?;
     let none = Refusal::new(Code::NOT_FOUND_MESSAGE, "there is no such message");

@@ -45,8 +45,10 @@ pub(super) async fn watch(shared: &Shared, name: &ConversationName) -> Result<()
     // First, so that no change is missed that comes while it is judged.
     let look = shared.watcher.look(name).map_err(too_many)?;
     let members = members(shared, name).await?;
-    look.found(members, shared.service.engine.now_ms())
-        .map_err(|code| Refusal::new(code, "the user watches too many members: watch fewer conversations"))
+    look.found(members, shared.service.engine.now_ms()).map_err(|code| match code {
+        Code::TOO_MANY => Refusal::new(code, "the user watches too many members: watch fewer conversations"),
+        _ => Refusal::FORBIDDEN,
+    })
 }
 
 /// Whom the connection's user may watch of a conversation.
@@ -55,7 +57,7 @@ async fn members(shared: &Shared, name: &ConversationName) -> Result<Members, Re
     let engine = &shared.service.engine;
     let others = |state: Option<&ConversationState>| {
         let actor = Actor::User(&grant);
-        let state = allowed(actor, Action::Members, name, state, engine.now_ms())?;
+        let state = allowed(actor, Action::Members, name, state, engine.judged_ms())?;
         if state.members_count() as usize > WATCHED_MEMBERS_MAX {
             return Err(Refusal::new(Code::TOO_MANY, "it has too many members to watch"));
         }

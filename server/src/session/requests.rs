@@ -244,7 +244,7 @@ fn name_of(
 }
 
 async fn describe(engine: &Engine, caller: &Caller, name: &ConversationName) -> Result<Reply, Refusal> {
-    let now_ms = engine.now_ms();
+    let now_ms = engine.judged_ms();
     let kept = engine.kept(name).await.map_err(|error| unreadable(&error))?;
     let describe = |state: Option<&ConversationState>| {
         let state = allowed(caller.actor(), Action::Describe, name, state, now_ms)?;
@@ -260,7 +260,7 @@ async fn members(
     after: Option<&UserId>,
     limit: u32,
 ) -> Result<Reply, Refusal> {
-    let now_ms = engine.now_ms();
+    let now_ms = engine.judged_ms();
     let limit = limit.min(MEMBERS_PAGE_MAX) as usize;
     let page = |state: Option<&ConversationState>| {
         let state = allowed(caller.actor(), Action::Members, name, state, now_ms)?;
@@ -285,7 +285,7 @@ async fn conversations(
     after: Option<&ConversationName>,
     limit: u32,
 ) -> Result<Reply, Refusal> {
-    let (me, now_ms) = (caller.actor().user(), engine.now_ms());
+    let (me, now_ms) = (caller.actor().user(), engine.judged_ms());
     let limit = limit.min(CONVERSATIONS_PAGE_MAX) as usize;
     let mut after = after.cloned();
     loop {

@@ -152,7 +152,7 @@ impl Watcher {
                 _ => is_known,
             };
             if is_to_go {
-                state.watches.leaves(self.session, conversation, user, last_seen_ms, due_ms.max(now_ms));
+                state.watches.leaves(self.session, conversation, user, last_seen_ms, due_ms, now_ms);
             }
         }
         self.sessions.0.sooner.notify_one();
@@ -188,11 +188,15 @@ impl Look {
     /// It is found out at `now_ms`, in milliseconds since 1970.
     ///
     /// # Errors
-    /// [`Code::TOO_MANY`] when the connection or its user would watch more members than one may.
+    /// [`Code::TOO_MANY`] when the connection or its user would watch more members than one may, and
+    /// [`Code::FORBIDDEN`] when a later look has found no right to it meanwhile, or the client wants to watch
+    /// it no more.
     pub(crate) fn found(self, members: Members, now_ms: u64) -> Result<(), Code> {
         let mut state = self.watcher.sessions.0.state.lock();
         if !state.watches.is_latest(self.watcher.session, &self.conversation, self.number) {
-            return Ok(());
+            // Whoever is told that it is watched behind the end of that would take it for begun anew.
+            let is_watched = state.watches.of(self.watcher.session).any(|of| *of == self.conversation);
+            return if is_watched { Ok(()) } else { Err(Code::FORBIDDEN) };
         }
         if self.is_too_much(&state, members.seen.len()) {
             return Err(Code::TOO_MANY);

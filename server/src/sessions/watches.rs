@@ -30,6 +30,9 @@ pub(super) struct Watches {
     /// be told yet. Of neither anything is handed over.
     changed: BTreeSet<ConversationName>,
     spreads: BTreeMap<ConversationName, Vec<SessionId>>,
+    /// Connections of which something waits for that. One that began to watch meanwhile has looked at what
+    /// has changed already, so no review comes that would go on with it.
+    held: BTreeSet<SessionId>,
     /// Grows with each look.
     last_look: u64,
 }
@@ -41,12 +44,16 @@ struct OfSession {
     conversations: HashMap<ConversationName, HashSet<UserId>>,
     /// How many these are together.
     count: usize,
-    pending: BTreeMap<(ConversationName, UserId), (Status, u64)>,
+    /// Statuses that are not told yet, the latest of each.
+    pending: BTreeMap<(ConversationName, UserId), Pending>,
+    /// Those of them that a look has found right to tell, as they were before it: no later review holds these
+    /// up, or whoever makes changes often enough would keep everything from ever being told.
+    judged: BTreeMap<(ConversationName, UserId), (Status, u64)>,
     /// Those who want nothing of its user and are not told as gone yet: when they are, and when they were
     /// last there.
     leaving: BTreeMap<(ConversationName, UserId), (u64, u64)>,
     /// Conversations of which it is to be looked anew who is to be watched, and those of which that is under
-    /// way: nothing of these is told until it is known.
+    /// way: nothing of these is told until it is known, but for what was handed over or judged before.
     reviews: BTreeSet<ConversationName>,
     under_review: BTreeSet<ConversationName>,
     /// The latest look that is under way of each conversation. The next review of it comes when that is over:
@@ -54,6 +61,15 @@ struct OfSession {
     looks: HashMap<ConversationName, u64>,
     /// When changes may be handed over again.
     next_ms: u64,
+}
+
+/// A status that is not told yet.
+#[derive(Debug)]
+struct Pending {
+    status: Status,
+    last_seen_ms: u64,
+    /// The latest look that had begun by then, of whatever conversation: a later one judges this too.
+    look: u64,
 }
 
 impl Watches {
@@ -91,6 +107,7 @@ impl Watches {
             conversations: HashMap::new(),
             count: 0,
             pending: BTreeMap::new(),
+            judged: BTreeMap::new(),
             leaving: BTreeMap::new(),
             reviews: BTreeSet::new(),
             under_review: BTreeSet::new(),
@@ -111,15 +128,16 @@ impl Watches {
         for user in &users {
             self.watchers.entry(user.clone()).or_default().insert(session);
         }
-        of_session.looks.remove(&conversation);
+        let look = of_session.looks.remove(&conversation).unwrap_or(Self::NO_LOOK);
         let count = users.len();
         let before = of_session.conversations.insert(conversation.clone(), users).unwrap_or_default();
         recount(&mut self.of_users, of_session, before.len(), count);
         // What has not been told of those who are watched still is told still.
         let users = &of_session.conversations[&conversation];
         of_session.pending.retain(|(of, user), _| *of != conversation || users.contains(user));
+        of_session.judge(&conversation, look);
         let due = (of_session.next_ms, session);
-        let is_due = !of_session.pending.is_empty() || !of_session.reviews.is_empty();
+        let is_due = of_session.has_to_tell() || !of_session.reviews.is_empty();
         // One that has been asked for since these were found is still to come.
         if !of_session.reviews.contains(&conversation) {
             of_session.under_review.remove(&conversation);
@@ -145,11 +163,13 @@ impl Watches {
         now_ms: u64,
     ) {
         let Some(of_session) = self.sessions.get_mut(&session) else { return };
-        of_session.pending.insert((conversation.clone(), user.clone()), (status, last_seen_ms));
+        let pending = Pending { status, last_seen_ms, look: self.last_look };
+        of_session.pending.insert((conversation.clone(), user.clone()), pending);
         self.due.insert((of_session.next_ms.max(now_ms), session));
     }
 
-    /// Somebody who is no longer watched is to be told to a connection as gone, at `due_ms` and not before.
+    /// Somebody who is no longer watched, as a look has found, is to be told to a connection as gone, at
+    /// `due_ms` and not before.
     pub(super) fn leaves(
         &mut self,
         session: SessionId,
@@ -157,9 +177,15 @@ impl Watches {
         user: &UserId,
         last_seen_ms: u64,
         due_ms: u64,
+        now_ms: u64,
     ) {
         let Some(of_session) = self.sessions.get_mut(&session) else { return };
-        of_session.leaving.insert((conversation.clone(), user.clone()), (due_ms, last_seen_ms));
+        let key = (conversation.clone(), user.clone());
+        if due_ms <= now_ms {
+            of_session.judged.insert(key, (Status::Offline, last_seen_ms));
+        } else {
+            of_session.leaving.insert(key, (due_ms, last_seen_ms));
+        }
         self.due.insert((of_session.next_ms.max(due_ms), session));
     }
 
@@ -210,6 +236,9 @@ impl Watches {
             if left == 0 {
                 break;
             }
+        }
+        if self.spreads.is_empty() {
+            self.due.extend(std::mem::take(&mut self.held).into_iter().map(|session| (now_ms, session)));
         }
         self.spreads.is_empty() && self.changed.is_empty()
     }
@@ -266,6 +295,7 @@ impl Watches {
         of_session.mailbox.forget(conversation);
         forget(&mut self.watching, conversation, session);
         of_session.pending.retain(|(of, _), _| of != conversation);
+        of_session.judged.retain(|(of, _), _| of != conversation);
         of_session.leaving.retain(|(of, _), _| of != conversation);
         of_session.reviews.remove(conversation);
         of_session.under_review.remove(conversation);
@@ -299,7 +329,8 @@ impl Watches {
             let of_user = of_session.conversations.iter().filter(|(_, users)| users.contains(&change.user));
             for (conversation, _) in of_user {
                 let key = (conversation.clone(), change.user.clone());
-                of_session.pending.insert(key, (change.status, change.last_seen_ms));
+                let Change { status, last_seen_ms, .. } = *change;
+                of_session.pending.insert(key, Pending { status, last_seen_ms, look: self.last_look });
             }
             self.due.insert((of_session.next_ms.max(now_ms), *session));
         }
@@ -325,38 +356,67 @@ impl Watches {
             of_session.reviews = waiting;
             let (changed, spreads) = (&self.changed, &self.spreads);
             let under_review = std::mem::take(&mut of_session.under_review);
-            let waits = |of: &ConversationName| {
-                under_review.contains(of) || changed.contains(of) || spreads.contains_key(of)
-            };
-            of_session.goes(now_ms, waits);
-            let (held, pending) = std::mem::take(&mut of_session.pending)
-                .into_iter()
-                .partition::<BTreeMap<_, _>, _>(|((of, _), _)| waits(of));
-            (of_session.pending, of_session.under_review) = (held, under_review);
-            if pending.is_empty() && reviews.is_empty() {
+            let is_changing = |of: &ConversationName| changed.contains(of) || spreads.contains_key(of);
+            let seen = of_session.told(now_ms, |of| under_review.contains(of) || is_changing(of));
+            if of_session.held(now_ms).any(is_changing) {
+                self.held.insert(session);
+            }
+            of_session.under_review = under_review;
+            if seen.is_empty() && reviews.is_empty() {
                 continue;
             }
-            let seen = |((conversation, user), (status, last_seen_ms))| Seen {
-                conversation,
-                user,
-                status,
-                last_seen_ms,
-            };
-            of_session.mailbox.presence(pending.into_iter().map(seen).collect(), reviews);
+            of_session.mailbox.presence(seen, reviews);
             of_session.next_ms = now_ms.saturating_add(PRESENCE_INTERVAL_MS);
         }
     }
 }
 
 impl OfSession {
-    /// Those who are to be told as gone at `now_ms` are told with all else, but for what waits for a review.
-    fn goes(&mut self, now_ms: u64, waits: impl Fn(&ConversationName) -> bool) {
+    /// What was pending when a look began that is over is right to tell.
+    fn judge(&mut self, conversation: &ConversationName, look: u64) {
+        let (judged, pending) = std::mem::take(&mut self.pending)
+            .into_iter()
+            .partition::<BTreeMap<_, _>, _>(|((of, _), pending)| of == conversation && pending.look < look);
+        self.pending = pending;
+        self.judged.extend(judged.into_iter().map(|(of, pending)| (of, pending.status_and_time())));
+    }
+
+    fn has_to_tell(&self) -> bool {
+        !self.pending.is_empty() || !self.judged.is_empty()
+    }
+
+    /// Takes what is told at `now_ms`: all but what waits for a review. Those who are to be told as gone by
+    /// then are told with all else.
+    fn told(&mut self, now_ms: u64, waits: impl Fn(&ConversationName) -> bool) -> Vec<Seen> {
         let (gone, leaving) = std::mem::take(&mut self.leaving)
             .into_iter()
             .partition::<BTreeMap<_, _>, _>(|((of, _), (due_ms, _))| *due_ms <= now_ms && !waits(of));
-        self.leaving = leaving;
-        let gone = gone.into_iter().map(|(of, (_, last_seen_ms))| (of, (Status::Offline, last_seen_ms)));
-        self.pending.extend(gone);
+        let (held, pending) = std::mem::take(&mut self.pending)
+            .into_iter()
+            .partition::<BTreeMap<_, _>, _>(|((of, _), _)| waits(of));
+        (self.leaving, self.pending) = (leaving, held);
+        let mut told = std::mem::take(&mut self.judged);
+        told.extend(pending.into_iter().map(|(of, pending)| (of, pending.status_and_time())));
+        told.extend(gone.into_iter().map(|(of, (_, last_seen_ms))| (of, (Status::Offline, last_seen_ms))));
+        let seen = |((conversation, user), (status, last_seen_ms))| Seen {
+            conversation,
+            user,
+            status,
+            last_seen_ms,
+        };
+        told.into_iter().map(seen).collect()
+    }
+
+    /// The conversations of which something is to be told at `now_ms` and waits.
+    fn held(&self, now_ms: u64) -> impl Iterator<Item = &ConversationName> {
+        let leaving = self.leaving.iter().filter(move |(_, (due_ms, _))| *due_ms <= now_ms);
+        self.pending.keys().chain(leaving.map(|(of, _)| of)).map(|(conversation, _)| conversation)
+    }
+}
+
+impl Pending {
+    const fn status_and_time(&self) -> (Status, u64) {
+        (self.status, self.last_seen_ms)
     }
 }
 

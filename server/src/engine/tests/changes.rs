@@ -100,6 +100,7 @@ async fn nothing_of_a_change_is_out_before_its_flush() {
     assert!(failure(&engine).await.contains("earlier write failed"));
     assert_eq!(again.await.unwrap().unwrap_err().code, Code::STORE_FAILED);
     assert_eq!((members(&access), access.version()), (2, 3));
+    drop(end);
     stop(engine, stopper).await.unwrap_err();
 }
 
@@ -162,6 +163,7 @@ async fn who_watches_hears_of_a_change_that_nobody_waits_for_any_more() {
         tokio::time::timeout(PATIENCE, is_told).await.expect(expected);
         heard.0.lock().clear();
     }
+    drop(end);
     stop(engine, stopper).await.unwrap();
 }
 
@@ -218,7 +220,7 @@ async fn a_publish_behind_a_removal_that_is_not_durable_yet_is_refused() {
     assert_eq!(outcomes[0].result.unwrap().seq, Seq(5));
     assert_eq!(outcomes[1].result.map_err(NotStored::code), Err(Code::FORBIDDEN));
     assert_eq!(outcome(&alice).await.result.unwrap().seq, Seq(7));
-    drop((alice, bob));
+    drop((alice, bob, end));
     stop(engine, stopper).await.unwrap();
 }
 

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use quoth_core::messages::Alteration;
 use quoth_core::receipts::Cursor;
 use quoth_core::retention::Keeping;
-use quoth_protocol::Seq;
+use quoth_protocol::{Code, Seq};
 use quoth_store::{FjallView, MemoryLog, MemoryView};
 
 use super::lists::{self, caller, user};
@@ -71,7 +72,7 @@ async fn nobody_else_is_judged_by_a_conversation_that_is_ahead() {
     let keeping = world.engine.keeping(&other).await.unwrap();
     assert_eq!(keeping, Keeping::for_ever(right_ms + 10 * HOUR_MS));
     // What is revoked there now is due as if it were anywhere.
-    let revoke = quoth_core::messages::Alteration::Revoke;
+    let revoke = Alteration::Revoke;
     let operator = Caller::Operator(user("ops"));
     world.engine.alter(operator, &room("room"), Seq(1), revoke).await.unwrap();
     world.engine.applied_bounds(&other, keeping).await.unwrap();
@@ -112,6 +113,27 @@ async fn cursors_are_stored_and_dated_whatever_becomes_of_the_clock() {
         drop(watch);
         world.stop().await;
     }
+}
+
+/// As the committer judges, so that nobody is refused what it would take.
+#[tokio::test]
+async fn a_mute_that_is_over_stays_so_when_the_clock_is_set_back() {
+    let mut world = lists::World::at(10 * DAY_MS);
+    let (name, bob) = (room("a"), user("bob"));
+    world.group(&name, "alice", &["bob"]).await;
+    let seq = world.publish(&name, "bob", &[]).await;
+    let until_ms = world.engine.judged_ms() + 60_000;
+    let mute = quoth_core::membership::Change::Mute { user: Some(bob.clone()), until_ms };
+    world.engine.change(caller("alice"), &name, mute).await.unwrap();
+    let edit = || Alteration::Edit { body: "other".into(), mentions: Vec::new() };
+    let may_edit = async || world.engine.may_alter(&caller("bob"), &name, &edit()).await;
+    assert_eq!(may_edit().await.unwrap_err().code, Code::MUTED);
+    world.clock.advance(60_000);
+    may_edit().await.unwrap();
+    world.clock.set_back(HOUR_MS);
+    may_edit().await.unwrap();
+    world.engine.alter(caller("bob"), &name, seq, edit()).await.unwrap();
+    world.stop().await;
 }
 
 /// Large conversations are told of once a second to those who watch.

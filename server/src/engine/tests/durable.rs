@@ -1,6 +1,6 @@
 //! Acked is durable: nothing of a group leaves before its flush has returned.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
@@ -8,24 +8,51 @@ use quoth_core::conversation::{About, Append};
 use quoth_core::membership::Refusal;
 use quoth_core::tail::Next;
 use quoth_protocol::{Code, Seq};
-use quoth_store::{Log, LogError, MemoryLog, MemoryView, View as _};
+use quoth_store::testing::{LogOverride, Overridden};
+use quoth_store::{Log, LogError, MemoryLog, MemoryView, Position, Record, View as _, group};
 
-use super::world::{failure, hooked_log, outcome, publish, publisher, room, start, stop, stored, wanted};
+use super::world::{failure, outcome, publish, publisher, room, start, stop, stored, wanted};
 use crate::engine::{Engine, Mailbox, NotStored, Stand};
 
-/// A log whose flushes say that they have begun and wait for a word how to end.
+/// Flushes of groups that have an event say that they have begun and wait for a word how to end. What the
+/// engine stores for itself, as lists of conversations a moment behind a change, goes through.
+struct GatedLog {
+    inner: MemoryLog,
+    /// Whether the last group has an event.
+    has_event: AtomicBool,
+    begin: Mutex<Sender<()>>,
+    ends: Mutex<Receiver<Result<(), LogError>>>,
+}
+
+impl LogOverride for GatedLog {
+    fn inner(&self) -> &dyn Log {
+        &self.inner
+    }
+
+    fn append(&self, group: &[u8]) -> Result<Position, LogError> {
+        let records = group::decode(group).unwrap();
+        self.has_event.store(records.iter().any(Record::is_event), Ordering::Relaxed);
+        self.inner.append(group)
+    }
+
+    fn flush(&self) -> Result<(), LogError> {
+        if self.has_event.load(Ordering::Relaxed) {
+            // Once the test waits for no more of them, nobody hears it.
+            let _nobody_hears = self.begin.lock().unwrap().send(());
+            self.ends.lock().unwrap().recv().unwrap_or(Err(LogError::Poisoned))?;
+        }
+        self.inner.flush()
+    }
+}
+
+/// A log whose flushes of groups with an event say that they have begun and wait for a word how to end.
+/// Without the sender of that word they fail.
 pub(super) fn gated_log() -> (impl Log, Receiver<()>, Sender<Result<(), LogError>>) {
     let (begin, begun) = channel();
     let (end, ends) = channel();
     let (begin, ends) = (Mutex::new(begin), Mutex::new(ends));
-    let hook = move |call: &str| match call {
-        "flush" => {
-            begin.lock().unwrap().send(()).unwrap();
-            ends.lock().unwrap().recv().unwrap_or(Err(LogError::Poisoned))
-        }
-        _ => Ok(()),
-    };
-    (hooked_log(MemoryLog::new(), hook), begun, end)
+    let log = GatedLog { inner: MemoryLog::new(), has_event: AtomicBool::new(false), begin, ends };
+    (Overridden(log), begun, end)
 }
 
 /// Whether something of the conversation behind `cursor` is out: acked, delivered, in history, or told to a
@@ -72,6 +99,7 @@ async fn nothing_leaves_before_the_flush_has_returned() {
     end.send(Err(LogError::Poisoned)).unwrap();
     assert!(failure(&engine).await.contains("earlier write failed"));
     assert!(!is_out(&engine, &view, mailboxes, Seq(1)), "after the flush has failed");
+    drop(end);
     assert!(stop(engine, stopper).await.unwrap_err().contains("earlier write failed"));
     assert_eq!(view.applied().0, 1);
     assert_eq!(Arc::strong_count(&writer), 1, "nothing waits for the outcome any more");

@@ -249,7 +249,7 @@ async fn what_is_in_one_group_is_decided_in_its_order() {
     assert_eq!(answers, [Ok(2), Ok(0), Ok(3), Ok(4), Ok(0), Ok(5), Err(Code::NOT_FOUND_MESSAGE)]);
     let expected = "gap 1-1, reaction to 1, reaction to 1, gap 4-4, revoked 1";
     assert_eq!(by_tail(&engine, &access, 0), expected);
-    drop(access);
+    drop((access, end));
     stop(engine, stopper).await.unwrap();
 }
 
@@ -261,7 +261,7 @@ async fn one_whose_flush_fails_makes_nothing_absent() {
     end.send(Err(LogError::Poisoned)).unwrap();
     assert_eq!(revoked.await.unwrap().unwrap_err().code, Code::STORE_FAILED);
     assert_eq!(by_tail(&engine, &access, 0), "text");
-    drop(access);
+    drop((access, end));
     stop(engine, stopper).await.unwrap_err();
 }
 

@@ -34,8 +34,8 @@ impl Connection {
         let shared = &signed_in.shared;
         let grant = Arc::clone(&shared.grant.borrow());
         let Some(access) = shared.open.get(&conversation).filter(|_| is_in_time) else { return };
-        let actor = Actor::User(&grant);
-        if access.stand(actor).standing.allows(actor, Action::Typing, now_ms).is_err() {
+        let (actor, judged_ms) = (Actor::User(&grant), shared.service.engine.judged_ms());
+        if access.stand(actor).standing.allows(actor, Action::Typing, judged_ms).is_err() {
             return;
         }
         let notice = Typing { conversation, user: grant.user.clone() };

@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
 
 use quoth_core::presence::Change;
-use quoth_protocol::ConversationName;
 use quoth_protocol::limits::WATCHED_MEMBERS_OF_CONNECTION_MAX;
 use quoth_protocol::presence::Status;
+use quoth_protocol::{Code, ConversationName};
 
 use super::{PATIENCE, come, identity, until, user, world};
 use crate::sessions::attendance::Members;
@@ -105,6 +105,13 @@ async fn that_a_watch_has_ended_is_told_to_who_has_not_wished_it() {
         .found(members_of(WATCHED_MEMBERS_OF_CONNECTION_MAX + 1), 0)
         .unwrap_err();
     assert!(is_told(), "there are too many");
+    // Whoever waits for an answer is not told behind the end that it is watched.
+    watches();
+    let wished = watcher.look(&room).unwrap();
+    drop(watcher.look_anew(&room).unwrap());
+    assert!(is_told());
+    assert_eq!(wished.found(members_of(1), 0), Err(Code::FORBIDDEN));
+    assert!(watcher.look_anew(&room).is_none());
     // What a request has asked for its answer says.
     watches();
     drop(watcher.look(&room).unwrap());
@@ -147,7 +154,7 @@ async fn of_several_looks_the_latest_to_begin_counts() {
     // What the client wants to watch no more is watched no more.
     let look = watcher.look_anew(&room).unwrap();
     watcher.unwatch(&room);
-    look.found(of(&["bob"]), 0).unwrap();
+    assert_eq!(look.found(of(&["bob"]), 0), Err(Code::FORBIDDEN));
     assert!(watched().is_empty() && !is_watching());
     // Nor is what there is no right to, unless a later look finds one.
     let (first, second) = (watcher.look(&room).unwrap(), watcher.look(&room).unwrap());
@@ -198,4 +205,38 @@ async fn who_wants_nothing_of_a_watcher_is_told_as_gone_when_anybody_would_be() 
     watch(&phone, Members { unseen: HashMap::from([(user("bob"), 17_000)]), ..Members::default() }, 17_000);
     watch(&phone, seen(), 18_000);
     assert_eq!(told(&phone, 30_000), bob(Status::Online, 18_000));
+}
+
+/// They look anew all the time, and what they look for is found at once.
+#[tokio::test]
+async fn who_wants_nothing_of_a_watcher_goes_whoever_makes_changes_all_the_time() {
+    let world = world(SessionsConfig::default());
+    let alice = come(&world, "alice", "phone", None).unwrap();
+    let _bob = come(&world, "bob", "phone", None).unwrap();
+    let (watcher, room) = (alice.watcher(), ConversationName::new("room").unwrap());
+    let session = world.sessions.devices(&user("alice"))[0].sessions[0];
+    let seen = Members { seen: HashSet::from([user("bob")]), ..Members::default() };
+    watcher.look(&room).unwrap().found(seen, 9_000).unwrap();
+    let mut told = Vec::new();
+    for now_ms in (10_000..20_000).step_by(1_000) {
+        {
+            let mut state = world.sessions.0.state.lock();
+            state.watches.review_all(session, now_ms);
+            state.watches.hand_over(now_ms);
+        }
+        while let Some(next) = alice.mailbox.take(true) {
+            match next {
+                Told::Presence(seen) => {
+                    told.extend(seen.into_iter().map(|seen| (now_ms, seen.status, seen.last_seen_ms)));
+                }
+                Told::Review(_) => {
+                    let unseen = HashMap::from([(user("bob"), 10_000)]);
+                    let members = Members { unseen, ..Members::default() };
+                    watcher.look_anew(&room).unwrap().found(members, now_ms + 5).unwrap();
+                }
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(told, [(16_000, Status::Offline, 10_000)]);
 }

@@ -85,7 +85,7 @@ async fn who_leaves_is_told_as_gone_when_the_time_has_come() {
     watches.change(&change("eve", Status::Online, 9), 9);
     watches.hand_over(9);
     assert_eq!(told(&mailbox).await.len(), 1);
-    watches.leaves(session, &name("a"), &user("bob"), 5, 20);
+    watches.leaves(session, &name("a"), &user("bob"), 5, 20, 6);
     watches.change(&change("bob", Status::Away, 10), 10);
     watches.hand_over(9 + PRESENCE_INTERVAL_MS - 1);
     assert!(mailbox.take(true).is_none(), "not sooner than anything else");
@@ -96,12 +96,12 @@ async fn who_leaves_is_told_as_gone_when_the_time_has_come() {
     watch(&mut watches, session, &mailbox, name("a"), users(&["eve"]));
     assert!(watches.take_leaving(session, &name("b")).is_empty());
     assert_eq!(watches.take_leaving(session, &name("a")), HashMap::from([(user("bob"), 5)]));
-    watches.leaves(session, &name("a"), &user("bob"), 5, 3_000);
+    watches.leaves(session, &name("a"), &user("bob"), 5, 3_000, 6);
     watches.hand_over(2_999);
     assert!(mailbox.take(true).is_none());
     watches.hand_over(3_000);
     assert_eq!(told(&mailbox).await, [("a".to_owned(), "bob".to_owned(), Status::Offline)]);
-    watches.leaves(session, &name("a"), &user("bob"), 5, 5_000);
+    watches.leaves(session, &name("a"), &user("bob"), 5, 5_000, 6);
     watches.unwatch(session, &name("a"));
     watches.hand_over(u64::MAX);
     assert!(mailbox.take(true).is_none());
@@ -203,6 +203,56 @@ fn many_watchers_are_told_to_look_anew_in_steps_and_nothing_comes_between() {
         }
     }
     panic!("{reviewed} of {} have heard of it in {steps} steps", mailboxes.len());
+}
+
+/// With each look another change comes, and another one before anything may be handed over again.
+#[test]
+fn whoever_makes_changes_all_the_time_holds_up_no_status() {
+    let (mut watches, mailbox) = (Watches::default(), Arc::<Mailbox>::default());
+    let session = SessionId(1);
+    watch(&mut watches, session, &mailbox, name("a"), users(&["bob", "eve"]));
+    watches.change(&change("bob", Status::Online, 1), 1);
+    let mut seen = Vec::new();
+    for n in 0..4 {
+        let now_ms = n * PRESENCE_INTERVAL_MS + 1;
+        review(&mut watches, now_ms);
+        watches.hand_over(now_ms);
+        while let Some(told) = mailbox.take(true) {
+            if let Told::Presence(told) = told {
+                seen.extend(told.into_iter().map(|seen| (now_ms, seen.user, seen.status)));
+                continue;
+            }
+            watches.look(session, &user("alice"), &mailbox, &name("a"));
+            // Behind the look, which does not know whether eve is watched still.
+            review(&mut watches, now_ms);
+            if n == 0 {
+                watches.change(&change("eve", Status::Online, now_ms), now_ms);
+            }
+            let members: &[&str] = if n == 0 { &["bob", "eve"] } else { &["bob"] };
+            watches.watch(session, name("a"), users(members));
+        }
+    }
+    assert_eq!(seen, [(PRESENCE_INTERVAL_MS + 1, user("bob"), Status::Online)]);
+}
+
+/// Its turn comes late, and who began to watch it meanwhile is not among those who are told to look anew.
+#[test]
+fn what_waits_until_others_have_heard_of_a_change_goes_on_then() {
+    let (mut watches, of_dora) = (Watches::default(), Arc::<Mailbox>::default());
+    for session in 0..=SPREAD_AT_ONCE as u64 {
+        watch(&mut watches, SessionId(session), &Arc::default(), name("a"), users(&["bob"]));
+    }
+    watch(&mut watches, SessionId(0), &Arc::default(), name("z"), users(&["bob"]));
+    watches.review(name("a"));
+    watches.review(name("z"));
+    assert!(!watches.spread(1));
+    watch(&mut watches, SessionId(u64::MAX), &of_dora, name("z"), users(&["bob"]));
+    watches.change(&change("bob", Status::Online, 1), 1);
+    watches.hand_over(1);
+    assert!(of_dora.take(true).is_none(), "the others have not heard of the change");
+    while !watches.spread(1) {}
+    watches.hand_over(1);
+    assert!(matches!(of_dora.take(true), Some(Told::Presence(_))));
 }
 
 #[test]
