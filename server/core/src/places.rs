@@ -216,9 +216,11 @@ impl<T> Places<T> {
         }
         let (number, oldest) = self.held.first_key_value()?;
         let is_due = now_ms.saturating_sub(oldest.since_ms) >= self.patience_ms;
+        let [comes, goes] = [origin, oldest.origin].map(|origin| origin.map(|origin| origin.networks[0]));
+        let weight = |network: Option<IpAddr>| network.map(|network| self.weight((0, network)));
         // Of whoever would weigh more by it than the other one does, others would take it before it is of use.
-        let weight = |origin: Origin| self.weight((0, origin.networks[0]));
-        (is_due && origin.map_or(0, weight) < oldest.origin.map_or(1, weight)).then_some(*number)
+        let is_lighter = weight(comes).unwrap_or(0) < weight(goes).unwrap_or(1);
+        (is_due && (comes == goes || is_lighter)).then_some(*number)
     }
 
     /// The oldest place in the part of a network that weighs most, and of that again.

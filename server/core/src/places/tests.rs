@@ -105,6 +105,14 @@ fn among_equal_ones_only_age_counts() {
     let taken = places.take(None, PATIENCE_MS + 500, "proxy".to_owned()).unwrap();
     assert_eq!(taken.evicted.as_deref(), Some("198.51.100.1"));
     assert!(take(&mut places, "203.0.113.9", PATIENCE_MS + 501).is_none(), "a proxy's counts for none");
+    // So within a network.
+    let mut places = self::places(2);
+    for address in ["192.0.2.1", "192.0.2.2"] {
+        assert!(take(&mut places, address, 0).unwrap().evicted.is_none());
+    }
+    assert!(take(&mut places, "192.0.2.3", PATIENCE_MS - 1).is_none());
+    let taken = take(&mut places, "192.0.2.3", PATIENCE_MS).unwrap();
+    assert_eq!(taken.evicted.as_deref(), Some("192.0.2.1"));
 }
 
 #[test]
