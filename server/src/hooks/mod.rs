@@ -45,6 +45,10 @@ pub(crate) use signature::Signer;
 const PLACE_TIMEOUT: Duration = Duration::from_secs(10);
 const PLACE_RETRY_AFTER_MS: u32 = 1_000;
 
+/// For people who are not let do something, since nobody was asked or since there is no answer.
+const NO_PLACE: &str = "too much is asked at the moment: try again";
+const NO_ANSWER: &str = "what has to allow this does not answer";
+
 /// Lines of the log about questions without an answer, in so many milliseconds of the clock: what one user
 /// asks about must not fill a disk.
 const LINES_MAX: u32 = 10;
@@ -122,14 +126,12 @@ impl Hook {
     }
 
     /// Asks whether a user may do this, once there is a place. That there is none is no failure of the
-    /// backend's, so whoever waits for one in vain is to come back, and nothing is let through for that.
+    /// backend's, so whoever waits for one in vain is to come back, and nothing is let through or counted for
+    /// that.
     pub(crate) async fn ask(&self, user: &UserId, data: impl FnOnce() -> Value + Send) -> Judgement {
         match tokio::time::timeout(PLACE_TIMEOUT, self.place(user)).await {
             Ok(place) => self.ask_at(&place, data).await,
-            Err(_) => {
-                self.0.counters.unanswered();
-                Judgement::Unavailable { retry_after_ms: PLACE_RETRY_AFTER_MS }
-            }
+            Err(_) => Judgement::Unavailable { retry_after_ms: PLACE_RETRY_AFTER_MS, reason: NO_PLACE },
         }
     }
 
@@ -175,6 +177,12 @@ impl Hook {
         }
     }
 
+    /// What has become of its questions.
+    #[cfg(test)]
+    pub(crate) fn counts(&self) -> Counts {
+        self.0.counters.now()
+    }
+
     /// One that asks a backend at `uri`, for tests of what waits for it.
     #[cfg(test)]
     pub(crate) fn of(uri: &str, secret_file: &std::path::Path) -> Self {
@@ -191,7 +199,8 @@ impl Hook {
             OnFailure::Allow => Judgement::Allow,
             OnFailure::Deny => {
                 let wait_ms = self.0.breaker.lock().wait_ms(SystemClock.unix_ms());
-                Judgement::Unavailable { retry_after_ms: u32::try_from(wait_ms).unwrap_or(u32::MAX) }
+                let retry_after_ms = u32::try_from(wait_ms).unwrap_or(u32::MAX);
+                Judgement::Unavailable { retry_after_ms, reason: NO_ANSWER }
             }
         }
     }
