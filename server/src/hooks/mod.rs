@@ -142,9 +142,7 @@ impl Hook {
     pub(crate) async fn ask_at(&self, place: &Place, data: impl FnOnce() -> Value + Send) -> Judgement {
         let (inner, user) = (&*self.0, place.user());
         let now_ms = SystemClock.unix_ms();
-        if !inner.breaker.lock().asks(user, now_ms) {
-            return self.without_answer();
-        }
+        let Some(round) = inner.breaker.lock().asks(user, now_ms) else { return self.without_answer() };
         let answered = tokio::time::timeout(inner.limits.timeout, async {
             let question = Question::new(inner.kind, data(), now_ms);
             let request = signed(&inner.uri, &inner.signer, &question.id, question.time_ms, question.body())?;
@@ -167,7 +165,7 @@ impl Hook {
             }
             Err(error) => {
                 let (hook, on_failure) = (inner.kind, inner.on_failure);
-                if inner.breaker.lock().failed(user, SystemClock.unix_ms()) {
+                if inner.breaker.lock().failed(user, round, SystemClock.unix_ms()) {
                     tracing::error!(hook, %error, %on_failure, "the hook does not answer: it is asked from time to time only");
                 } else if inner.lines.lock().take(now_ms) {
                     tracing::warn!(hook, %user, %error, %on_failure, "the hook gave no answer");
