@@ -10,6 +10,7 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(crate) struct Stall {
     timeout: Duration,
+    bytes_min: u64,
     /// Since when too little has moved, and how much had before.
     since: Option<(Instant, u64)>,
 }
@@ -17,13 +18,18 @@ pub(crate) struct Stall {
 impl Stall {
     /// Nothing waits yet. It is a stall when [`STALL_PROGRESS_BYTES_MIN`] bytes take longer than this.
     pub(crate) const fn new(timeout: Duration) -> Self {
-        Self { timeout, since: None }
+        Self { timeout, bytes_min: STALL_PROGRESS_BYTES_MIN, since: None }
+    }
+
+    /// The same where any byte counts: for what ends by itself before that is of use to anybody.
+    pub(crate) const fn of_any(timeout: Duration) -> Self {
+        Self { timeout, bytes_min: 1, since: None }
     }
 
     /// Something waits at `now`, and so many bytes have moved since the beginning.
     pub(crate) fn waits(&mut self, moved_bytes: u64, now: Instant) {
         match self.since {
-            Some((_, before)) if moved_bytes - before < STALL_PROGRESS_BYTES_MIN => {}
+            Some((_, before)) if moved_bytes - before < self.bytes_min => {}
             _ => self.since = Some((now, moved_bytes)),
         }
     }
@@ -73,5 +79,17 @@ mod tests {
         // The next time begins anew.
         stall.waits(moved, at(2_000));
         assert!(!stall.is_over(at(2_014)) && stall.is_over(at(2_015)));
+    }
+
+    #[test]
+    fn where_any_byte_counts_only_silence_is_a_stall() {
+        let (mut stall, start) = (Stall::of_any(Duration::from_secs(1)), Instant::now());
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        for moved in 0..10 {
+            stall.waits(moved, at(moved * 900));
+            assert!(!stall.is_over(at(moved * 900 + 999)));
+        }
+        stall.waits(9, at(8_200));
+        assert!(stall.is_over(at(9_100)));
     }
 }

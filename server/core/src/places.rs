@@ -7,7 +7,8 @@
 //!
 //! With as many networks as there are places none needs more than one. So what a network has held of late
 //! counts beside what it holds, as far as places were scarce by then: whoever takes turns is known by it,
-//! and who is new comes first.
+//! and who is new comes first. It is the time in which it held at least one: a network with many clients,
+//! each for a moment, weighs no more than one that keeps a place.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -23,7 +24,7 @@ const PREFIXES_OF_V6: [u32; LEVELS] = [48, 56, 64];
 /// How often half of what was held of late is forgotten, in milliseconds.
 const FADE_INTERVAL_MS: u64 = 60_000;
 
-/// Networks that are remembered, about 3 MB of them. When there are more, all are forgotten by half.
+/// Networks that are remembered, about 4 MB of them. When there are more, all are forgotten by half.
 const REMEMBERED_MAX: usize = 32_768;
 
 /// Where somebody comes from: the networks that an address is in, the widest one first.
@@ -68,13 +69,17 @@ impl Origin {
 /// A network among those that count: how narrow it is, and what its addresses begin with.
 type Network = (usize, IpAddr);
 
-/// What a network has, and has had.
+/// What a network has, and the widest one has had.
 #[derive(Debug, Clone, Copy, Default)]
 struct Share {
     /// Places that it holds.
     count: usize,
-    /// For how long it has held others, all of these times together, as far as that is remembered.
+    /// How many of these are remembered against it.
+    shown_count: usize,
+    /// For how long it held at least one of those, as far as that is remembered.
     past_ms: u64,
+    /// Up to when that is counted, in the time in which places were scarce.
+    counted_ms: u64,
 }
 
 /// A bounded number of places.
@@ -87,11 +92,13 @@ pub struct Places<T> {
     /// By number, so the oldest one comes first.
     held: BTreeMap<u64, Held<T>>,
     shares: HashMap<Network, Share>,
-    /// The networks that hold places, by the network that they are in, and there by their weight.
+    /// The networks that hold places, by the network that they are in, and there by their weight as it was
+    /// when they took or gave back one.
     ranks: BTreeSet<(usize, Option<IpAddr>, u64, IpAddr)>,
     by_address: BTreeSet<(IpAddr, u64)>,
-    /// From when to when places were last scarce.
-    scarce_ms: (u64, u64),
+    /// Up to when time has passed, and in how much of it places were scarce.
+    passed_ms: u64,
+    scarce_ms: u64,
     /// Up to when what was held is forgotten by half.
     faded_ms: u64,
 }
@@ -114,7 +121,7 @@ pub struct Taken<T> {
 
 impl<T> Places<T> {
     /// So many places. `patience_ms` milliseconds are what an honest holder needs one for. Where all networks
-    /// weigh the same, one that has been held for so long is given to others, and who has held others for so
+    /// weigh the same, one that has been held for so long is given to others, and who has held any for so
     /// long weighs as one that holds a place more.
     #[must_use]
     pub fn new(max: usize, patience_ms: u64) -> Self {
@@ -126,7 +133,8 @@ impl<T> Places<T> {
             shares: HashMap::new(),
             ranks: BTreeSet::new(),
             by_address: BTreeSet::new(),
-            scarce_ms: (0, 0),
+            passed_ms: 0,
+            scarce_ms: 0,
             faded_ms: 0,
         }
     }
@@ -164,28 +172,24 @@ impl<T> Places<T> {
         let number = self.next;
         self.next += 1;
         if let Some(origin) = origin {
-            self.change(&origin, |share| share.count += 1);
+            self.change(&origin, |share| {
+                share.count += 1;
+                share.shown_count += usize::from(origin.is_shown);
+            });
             self.by_address.insert((origin.address(), number));
         }
         self.held.insert(number, Held { origin, since_ms: now_ms, holder });
-        // A moment in between changes nothing: who holds many could make one.
-        if self.is_scarce() && now_ms > self.scarce_ms.1.saturating_add(self.patience_ms) {
-            self.scarce_ms = (now_ms, now_ms);
-        }
         Ok(Taken { number, evicted })
     }
 
     /// Gives a place back at `now_ms`; its holder, if it still has it.
     pub fn leave(&mut self, number: u64, now_ms: u64) -> Option<T> {
         self.pass(now_ms);
-        let Held { origin, since_ms, holder } = self.held.remove(&number)?;
+        let Held { origin, holder, .. } = self.held.remove(&number)?;
         if let Some(origin) = origin {
-            // Where there is room for others it harms nobody that one is held.
-            let (from_ms, to_ms) = self.scarce_ms;
-            let held_ms = if origin.is_shown { to_ms.saturating_sub(from_ms.max(since_ms)) } else { 0 };
             self.change(&origin, |share| {
                 share.count -= 1;
-                share.past_ms = share.past_ms.saturating_add(held_ms);
+                share.shown_count -= usize::from(origin.is_shown);
             });
             self.by_address.remove(&(origin.address(), number));
             if self.shares.len() > LEVELS * self.max + REMEMBERED_MAX {
@@ -212,13 +216,11 @@ impl<T> Places<T> {
         }
         let (number, oldest) = self.held.first_key_value()?;
         let is_due = now_ms.saturating_sub(oldest.since_ms) >= self.patience_ms;
-        (is_due && self.past(origin) <= self.past(oldest.origin)).then_some(*number)
-    }
-
-    /// What somebody's network weighs for what it has held of late.
-    fn past(&self, origin: Option<Origin>) -> u64 {
-        let share = origin.map(|origin| self.share((0, origin.networks[0]))).unwrap_or_default();
-        Share { count: 0, ..share }.weight(self.patience_ms)
+        let [comes, goes] = [origin, oldest.origin].map(|origin| origin.map(|origin| origin.networks[0]));
+        let weight = |network: Option<IpAddr>| network.map(|network| self.weight((0, network)));
+        // Of whoever would weigh more by it than the other one does, others would take it before it is of use.
+        let is_lighter = weight(comes).unwrap_or(0) < weight(goes).unwrap_or(1);
+        (is_due && (comes == goes || is_lighter)).then_some(*number)
     }
 
     /// The oldest place in the part of a network that weighs most, and of that again.
@@ -241,15 +243,16 @@ impl<T> Places<T> {
         self.shares.get(&network).copied().unwrap_or_default()
     }
 
+    /// What a network weighs at the moment.
     fn weight(&self, network: Network) -> u64 {
-        self.share(network).weight(self.patience_ms)
+        self.share(network).counted(network.0, self.scarce_ms).weight(self.patience_ms)
     }
 
     fn change(&mut self, origin: &Origin, change: impl Fn(&mut Share)) {
         let mut within = None;
         for (level, network) in origin.networks.into_iter().enumerate() {
             let before = self.share((level, network));
-            let mut after = before;
+            let mut after = before.counted(level, self.scarce_ms);
             change(&mut after);
             self.ranks.remove(&(level, within, before.weight(self.patience_ms), network));
             if after.count > 0 {
@@ -270,9 +273,11 @@ impl<T> Places<T> {
 
     /// Time passes, with these places held until now.
     fn pass(&mut self, now_ms: u64) {
+        // Where there is room for others it harms nobody that one is held.
         if self.is_scarce() {
-            self.scarce_ms.1 = now_ms;
+            self.scarce_ms += now_ms.saturating_sub(self.passed_ms);
         }
+        self.passed_ms = self.passed_ms.max(now_ms);
         let passed = now_ms.saturating_sub(self.faded_ms) / FADE_INTERVAL_MS;
         self.faded_ms += passed * FADE_INTERVAL_MS;
         // Behind so many nothing is left.
@@ -300,6 +305,14 @@ impl<T> Places<T> {
 }
 
 impl Share {
+    /// The same with what was held up to now. Only the widest networks are remembered: more of the narrow ones
+    /// than fit are within one site.
+    fn counted(self, level: usize, scarce_ms: u64) -> Self {
+        let is_held = level == 0 && self.shown_count > 0;
+        let held_ms = if is_held { scarce_ms - self.counted_ms } else { 0 };
+        Self { past_ms: self.past_ms.saturating_add(held_ms), counted_ms: scarce_ms, ..self }
+    }
+
     fn weight(self, patience_ms: u64) -> u64 {
         self.past_ms.checked_div(patience_ms).unwrap_or_default().saturating_add(self.count as u64)
     }

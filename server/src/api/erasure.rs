@@ -12,7 +12,7 @@ use quoth_core::membership::Refusal;
 use quoth_protocol::{Code, ConversationName, UserId};
 use quoth_store::ViewError;
 use serde_json::json;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use super::erasing::{Erasure, PREFIX, Work, decode, key_of};
 use super::keys::Scope;
@@ -27,6 +27,9 @@ const RETRY_MAX: Duration = Duration::from_secs(3_600);
 
 /// Users who are told to be under erasure, at most.
 pub(super) const ERASING_MAX: usize = 100;
+
+/// Records of erasures that are read at once.
+const RECORDS_PAGE: usize = 1_000;
 
 /// What no erasure takes, for whoever has to account for it.
 const STAYS: [&str; 7] = [
@@ -51,10 +54,14 @@ pub(super) struct Erasures {
 }
 
 impl Erasures {
+    fn new(service: Service) -> Self {
+        let (under_way, beginning, asked) = Default::default();
+        Self { service, under_way, beginning, asked }
+    }
+
     /// Goes on with those that a stop of the server has interrupted, on the current runtime.
     pub(super) fn resume(service: Service) -> Self {
-        let (under_way, beginning, asked) = Default::default();
-        let erasures = Self { service, under_way, beginning, asked };
+        let erasures = Self::new(service);
         let (resumed, phase) = (erasures.clone(), erasures.service.phase.clone());
         tokio::spawn(async move {
             tokio::select! {
@@ -67,45 +74,64 @@ impl Erasures {
 
     /// Begins those that are stored and not done, as soon as it can be read which these are.
     async fn begin_outstanding(&self) {
-        loop {
-            match outstanding(&self.service.engine).await {
-                Ok(erasures) => {
-                    for (user, _) in erasures {
-                        self.go_on(user).await;
-                    }
-                    return;
-                }
-                Err(error) => {
-                    tracing::error!(%error, pause_s = RETRY_MIN.as_secs(), "it is not known which users are to be erased, and looked for again");
-                }
-            }
+        while let Err(error) = self.begin_stored().await {
+            tracing::error!(%error, pause_s = RETRY_MIN.as_secs(), "it is not known of all users whether they are to be erased, and looked for again");
             tokio::time::sleep(RETRY_MIN).await;
         }
     }
 
+    /// Begins those that are stored and not done, but for what cannot be read.
+    async fn begin_stored(&self) -> Result<(), ViewError> {
+        let damaged = |key: &[u8]| {
+            let key = String::from_utf8_lossy(key);
+            tracing::error!(%key, "the record of an erasure does not decode: ask for it again");
+        };
+        let mut begun = Ok(());
+        for user in outstanding(&self.service.engine, usize::MAX, damaged).await? {
+            begun = self.go_on(user).await.and(begun);
+        }
+        begun
+    }
+
     /// Goes on with one that is stored and has not ended, unless that is under way already.
-    async fn go_on(&self, user: UserId) {
+    async fn go_on(&self, user: UserId) -> Result<(), ViewError> {
         let _alone = self.beginning.lock().await;
         if self.under_way.lock().contains_key(&user) {
-            return;
+            return Ok(());
         }
-        match self.stored(&user).await {
-            Ok(Some(erasure)) if erasure.done_ms == 0 => self.begin(user, erasure),
-            Ok(_) => {}
-            Err(problem) => tracing::error!(%user, ?problem, "an erasure does not go on"),
+        match self.stored(&user).await? {
+            Some(erasure) if erasure.done_ms == 0 => self.begin(user, erasure),
+            _ => {}
         }
+        Ok(())
+    }
+
+    /// Begins one, or goes on with the one that has not ended, also when whoever asks waits for it no longer:
+    /// one that is stored is under way.
+    async fn ask(&self, user: &UserId, by: &UserId) -> Result<Erasure, Problem> {
+        let (tells, told) = oneshot::channel();
+        let (erasures, phase) = (self.clone(), self.service.phase.clone());
+        let (user, by) = (user.clone(), by.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                erasure = erasures.begin_or_go_on(&user, &by) => drop(tells.send(erasure)),
+                _ = phase.next(false) => {}
+            }
+        });
+        told.await.unwrap_or_else(|_| Err(Problem::overloaded("the server ends: ask again")))
     }
 
     /// Begins one, or goes on with the one that has not ended. None waits any longer.
-    async fn ask(&self, user: &UserId, by: &UserId) -> Result<Erasure, Problem> {
+    async fn begin_or_go_on(&self, user: &UserId, by: &UserId) -> Result<Erasure, Problem> {
         let _alone = self.beginning.lock().await;
         let under_way = self.under_way.lock().get(user).cloned();
         let erasure = match under_way {
             // It says itself how far it is: what was known of that a moment ago must not come behind its end.
-            Some(erasure) => erasure,
+            Some(erasure) => Erasure { waits_for: None, ..erasure },
             None => {
                 let engine = &self.service.engine;
-                let stored = self.stored(user).await?.filter(|erasure| erasure.done_ms == 0);
+                let stored = self.stored(user).await.map_err(|error| unreadable(&error))?;
+                let stored = stored.filter(|erasure| erasure.done_ms == 0);
                 let erasure = stored.unwrap_or_else(|| Erasure::begun(engine.judged_ms(), by.clone()));
                 // Stored before it is said to have begun.
                 let noted = Work { engine, user, tell: &|_| {} }.note(&erasure).await;
@@ -149,6 +175,7 @@ impl Erasures {
                 () = asked => pause = RETRY_MIN,
             }
             erasure.waits_for = None;
+            self.under_way.lock().insert(user.clone(), erasure.clone());
         }
     }
 
@@ -201,37 +228,47 @@ impl Erasures {
         let under_way = self.under_way.lock().get(user).cloned();
         match under_way {
             Some(erasure) => Ok(Some(erasure)),
-            None => self.stored(user).await,
+            None => self.stored(user).await.map_err(|error| unreadable(&error)),
         }
     }
 
     /// How far it was when that was stored last.
-    async fn stored(&self, user: &UserId) -> Result<Option<Erasure>, Problem> {
+    async fn stored(&self, user: &UserId) -> Result<Option<Erasure>, ViewError> {
         let key: Bytes = key_of(user).into();
-        let stored = self.service.engine.register(ConversationName::server(), key.clone()).await;
-        let stored = stored.map_err(|error| {
-            tracing::error!(%error, "an erasure cannot be read");
-            Problem::of(Code::STORE_FAILED, 0, "it cannot be read: see the server's log")
-        })?;
+        let stored = self.service.engine.register(ConversationName::server(), key.clone()).await?;
         Ok(stored.and_then(|value| decode(&key, &value)).map(|(_, erasure)| erasure))
     }
 }
 
-/// The erasures that are stored and not done. A record that is none any more is named in the log.
+fn unreadable(error: &ViewError) -> Problem {
+    tracing::error!(%error, "an erasure cannot be read");
+    Problem::of(Code::STORE_FAILED, 0, "it cannot be read: see the server's log")
+}
+
+/// Whose erasures are stored and not done, the first `max` of them. Hears of records that are none any more.
 ///
 /// # Errors
 /// When the view cannot be read.
-async fn outstanding(engine: &Engine) -> Result<Vec<(UserId, Erasure)>, ViewError> {
-    let stored = engine.registers(ConversationName::server(), PREFIX, usize::MAX).await?;
-    let decoded = stored.into_iter().filter_map(|(key, value)| {
-        let erasure = decode(&key, &value);
-        if erasure.is_none() {
-            let key = String::from_utf8_lossy(&key);
-            tracing::error!(%key, "the record of an erasure does not decode: ask for it again");
+async fn outstanding(engine: &Engine, max: usize, damaged: impl Fn(&[u8])) -> Result<Vec<UserId>, ViewError> {
+    let (mut users, mut after) = (Vec::new(), None);
+    loop {
+        let page = engine.registers_after(ConversationName::server(), PREFIX, after, RECORDS_PAGE).await?;
+        let is_last = page.len() < RECORDS_PAGE;
+        after = page.last().map(|(key, _)| key.clone());
+        for (key, value) in page {
+            match decode(&key, &value) {
+                Some((user, Erasure { done_ms: 0, .. })) => users.push(user),
+                Some(_) => {}
+                None => damaged(&key),
+            }
+            if users.len() == max {
+                return Ok(users);
+            }
         }
-        erasure
-    });
-    Ok(decoded.filter(|(_, erasure)| erasure.done_ms == 0).collect())
+        if is_last {
+            return Ok(users);
+        }
+    }
 }
 
 /// Users who are being erased, the first of them.
@@ -239,7 +276,7 @@ async fn outstanding(engine: &Engine) -> Result<Vec<(UserId, Erasure)>, ViewErro
 /// # Errors
 /// When the view cannot be read.
 pub(super) async fn erasing(engine: &Engine) -> Result<Vec<UserId>, ViewError> {
-    Ok(outstanding(engine).await?.into_iter().map(|(user, _)| user).take(ERASING_MAX).collect())
+    outstanding(engine, ERASING_MAX, |_| {}).await
 }
 
 pub(super) fn operations(operations: Operations) -> Operations {

@@ -45,6 +45,10 @@ pub(crate) use signature::Signer;
 const PLACE_TIMEOUT: Duration = Duration::from_secs(10);
 const PLACE_RETRY_AFTER_MS: u32 = 1_000;
 
+/// For people who are not let do something, since nobody was asked or since there is no answer.
+const NO_PLACE: &str = "too much is asked at the moment: try again";
+const NO_ANSWER: &str = "what has to allow this does not answer";
+
 /// Lines of the log about questions without an answer, in so many milliseconds of the clock: what one user
 /// asks about must not fill a disk.
 const LINES_MAX: u32 = 10;
@@ -122,14 +126,12 @@ impl Hook {
     }
 
     /// Asks whether a user may do this, once there is a place. That there is none is no failure of the
-    /// backend's, so whoever waits for one in vain is to come back, and nothing is let through for that.
+    /// backend's, so whoever waits for one in vain is to come back, and nothing is let through or counted for
+    /// that.
     pub(crate) async fn ask(&self, user: &UserId, data: impl FnOnce() -> Value + Send) -> Judgement {
         match tokio::time::timeout(PLACE_TIMEOUT, self.place(user)).await {
             Ok(place) => self.ask_at(&place, data).await,
-            Err(_) => {
-                self.0.counters.unanswered();
-                Judgement::Unavailable { retry_after_ms: PLACE_RETRY_AFTER_MS }
-            }
+            Err(_) => Judgement::Unavailable { retry_after_ms: PLACE_RETRY_AFTER_MS, reason: NO_PLACE },
         }
     }
 
@@ -140,9 +142,7 @@ impl Hook {
     pub(crate) async fn ask_at(&self, place: &Place, data: impl FnOnce() -> Value + Send) -> Judgement {
         let (inner, user) = (&*self.0, place.user());
         let now_ms = SystemClock.unix_ms();
-        if !inner.breaker.lock().asks(user, now_ms) {
-            return self.without_answer();
-        }
+        let Some(round) = inner.breaker.lock().asks(user, now_ms) else { return self.without_answer() };
         let answered = tokio::time::timeout(inner.limits.timeout, async {
             let question = Question::new(inner.kind, data(), now_ms);
             let request = signed(&inner.uri, &inner.signer, &question.id, question.time_ms, question.body())?;
@@ -165,7 +165,7 @@ impl Hook {
             }
             Err(error) => {
                 let (hook, on_failure) = (inner.kind, inner.on_failure);
-                if inner.breaker.lock().failed(user, SystemClock.unix_ms()) {
+                if inner.breaker.lock().failed(user, round, SystemClock.unix_ms()) {
                     tracing::error!(hook, %error, %on_failure, "the hook does not answer: it is asked from time to time only");
                 } else if inner.lines.lock().take(now_ms) {
                     tracing::warn!(hook, %user, %error, %on_failure, "the hook gave no answer");
@@ -173,6 +173,12 @@ impl Hook {
                 self.without_answer()
             }
         }
+    }
+
+    /// What has become of its questions.
+    #[cfg(test)]
+    pub(crate) fn counts(&self) -> Counts {
+        self.0.counters.now()
     }
 
     /// One that asks a backend at `uri`, for tests of what waits for it.
@@ -191,7 +197,8 @@ impl Hook {
             OnFailure::Allow => Judgement::Allow,
             OnFailure::Deny => {
                 let wait_ms = self.0.breaker.lock().wait_ms(SystemClock.unix_ms());
-                Judgement::Unavailable { retry_after_ms: u32::try_from(wait_ms).unwrap_or(u32::MAX) }
+                let retry_after_ms = u32::try_from(wait_ms).unwrap_or(u32::MAX);
+                Judgement::Unavailable { retry_after_ms, reason: NO_ANSWER }
             }
         }
     }

@@ -31,6 +31,8 @@ pub(crate) enum Judgement {
     Unavailable {
         /// When it may be of use to ask again, in milliseconds from now.
         retry_after_ms: u32,
+        /// For people.
+        reason: &'static str,
     },
 }
 

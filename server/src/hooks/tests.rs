@@ -87,7 +87,7 @@ async fn who_gets_no_place_is_let_through_by_nothing() {
     let [alice, bob] = ["alice", "bob"].map(|id| UserId::new(id).unwrap());
     let _held = hook.place(&alice).await;
     for _ in 0..10 {
-        assert!(matches!(hook.ask(&bob, data).await, Judgement::Unavailable { retry_after_ms: 1.. }));
+        assert!(matches!(hook.ask(&bob, data).await, Judgement::Unavailable { retry_after_ms: 1.., .. }));
     }
     assert!(hook.0.breaker.lock().is_closed());
 }

@@ -69,8 +69,11 @@ pub(crate) type Address = IpAddr;
 #[derive(Debug)]
 struct Handshakes {
     since: Instant,
-    places: Mutex<Places<oneshot::Sender<Infallible>>>,
+    places: Mutex<Places<Holder>>,
 }
+
+/// Its end is how a handshake hears that its place is another one's.
+type Holder = oneshot::Sender<Infallible>;
 
 impl Admission {
     pub(crate) fn new(limits: &Arc<Limits>) -> Self {
@@ -104,10 +107,9 @@ impl Admission {
 
     fn judge(&self, peer: IpAddr, validated: bool) -> Admitted {
         let (limits, origin) = (&self.limits, Origin::new(peer));
-        let (under_way, of_address) = {
-            let places = self.handshakes.places.lock();
-            (places.len(), places.of_address(&origin))
-        };
+        // One lock for the look and the place, or workers would give more than there are together.
+        let mut places = self.handshakes.places.lock();
+        let (under_way, of_address) = (places.len(), places.of_address(&origin));
         if of_address >= limits.handshakes_per_address_max {
             return Admitted::Ignore;
         }
@@ -122,7 +124,7 @@ impl Admission {
         }
         let Some(connection) = self.connection() else { return Admitted::Refuse };
         let origin = if validated { origin } else { origin.claimed() };
-        match self.begin(&self.handshakes, Some(origin)) {
+        match self.begin(&self.handshakes, &mut places, Some(origin)) {
             Some(handshake) => Admitted::Accept(handshake, connection),
             None => Admitted::Refuse,
         }
@@ -133,10 +135,10 @@ impl Admission {
     /// connections only then. No address is for a proxy, which has the requests of many.
     pub(crate) fn request(&self, peer: Option<IpAddr>) -> Option<Handshake> {
         let origin = peer.map(Origin::new);
-        let has_share = origin.is_none_or(|origin| {
-            self.requests.places.lock().of_address(&origin) < self.limits.handshakes_per_address_max
-        });
-        let request = if has_share { self.begin(&self.requests, origin) } else { None };
+        let mut places = self.requests.places.lock();
+        let has_share =
+            origin.is_none_or(|origin| places.of_address(&origin) < self.limits.handshakes_per_address_max);
+        let request = if has_share { self.begin(&self.requests, &mut places, origin) } else { None };
         if request.is_none() {
             self.refusals.count(Refusal::Ignored);
         }
@@ -144,9 +146,14 @@ impl Admission {
     }
 
     /// Counts one more among these, if there is a place, or somebody who has to give one up.
-    fn begin(&self, among: &Arc<Handshakes>, origin: Option<Origin>) -> Option<Handshake> {
+    fn begin(
+        &self,
+        among: &Arc<Handshakes>,
+        places: &mut Places<Holder>,
+        origin: Option<Origin>,
+    ) -> Option<Handshake> {
         let (holder, gone) = oneshot::channel();
-        let Taken { number, evicted } = among.places.lock().take(origin, among.now_ms(), holder).ok()?;
+        let Taken { number, evicted } = places.take(origin, among.now_ms(), holder).ok()?;
         if evicted.is_some() {
             // It hears of it by the end of its holder.
             self.refusals.count(Refusal::Evicted);

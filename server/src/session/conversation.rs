@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use super::connection::Shared;
 use super::cursor::{Cursor, CursorState, ReadResult, StoreRead, load, start};
 use super::frames::{FrameReader, FrameWriter, ReadFailure, WriteFailure};
-use super::judged::{Judged, Messages, UNAVAILABLE};
+use super::judged::{Judged, Messages};
 use super::{Phase, PhaseReceiver};
 use crate::engine::{Access, Engine, Greeting, Mailbox, Outcome, Publisher, Role, Stand, is_small};
 use crate::hooks::{Hook, Judgement};
@@ -404,8 +404,8 @@ impl Stream {
             }
             // A reset would take the messages behind it with it, and could not say when to come again. It may
             // be one that is stored already, whose ack was lost.
-            Judgement::Unavailable { retry_after_ms } => {
-                let refusal = Refusal { code: Code::UNAVAILABLE, retry_after_ms, reason: UNAVAILABLE };
+            Judgement::Unavailable { retry_after_ms, reason } => {
+                let refusal = Refusal { code: Code::UNAVAILABLE, retry_after_ms, reason };
                 let is_alive = self.engine.refuse_new(&self.publisher, append, &stand, refusal).await;
                 return if is_alive { Ok(()) } else { Err(Code::STORE_FAILED) };
             }

@@ -20,8 +20,8 @@ use crate::stall::Stall;
 /// worth its wake-up, and little enough that a stalled reader pins next to nothing.
 const WRITE_BATCH_BYTES: usize = 32 * 1024;
 
-/// How long a peer may stall with what a drain has for it, and how long it has to acknowledge the end of
-/// a stream. With it a drain ends within some seconds, whoever reads.
+/// How long a peer may take nothing of what a drain has for it, and how long it has to acknowledge the end of
+/// a stream. A server that stops waits some seconds for drains, whoever reads.
 const DRAIN_STALL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why no frame came.
@@ -226,7 +226,8 @@ impl FrameWriter {
     pub(super) fn drain(&mut self) {
         self.drains = true;
         self.waiting.drop_events();
-        self.set_stall_timeout(DRAIN_STALL_TIMEOUT, 0);
+        // A line that many streams share gives each of them little, and the drain ends anyway.
+        self.stall = Some((Stall::of_any(DRAIN_STALL_TIMEOUT), 0));
     }
 
     /// Bytes that were written since the beginning, or dropped by a drain.

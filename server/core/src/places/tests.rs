@@ -105,6 +105,14 @@ fn among_equal_ones_only_age_counts() {
     let taken = places.take(None, PATIENCE_MS + 500, "proxy".to_owned()).unwrap();
     assert_eq!(taken.evicted.as_deref(), Some("198.51.100.1"));
     assert!(take(&mut places, "203.0.113.9", PATIENCE_MS + 501).is_none(), "a proxy's counts for none");
+    // So within a network.
+    let mut places = self::places(2);
+    for address in ["192.0.2.1", "192.0.2.2"] {
+        assert!(take(&mut places, address, 0).unwrap().evicted.is_none());
+    }
+    assert!(take(&mut places, "192.0.2.3", PATIENCE_MS - 1).is_none());
+    let taken = take(&mut places, "192.0.2.3", PATIENCE_MS).unwrap();
+    assert_eq!(taken.evicted.as_deref(), Some("192.0.2.1"));
 }
 
 #[test]
@@ -208,6 +216,57 @@ fn turned_away(networks: u32, holds_ms: u64) -> usize {
     turned_away
 }
 
+/// Beside a crowd a network with many clients, as a carrier's, more of which come than one place would do for.
+/// Says how many of them are done, in percent of those for whom the network's part of the time is enough,
+/// and how many of those that got in were put out, in percent as well.
+fn done_and_put_out(networks: u32, holds_ms: u64) -> (u64, u64) {
+    const MAX: usize = 64;
+    const TICK_MS: usize = 50;
+    const HANDSHAKE_MS: u64 = 200;
+    const TIME_MS: u64 = 100_000;
+    let mut places = Places::new(MAX, PATIENCE_MS);
+    let mut crowd = Crowd { networks, holds_ms, held: HashMap::new() };
+    let (mut client, mut clients, mut done, mut put_out) = (networks, HashMap::new(), 0, 0);
+    for now_ms in (0..TIME_MS).step_by(TICK_MS) {
+        for of in crowd.comes(&mut places, now_ms) {
+            assert!(clients.remove(&of).is_some());
+            put_out += 1;
+        }
+        clients.retain(|client, (number, until_ms)| {
+            let is_done = *until_ms <= now_ms;
+            if is_done {
+                assert_eq!(places.leave(*number, now_ms), Some(*client));
+                done += 1;
+            }
+            !is_done
+        });
+        client += 1;
+        let origin = Origin::new(Crowd::address(networks));
+        let Ok(Taken { number, evicted }) = places.take(Some(origin), now_ms, client) else { continue };
+        clients.insert(client, (number, now_ms + HANDSHAKE_MS));
+        if let Some(evicted) = evicted
+            && crowd.held.remove(&evicted).is_none()
+        {
+            assert!(clients.remove(&evicted).is_some());
+            put_out += 1;
+        }
+    }
+    let enough = TIME_MS / HANDSHAKE_MS * MAX as u64 / u64::from(networks);
+    (done * 100 / enough, put_out * 100 / (done + put_out).max(1))
+}
+
+#[test]
+fn a_network_with_many_clients_has_its_turn_beside_a_crowd() {
+    // Where each of the crowd has a place all the time, who has none from time to time has several at others.
+    for (networks, done_min) in [(64, 110), (128, 85)] {
+        for holds_ms in [5 * PATIENCE_MS, PATIENCE_MS - 100] {
+            let (done, put_out) = done_and_put_out(networks, holds_ms);
+            let what = format!("{networks} networks, {holds_ms} ms each: {done} %, {put_out} %");
+            assert!(done >= done_min && put_out < 20, "{what}");
+        }
+    }
+}
+
 #[test]
 fn networks_many_more_than_places_keep_nobody_out_that_is_new() {
     for networks in [16, 17, 128] {
@@ -247,13 +306,31 @@ fn what_was_held_is_remembered_where_places_were_scarce_and_by_whom_it_is_known(
 }
 
 #[test]
+fn who_holds_several_at_once_weighs_for_the_time_in_which_it_held_any() {
+    let mut places = places(8);
+    let held = |places: &mut Places<String>, address: &str| take(places, address, 0).unwrap().number;
+    let mut of_one: Vec<_> = (0..4).map(|_| held(&mut places, "192.0.2.1")).collect();
+    let _of_other = held(&mut places, "198.51.100.1");
+    let network = |address: &str| (0, origin(address).networks[0]);
+    for now_s in 1..=10 {
+        // One is there before another one goes.
+        of_one.push(take(&mut places, "192.0.2.1", now_s * PATIENCE_MS).unwrap().number);
+        places.leave(of_one.remove(0), now_s * PATIENCE_MS).unwrap();
+        assert_eq!(places.weight(network("192.0.2.1")), 4 + now_s, "all of it counts, and once");
+        assert_eq!(places.weight(network("198.51.100.1")), 1 + now_s);
+    }
+}
+
+#[test]
 fn who_has_held_many_waits_behind_who_has_not() {
     let mut places = places(2);
-    let _other = take(&mut places, "198.51.100.1", 0).unwrap();
     for round in 0..3 {
         let first = take(&mut places, "192.0.2.1", round * PATIENCE_MS).unwrap().number;
+        let other = take(&mut places, &format!("198.51.10{round}.1"), round * PATIENCE_MS).unwrap().number;
         places.leave(first, (round + 1) * PATIENCE_MS).unwrap();
+        places.leave(other, (round + 1) * PATIENCE_MS).unwrap();
     }
+    let _other = take(&mut places, "198.51.100.1", 2 * PATIENCE_MS).unwrap();
     let now_ms = 3 * PATIENCE_MS;
     assert!(take(&mut places, "203.0.113.1", now_ms).unwrap().evicted.is_none());
     assert!(take(&mut places, "192.0.2.1", now_ms).is_none(), "it is not its turn, though one is old");
@@ -263,13 +340,22 @@ fn who_has_held_many_waits_behind_who_has_not() {
 }
 
 #[test]
-fn not_more_are_remembered_than_fit() {
+fn not_more_are_remembered_than_fit_and_of_a_site_one() {
     let mut places = places(2);
     let _held = take(&mut places, "192.0.2.1", 0).unwrap();
+    let mut now_ms = 0;
+    let mut hold = |places: &mut Places<String>, address: std::net::IpAddr| {
+        let number = places.take(Some(Origin::new(address)), now_ms, String::new()).unwrap().number;
+        now_ms += 1;
+        places.leave(number, now_ms).unwrap();
+    };
     for n in 0..40_000 {
-        let address = std::net::Ipv4Addr::from(0x0a00_0001 + n * 256);
-        let number = places.take(Some(Origin::new(address.into())), 0, String::new()).unwrap().number;
-        places.leave(number, PATIENCE_MS).unwrap();
+        let of_site = 0x2001_0db8_0000_0000_0000_0000_0000_0001 + (n << 64);
+        hold(&mut places, std::net::Ipv6Addr::from(of_site).into());
+    }
+    assert_eq!(places.shares.len(), LEVELS + 1);
+    for n in 0..40_000 {
+        hold(&mut places, std::net::Ipv4Addr::from(0x0a00_0001 + n * 256).into());
         assert!(places.shares.len() <= REMEMBERED_MAX + 3 * LEVELS);
     }
 }

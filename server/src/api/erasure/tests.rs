@@ -6,8 +6,10 @@ use std::sync::mpsc;
 use quoth_core::conversation::{About, Append};
 use quoth_protocol::Seq;
 use quoth_protocol::frame::Durability;
-use quoth_store::testing::{Overridden, ViewOverride};
-use quoth_store::{MemoryView, PageLimit, Store, Stretch, View, ViewError};
+use quoth_store::testing::{LogOverride, Overridden, ViewOverride};
+use quoth_store::{
+    Log, LogError, MemoryLog, MemoryView, PageLimit, Position, Store, Stretch, View, ViewError,
+};
 
 use super::super::poster::{Post, Poster};
 use super::*;
@@ -38,11 +40,15 @@ impl World {
     fn start(view: impl View + 'static) -> Self {
         let mut store = Store::memory();
         store.view = Arc::new(view);
+        Self::of(store, Erasures::resume)
+    }
+
+    fn of(store: Store, begin: impl FnOnce(Service) -> Erasures) -> Self {
         let clock = Arc::new(SystemClock);
         let (engine, stopper) = Engine::start(store, Durability::Memory, clock, Execution::Threads);
         let phase = PhaseSender::new();
         let service = Service::new(engine, Arc::new(Nobody), Limits::default(), phase.subscribe());
-        Self { erasures: Erasures::resume(service), phase, stopper }
+        Self { erasures: begin(service), phase, stopper }
     }
 
     async fn say(&self, conversation: &str) {
@@ -167,5 +173,110 @@ async fn who_asks_while_one_fails_has_it_tried_again_at_once() {
     go_on.send(()).unwrap();
     let erased = world.ended().await;
     assert_eq!((erased.messages, erased.skipped), (1, vec![]), "and not after a minute");
+    world.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_tried_again_waits_for_nothing() {
+    let (is_damaged, (read, reads), (go_on, goes_on)) =
+        (Arc::new(AtomicBool::new(false)), mpsc::sync_channel(9), mpsc::sync_channel(9));
+    let (inner, goes_on) = (MemoryView::new(), Mutex::new(goes_on));
+    let view = DamagedView { inner, is_damaged: Arc::clone(&is_damaged), read, goes_on };
+    let world = World::start(Overridden(view));
+    world.say("damaged").await;
+    is_damaged.store(true, Ordering::SeqCst);
+    world.ask().await;
+    let is_read = || tokio::task::block_in_place(|| reads.recv_timeout(PATIENCE)).unwrap();
+    for _ in 0..2 {
+        is_read();
+        go_on.send(()).unwrap();
+    }
+    let waits_for = async || world.erasures.progress(&user("bob")).await.unwrap().unwrap().waits_for;
+    let waits = async {
+        while waits_for().await.is_none() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waits).await.expect("it waits");
+    assert_eq!(world.ask().await.waits_for, None, "as whoever asks is told");
+    is_read();
+    assert_eq!(waits_for().await, None, "and everybody else");
+    is_damaged.store(false, Ordering::SeqCst);
+    go_on.send(()).unwrap();
+    world.stop();
+}
+
+/// A log whose first group says that it is there and waits for a word.
+struct WaitingLog {
+    inner: MemoryLog,
+    first: Mutex<Option<(mpsc::Sender<()>, mpsc::Receiver<()>)>>,
+}
+
+impl LogOverride for WaitingLog {
+    fn inner(&self) -> &dyn Log {
+        &self.inner
+    }
+
+    fn append(&self, group: &[u8]) -> Result<Position, LogError> {
+        if let Some((is_there, goes_on)) = self.first.lock().take() {
+            is_there.send(()).unwrap();
+            goes_on.recv().unwrap();
+        }
+        self.inner.append(group)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_stored_is_done_also_when_whoever_asked_for_it_has_gone() {
+    let ((is_there, there), (go_on, goes_on)) = (mpsc::channel(), mpsc::channel());
+    let log = WaitingLog { inner: MemoryLog::new(), first: Mutex::new(Some((is_there, goes_on))) };
+    let mut store = Store::memory();
+    store.log = Arc::new(Overridden(log));
+    let world = World::of(store, Erasures::resume);
+    let erasures = world.erasures.clone();
+    let asks = tokio::spawn(async move { erasures.ask(&user("bob"), &user("ops")).await });
+    tokio::task::block_in_place(|| there.recv_timeout(PATIENCE)).expect("it is to be stored");
+    asks.abort();
+    assert!(asks.await.unwrap_err().is_cancelled());
+    go_on.send(()).unwrap();
+    world.ended().await;
+    world.stop();
+}
+
+/// A view in which single registers cannot be read for a time.
+struct UnreadableView {
+    inner: MemoryView,
+    is_unreadable: Arc<AtomicBool>,
+}
+
+impl ViewOverride for UnreadableView {
+    fn inner(&self) -> &dyn View {
+        &self.inner
+    }
+
+    fn register(&self, name: &ConversationName, key: &[u8]) -> Result<Option<Bytes>, ViewError> {
+        if self.is_unreadable.load(Ordering::SeqCst) && key.starts_with(PREFIX) {
+            let what = "unreadable for a test";
+            return Err(ViewError::DamagedConversation { conversation: name.clone(), what });
+        }
+        self.inner.register(name, key)
+    }
+}
+
+#[tokio::test]
+async fn one_that_cannot_be_read_at_the_start_is_looked_for_again() {
+    let is_unreadable = Arc::new(AtomicBool::new(true));
+    let view = UnreadableView { inner: MemoryView::new(), is_unreadable: Arc::clone(&is_unreadable) };
+    let mut store = Store::memory();
+    store.view = Arc::new(Overridden(view));
+    let world = World::of(store, Erasures::new);
+    let (engine, bob) = (&world.erasures.service.engine, user("bob"));
+    let work = Work { engine, user: &bob, tell: &|_| {} };
+    work.note(&Erasure::begun(1, user("ops"))).await.unwrap();
+    assert!(world.erasures.begin_stored().await.is_err(), "it is tried again then");
+    is_unreadable.store(false, Ordering::SeqCst);
+    world.erasures.begin_stored().await.unwrap();
+    assert_eq!(world.ended().await.by, user("ops"));
+    assert_eq!(erasing(engine).await.unwrap(), []);
     world.stop();
 }
