@@ -351,10 +351,10 @@ mod tests {
             let Admitted::Accept(held, _) = admission.admit(ip("192.0.2.1"), is_validated) else {
                 panic!("nobody is there")
             };
-            let _other = accepted(&admission, "198.51.100.1");
+            let other = accepted(&admission, "198.51.100.1");
             std::thread::sleep(20 * PATIENCE);
-            drop(held);
-            let _another = accepted(&admission, "203.0.113.1");
+            drop((held, other));
+            let _others = ["203.0.113.1", "198.18.0.1"].map(|peer| accepted(&admission, peer));
             std::thread::sleep(2 * PATIENCE);
             let comes = admission.admit(ip("192.0.2.1"), true);
             assert_eq!(matches!(comes, Admitted::Accept(..)), gets_in, "{comes:?}");
