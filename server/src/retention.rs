@@ -12,6 +12,7 @@ use quoth_protocol::ConversationName;
 use quoth_store::{Record, Register, Rewritten, Store, View, ViewError, group};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use self::sweeper::{Sweeper, Sweeping};
 use crate::config::{ERASURE_LOOKS_MIN, RetentionConfig};
@@ -212,7 +213,7 @@ impl Freeing {
     async fn run(self, mut stopped: oneshot::Receiver<()>) {
         let mut wait = self.interval;
         // What an earlier process has left is as old as can be.
-        let mut log_due = tokio::time::Instant::now();
+        let mut log_due = Instant::now();
         loop {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
@@ -220,15 +221,15 @@ impl Freeing {
                 _ = &mut stopped => return,
             };
             let is_wanted = self.engine.begin_pass();
-            let begun = tokio::time::Instant::now();
+            let begun = Instant::now();
             self.done(self.free_windows(is_wanted).await, WINDOWS_STAY);
             self.look().await;
             wait = self.interval.max(begun.elapsed() * LOOK_REST);
             self.engine.change_pass(|pass| pass.step = Step::Rewrite);
             self.done(self.rewrite(is_wanted).await, OTHERS_STAY);
-            if is_wanted || log_due <= tokio::time::Instant::now() {
+            if is_wanted || log_due <= Instant::now() {
                 self.engine.change_pass(|pass| pass.step = Step::Log);
-                log_due = tokio::time::Instant::now() + self.erasure_max / SEGMENT_PARTS;
+                log_due = Instant::now() + self.erasure_max / SEGMENT_PARTS;
                 self.done(self.engine.free_log().await, "the log is not freed of what is in the view");
             }
             if is_wanted {
@@ -289,27 +290,48 @@ impl Freeing {
 
     async fn rewrite(&self, is_wanted: bool) -> Result<(), String> {
         let erasure_max_ms = u64::try_from(self.erasure_max.as_millis()).unwrap_or(u64::MAX);
-        let mut passes = 0;
+        let until = Instant::now() + self.erasure_max / SEGMENT_PARTS;
+        let (mut passes, mut worth) = (0, Worth::default());
         loop {
             let now_ms = self.engine.judged_ms();
             let erased_by_ms =
                 if is_wanted { now_ms } else { now_ms.saturating_sub(erasure_max_ms / DUE_PARTS) };
             let rewritten = self.engine.rewrite(erased_by_ms, is_wanted, &self.pace).await?;
-            let Rewritten { windows, bytes, written_bytes, is_done, more, held_up, .. } = rewritten;
+            let Rewritten { windows, bytes, written_bytes, .. } = rewritten;
             if windows > 0 {
                 tracing::info!(windows, bytes, written_bytes, "rewrote what stays where others are absent");
             }
             passes += 1;
             // A window that was ended is looked at again at once, a few times: others may share its tables.
-            if !is_done || (!more && (held_up.is_empty() || passes > PASSES_MAX)) {
+            let is_ended = !rewritten.held_up.is_empty() && passes <= PASSES_MAX;
+            let goes_on = worth.is_more(&rewritten) || is_ended;
+            // However much there is to free, the log and what is beside events have their turn.
+            if !rewritten.is_done || !goes_on || Instant::now() >= until {
                 return Ok(());
             }
         }
     }
 }
 
-/// How often at once windows are ended for what was erased beside them.
+/// How often at once windows are ended for what was erased beside them, and how often they are rewritten
+/// without more space by that.
 const PASSES_MAX: u32 = 4;
+
+/// Tells windows that are worth another rewrite at once from those of which what seems to be dead is not: these
+/// would be copied for ever.
+#[derive(Debug, Default)]
+pub(crate) struct Worth {
+    /// Rewrites that have freed no more than they have written.
+    in_vain: u32,
+}
+
+impl Worth {
+    /// Whether behind this rewrite another one is worth it at once.
+    pub(crate) fn is_more(&mut self, rewritten: &Rewritten) -> bool {
+        self.in_vain += u32::from(rewritten.bytes <= rewritten.written_bytes);
+        rewritten.more && self.in_vain <= PASSES_MAX
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -13,7 +13,7 @@ use super::print;
 use crate::config::Config;
 use crate::engine::retention::{keep_in, marks_in};
 use crate::engine::{Outstanding, Overview, WindowPlan, free_log, notice, outstanding, overview};
-use crate::retention::{adopt, commit, former_classes, newly_absent_bytes, now_ms};
+use crate::retention::{Worth, adopt, commit, former_classes, newly_absent_bytes, now_ms};
 use crate::server::store_options;
 
 /// Conversations between two looks at the terminal.
@@ -92,9 +92,11 @@ pub(super) fn run(config: &Config, command: RetentionCommand) -> Result<(), Stri
             let (windows, bytes) = rewrite(&store, &classes, now_ms)?;
             print(&format!("rewrote {windows} windows, which freed {} of the disk\n", size(bytes)))?;
             let registers = sweep(&*store.view)?;
+            let purged = purge(&*store.view);
             print(&format!("removed {registers} edits, reactions and marks of events that have gone\n"))?;
             free_log(&*store.log, &*store.view)?;
             print(&status(&seen(&*store.view)?, &*store.view, erasure_max_ms, now_ms))?;
+            purged?;
         }
     }
     store.close().map_err(|error| error.to_string())
@@ -144,7 +146,7 @@ fn reclaim(view: &dyn View, classes: &Classes, now_ms: u64) -> Result<quoth_stor
 /// Rewrites what stays where others are absent, as fast as the disk is; gives how many windows went, and the
 /// bytes of the disk that this has freed.
 fn rewrite(store: &Store, classes: &Classes, now_ms: u64) -> Result<(u64, u64), String> {
-    let (view, mut windows, mut bytes) = (&*store.view, 0, 0);
+    let (view, mut windows, mut bytes, mut worth) = (&*store.view, 0, 0, Worth::default());
     loop {
         let mut rewrite = Rewrite { now_ms, erased_by_ms: now_ms, ends_small: true, pace: &mut |_| true };
         let rewritten = view.rewrite(&mut |name| keep_in(view, name, classes, now_ms), &mut rewrite);
@@ -155,20 +157,26 @@ fn rewrite(store: &Store, classes: &Classes, now_ms: u64) -> Result<(u64, u64), 
             end_window(store, *class, now_ms)?;
         }
         // With nothing written in between, an ended window holds nothing up again.
-        if !rewritten.more && rewritten.held_up.is_empty() {
+        if !worth.is_more(&rewritten) && rewritten.held_up.is_empty() {
             return Ok((windows, bytes));
         }
     }
 }
 
-/// Removes what is kept beside events that have gone, also from the disk; gives how much that was.
+/// Removes what is kept beside events that have gone; gives how much that was.
 fn sweep(view: &dyn View) -> Result<u64, String> {
     let swept = view.sweep(true, &mut SweepCursor::default(), &mut |_| true);
-    let swept = swept.map_err(|error| error.to_string())?;
-    // Nobody reads, so nothing ends it.
-    let pace: Pacer = Arc::new(|_| true);
-    view.purge(true, &pace).map_err(|error| error.to_string())?;
-    Ok(swept.registers)
+    swept.map(|swept| swept.registers).map_err(|error| error.to_string())
+}
+
+/// Takes what was removed from the disk.
+fn purge(view: &dyn View) -> Result<(), String> {
+    // Nobody reads and nobody else writes, so nothing ends it but a full disk.
+    let pace: Pacer = Arc::new(|_, _| true);
+    match view.purge(true, &pace).map_err(|error| error.to_string())? {
+        true => Ok(()),
+        false => Err("what was removed beside events is on the disk still".to_owned()),
+    }
 }
 
 fn plan(overview: &Overview, classes: &Classes, now_ms: u64) -> String {

@@ -72,17 +72,19 @@ impl JudgedClock {
         if judged == latest {
             return latest;
         }
-        if judged < latest {
-            tracing::error!(
-                clock_ms,
-                judged_ms = latest,
-                "the clock was set back by more than a day: it was wrong before, or is now. It is taken for right"
-            );
-        }
         let now = JudgedTime::of(judged, elapsed_ms).origin_ms();
         // Who was faster has come to the same, but for a moment.
         match self.origin_ms.compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed) {
-            Ok(_) => judged,
+            Ok(_) => {
+                if judged < latest {
+                    tracing::error!(
+                        clock_ms,
+                        judged_ms = latest,
+                        "the clock was set back by more than a day: it was wrong before, or is now. It is taken for right"
+                    );
+                }
+                judged
+            }
             Err(other) => JudgedTime::from_origin_ms(other).at(clock_ms, elapsed_ms),
         }
     }

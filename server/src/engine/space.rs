@@ -184,7 +184,15 @@ pub(crate) struct Pace {
 impl Pace {
     /// Takes so many bytes, and waits until they are due; says whether it goes on.
     pub(crate) fn take(&self, bytes: u64) -> bool {
+        self.take_while(bytes, &|| true)
+    }
+
+    /// The same, but waits only while it may. Whoever may not is not paced, and holds up nobody else.
+    pub(crate) fn take_while(&self, bytes: u64, may_wait: &dyn Fn() -> bool) -> bool {
         self.passes.change(|pass| pass.moved_bytes += bytes);
+        if !may_wait() {
+            return !self.is_stopped();
+        }
         let takes_ns = bytes.saturating_mul(1_000_000_000) / self.bytes_per_s.max(1);
         let due = {
             let (mut due, now) = (self.due.lock(), Instant::now());
@@ -193,7 +201,7 @@ impl Pace {
         };
         while !self.is_stopped() {
             let early = due.saturating_duration_since(Instant::now());
-            if early < EARLY_MIN {
+            if early < EARLY_MIN || !may_wait() {
                 return true;
             }
             std::thread::sleep(early.min(STOP_WAIT));
@@ -306,7 +314,7 @@ impl Engine {
     }
 
     /// Takes from the disk what was kept beside what was erased, and what was kept beside other events that
-    /// have gone: all of it, or if it is much. Says whether it was let come to its end. One at a time.
+    /// have gone: all of it, or if it is much. Says whether it has come to its end. One at a time.
     ///
     /// # Errors
     /// Why the store could not do it.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use quoth_store::SweepCursor;
+use quoth_store::{Pacer, SweepCursor};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -17,6 +17,15 @@ use crate::engine::{Engine, Pace, Step};
 
 /// How long one piece takes at most.
 const PIECE: Duration = Duration::from_secs(10);
+
+/// How long is waited after a purge that has failed.
+const PURGE_PAUSE: Duration = Duration::from_secs(10 * 60);
+
+/// How often at once a purge is tried for whoever waits for it. Each waits for reads itself.
+const PURGES_MAX: u32 = 4;
+
+/// Why who waits for everything is not told that it is done.
+const STOPS: &str = "the server stops";
 
 /// What it is asked for.
 enum Ask {
@@ -43,7 +52,7 @@ impl Sweeping {
     /// Looks at everything, and takes all that is removed from the disk.
     ///
     /// # Errors
-    /// Why the store could not do it.
+    /// Why the store could not do it, or why it is not done yet.
     pub(super) async fn everything(&self) -> Result<(), String> {
         self.is_hurried.store(true, Ordering::Relaxed);
         let (done, is_done) = oneshot::channel();
@@ -68,7 +77,16 @@ pub(super) struct Sweeper {
     first: Round,
     all: Round,
     /// What is removed may be on the disk.
-    is_to_purge: bool,
+    to_purge: Option<ToPurge>,
+}
+
+/// A purge that is to be made.
+#[derive(Clone, Copy)]
+struct ToPurge {
+    /// Somebody has asked for everything.
+    everything: bool,
+    /// Not before.
+    due: Instant,
 }
 
 /// One sweep through all conversations, if it is under way.
@@ -95,7 +113,7 @@ impl Sweeper {
             all_due,
             first,
             all,
-            is_to_purge: false,
+            to_purge: None,
         };
         (sweeper, sweeping)
     }
@@ -153,40 +171,68 @@ impl Sweeper {
                 self.all_due = Instant::now() + self.interval;
             }
             self.all.piece(&self.engine, true, self.piece()).await?;
-            self.is_to_purge |= !self.all.is_under_way;
+            if !self.all.is_under_way {
+                self.to_purge.get_or_insert(ToPurge { everything: false, due: Instant::now() });
+            }
         }
-        if self.is_to_purge && !self.all.is_under_way {
+        if let Some(ToPurge { everything, due }) = self.to_purge
+            && !self.all.is_under_way
+            && due <= Instant::now()
+        {
             // What a read holds up is tried again with the next look.
-            self.is_to_purge = !self.engine.purge(false, self.unhurried()).await?;
+            let _is_done = self.purge(everything, self.unhurried()).await?;
         }
         Ok(())
     }
 
+    /// Takes what is removed from the disk; says whether that has come to its end. It is to be made until it
+    /// has, and after an error not at once: on a disk without room it would take it from others each time.
+    async fn purge(&mut self, everything: bool, pace: Pacer) -> Result<bool, String> {
+        let purged = self.engine.purge(everything, pace).await;
+        let due = Instant::now() + if purged.is_err() { PURGE_PAUSE } else { Duration::ZERO };
+        self.to_purge = (purged != Ok(true)).then_some(ToPurge { everything, due });
+        purged
+    }
+
     async fn everything(&mut self) -> Result<(), String> {
         self.engine.change_pass(|pass| pass.step = Step::Sweep);
-        let everything = !self.engine.is_short();
+        let is_short = self.engine.is_short();
         let mut round = Round { is_under_way: true, ..Round::default() };
         let pace = Arc::clone(&self.pace);
-        round.piece(&self.engine, everything, move |bytes| pace.take(bytes)).await?;
-        if everything && !round.is_under_way {
-            self.engine.change_pass(|pass| pass.step = Step::Purge);
-            (self.first, self.all, self.all_due) =
-                (Round::default(), Round::default(), Instant::now() + self.interval);
-            let pace = Arc::clone(&self.pace);
-            self.is_to_purge = !self.engine.purge(true, Arc::new(move |bytes| pace.take(bytes))).await?;
+        round.piece(&self.engine, !is_short, move |bytes| pace.take(bytes)).await?;
+        if is_short {
+            return Err("the disk is full: only the first of each conversation was looked at".to_owned());
         }
-        Ok(())
+        if round.is_under_way {
+            return Err(STOPS.to_owned());
+        }
+        self.engine.change_pass(|pass| pass.step = Step::Purge);
+        (self.first, self.all, self.all_due) =
+            (Round::default(), Round::default(), Instant::now() + self.interval);
+        for _ in 0..PURGES_MAX {
+            let pace = Arc::clone(&self.pace);
+            let pace: Pacer = Arc::new(move |bytes, may_wait| pace.take_while(bytes, may_wait));
+            if self.purge(true, pace).await? {
+                return Ok(());
+            }
+            if self.pace.is_stopped() {
+                return Err(STOPS.to_owned());
+            }
+        }
+        Err("a read or a full disk holds up what was removed: that is tried again".to_owned())
     }
 
     /// As long as a piece is, and nobody waits for everything.
     fn piece(&self) -> impl Fn(u64) -> bool + Send + Sync + 'static {
         let (pace, until) = (self.unhurried(), Instant::now() + self.piece);
-        move |bytes| pace(bytes) && Instant::now() < until
+        move |bytes| pace(bytes, &|| true) && Instant::now() < until
     }
 
-    fn unhurried(&self) -> quoth_store::Pacer {
+    fn unhurried(&self) -> Pacer {
         let (pace, is_hurried) = (Arc::clone(&self.pace), Arc::clone(&self.is_hurried));
-        Arc::new(move |bytes| pace.take(bytes) && !is_hurried.load(Ordering::Relaxed))
+        Arc::new(move |bytes, may_wait| {
+            pace.take_while(bytes, may_wait) && !is_hurried.load(Ordering::Relaxed)
+        })
     }
 }
 
@@ -217,11 +263,15 @@ mod tests {
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
     use std::time::{Duration, Instant};
 
+    use parking_lot::Mutex;
     use quoth_core::retention::{Classes, Retention as Policy};
     use quoth_protocol::UserId;
     use quoth_protocol::frame::Durability;
     use quoth_store::testing::{Overridden, ViewOverride, record};
-    use quoth_store::{FjallView, MemoryView, Pacer, Store, SweepCursor, Swept, View, ViewError};
+    use quoth_store::{
+        FjallView, Keepings, MemoryView, Pacer, Rewrite, Rewritten, Store, SweepCursor, Swept, View,
+        ViewError,
+    };
 
     use super::super::{Retention, commit};
     use super::{Sweeper, Sweeping};
@@ -238,7 +288,15 @@ mod tests {
         begun: AtomicU64,
         /// Those of everything that came to their end.
         done: AtomicU64,
+        /// Looks at the first registers.
+        looked: AtomicU64,
         purged: AtomicU64,
+        /// Purges of everything.
+        purged_all: AtomicU64,
+        /// What becomes of purges, if not what the view says.
+        purges_end: Mutex<Option<Result<bool, ViewError>>>,
+        /// Windows seem to be dead and are not.
+        rewrites_free_nothing: AtomicBool,
     }
 
     struct Told<V>(V, Arc<Sweeps>);
@@ -271,6 +329,9 @@ mod tests {
             cursor: &mut SweepCursor,
             pace: &mut dyn FnMut(u64) -> bool,
         ) -> Result<Swept, ViewError> {
+            if !everything {
+                self.1.looked.fetch_add(1, Ordering::SeqCst);
+            }
             if everything {
                 self.1.begun.fetch_add(1, Ordering::SeqCst);
                 while self.1.are_endless.load(Ordering::SeqCst) {
@@ -286,8 +347,30 @@ mod tests {
         }
 
         fn purge(&self, everything: bool, pace: &Pacer) -> Result<bool, ViewError> {
+            self.1.purged_all.fetch_add(u64::from(everything), Ordering::SeqCst);
             self.1.purged.fetch_add(1, Ordering::SeqCst);
-            self.0.purge(everything, pace)
+            let end = self.1.purges_end.lock().clone();
+            end.unwrap_or_else(|| self.0.purge(everything, pace))
+        }
+
+        fn rewrite(
+            &self,
+            keepings: &mut Keepings<'_>,
+            rewrite: &mut Rewrite<'_>,
+        ) -> Result<Rewritten, ViewError> {
+            if self.1.rewrites_free_nothing.load(Ordering::SeqCst) {
+                let (windows, bytes, written_bytes) = (1, 4_096, 4_096);
+                let more = Rewritten {
+                    windows,
+                    bytes,
+                    written_bytes,
+                    is_done: true,
+                    more: true,
+                    ..Rewritten::default()
+                };
+                return Ok(more);
+            }
+            self.0.rewrite(keepings, rewrite)
         }
     }
 
@@ -390,5 +473,47 @@ mod tests {
         drop(sweeping);
         tokio::time::timeout(HANG, task).await.unwrap().unwrap();
         assert_eq!(sweeps.done.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_seems_to_be_dead_and_is_not_holds_up_nothing_else() {
+        let (engine, sweeps) = engine(MemoryView::new(), false);
+        sweeps.rewrites_free_nothing.store(true, Ordering::SeqCst);
+        let retention = Retention::start(engine.clone(), &config(u64::MAX));
+        until("it rewrites for ever", || sweeps.looked.load(Ordering::SeqCst) > 1).await;
+        tokio::time::timeout(HANG, retention.stop()).await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn everything_is_done_when_what_was_removed_has_left_the_disk() {
+        let (engine, sweeps) = engine(MemoryView::new(), false);
+        let (_task, sweeping) = sweeper(&engine, HANG * 60);
+        *sweeps.purges_end.lock() = Some(Ok(false));
+        sweeping.everything().await.unwrap_err();
+        // It is tried again, and then all of it.
+        let tried = sweeps.purged_all.load(Ordering::SeqCst);
+        *sweeps.purges_end.lock() = None;
+        sweeping.look();
+        until("it is not tried again", || sweeps.purged_all.load(Ordering::SeqCst) > tried).await;
+        sweeping.everything().await.unwrap();
+    }
+
+    /// Whoever finds no room has taken it from others until then.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_purge_that_has_failed_is_not_begun_again_with_each_look() {
+        let (engine, sweeps) = engine(MemoryView::new(), false);
+        let (_task, sweeping) = sweeper(&engine, HANG * 60);
+        let io = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let path = std::path::PathBuf::new();
+        let full = ViewError::Io { action: "write", path, source: Arc::new(io) };
+        *sweeps.purges_end.lock() = Some(Err(full));
+        for look in 1..5 {
+            sweeping.look();
+            until("it does not look", || sweeps.looked.load(Ordering::SeqCst) >= look).await;
+        }
+        assert_eq!(sweeps.purged.load(Ordering::SeqCst), 1);
+        // Who asks for it has it done.
+        *sweeps.purges_end.lock() = None;
+        sweeping.everything().await.unwrap();
     }
 }

@@ -94,6 +94,15 @@ impl Reserve {
         Ok(Arc::new(Self { path, bytes, is_held, state: Mutex::default(), free_bytes }))
     }
 
+    /// One that is held, on a disk that says so of itself.
+    #[cfg(test)]
+    pub(crate) fn told(dir: &Path, bytes: u64, free_bytes: fn(&File) -> io::Result<u64>) -> Arc<Self> {
+        let mut reserve = Self::open(dir, bytes).expect("the folder is there");
+        Arc::get_mut(&mut reserve).expect("nobody else has it").free_bytes = free_bytes;
+        reserve.settle().expect("there is room");
+        reserve
+    }
+
     /// It, for who writes in a folder; none where that is on another disk, which it makes no room on.
     ///
     /// # Errors
@@ -116,6 +125,15 @@ impl Reserve {
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.is_held.load(Ordering::Acquire)
+    }
+
+    /// Whether so many bytes may be written into a folder of its disk: it is held, and as much as it holds back
+    /// is left then besides. As far as the file system tells.
+    ///
+    /// # Errors
+    /// When the operating system does not tell.
+    pub(crate) fn has_room(&self, dir: &Path, bytes: u64) -> io::Result<bool> {
+        Ok(self.is_held() && (self.free_bytes)(&File::open(dir)?)? >= bytes.saturating_add(self.bytes))
     }
 
     /// Sees to it that it is held, or will be once there is room: at a start, when log and view have what

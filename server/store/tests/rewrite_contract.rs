@@ -410,6 +410,33 @@ fn what_was_moved_before_it_was_erased_leaves_the_disk() {
     }
 }
 
+/// What is gone counts as dead no more, also at a beginning, and however few events that are.
+#[test]
+fn what_was_rewritten_at_the_beginning_of_conversations_is_not_again() {
+    const BODY: &[u8] = &[b'x'; 100];
+    let dir = tempfile::tempdir().unwrap();
+    // A start ends the window of what was rewritten.
+    let open = || FjallView::open(dir.path(), CACHE_BYTES).unwrap();
+    let view = open();
+    let events = (1..=20_u64).flat_map(|seq| CONVERSATIONS.map(|name| record(name, seq, seq)));
+    for (event, position) in events.zip(1..) {
+        let offset = (event.seq.0 - 1) * BODY.len() as u64;
+        let record = Record { content: Content::Message(BODY.into()), offset, ..event };
+        view.apply(Position(position), &[record]).unwrap();
+    }
+    view.apply(Position(81), &[end()]).unwrap();
+    view.flush().unwrap();
+    drop(view);
+    let marks = Marks { seq: Seq(11), ..Marks::default() };
+    let keep = |_: &ConversationName| Keep { marks, ..Keep::default() };
+    let moved: Vec<_> = (0..3).map(|_| rewrite(&open(), &keep, 0, 0).moved_bytes).collect();
+    assert!(moved[0] > 0 && moved[1..] == [0, 0], "{moved:?}");
+    for of in CONVERSATIONS.map(name) {
+        let read = open().after(&of, Seq::ZERO, ALL).unwrap().records;
+        assert!(read.iter().map(|record| record.seq.0).eq(11..=20), "{read:?}");
+    }
+}
+
 /// Whether any file of a folder has these bytes.
 fn has(dir: &std::path::Path, bytes: &[u8]) -> bool {
     std::fs::read_dir(dir).unwrap().any(|entry| {

@@ -238,3 +238,21 @@ async fn a_clock_that_was_far_ahead_counts_no_more_once_it_is_mended() {
         assert_eq!(floor().await, Seq(3), "it is, and what set that as well");
     }
 }
+
+#[tokio::test]
+async fn who_may_not_wait_is_not_paced_and_holds_up_nobody() {
+    const HANG: Duration = Duration::from_secs(60);
+    let world = world(Arc::new(MemoryLog::new()), Arc::new(MemoryView::new())).await;
+    // A byte a second.
+    let pace = world.engine.pace(1);
+    let paced = Arc::clone(&pace);
+    let taking = tokio::task::spawn_blocking(move || {
+        let nobody_is_held_up = paced.take_while(1_000_000, &|| false) && paced.take(0);
+        let asked = std::cell::Cell::new(0);
+        let for_a_moment = || asked.replace(asked.get() + 1) < 2;
+        nobody_is_held_up && paced.take_while(1_000_000, &for_a_moment) && asked.get() > 2
+    });
+    let taken = tokio::time::timeout(HANG, taking).await;
+    pace.stop();
+    assert!(taken.expect("it waits").unwrap());
+}

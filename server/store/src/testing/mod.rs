@@ -108,7 +108,7 @@ pub(crate) fn apply_one_by_one(view: &dyn View, records: &[Record]) {
 /// As fast as it goes.
 #[must_use]
 pub fn unpaced() -> Pacer {
-    Arc::new(|_| true)
+    Arc::new(|_, _| true)
 }
 
 /// Appends a group and flushes it.

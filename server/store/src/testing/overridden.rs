@@ -166,6 +166,14 @@ pub trait ViewOverride: Send + Sync {
         self.inner().find(conversation, producer, n)
     }
 
+    fn rewrite(
+        &self,
+        keepings: &mut Keepings<'_>,
+        rewrite: &mut Rewrite<'_>,
+    ) -> Result<Rewritten, ViewError> {
+        self.inner().rewrite(keepings, rewrite)
+    }
+
     fn sweep(
         &self,
         everything: bool,
@@ -220,7 +228,7 @@ impl<T: ViewOverride> View for Overridden<T> {
         keepings: &mut Keepings<'_>,
         rewrite: &mut Rewrite<'_>,
     ) -> Result<Rewritten, ViewError> {
-        self.0.inner().rewrite(keepings, rewrite)
+        self.0.rewrite(keepings, rewrite)
     }
 
     fn sweep(

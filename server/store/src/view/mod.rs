@@ -173,8 +173,9 @@ pub struct SweepCursor(pub(crate) Option<Reached>);
 /// Where a sweep has ended: in a conversation, before the row of a register, or behind a conversation.
 pub(crate) type Reached = (ConversationKey, Option<Vec<u8>>);
 
-/// Is told of bytes that were read and written, again and again, and waits as it likes; `false` ends it.
-pub type Pacer = Arc<dyn Fn(u64) -> bool + Send + Sync>;
+/// Is told of bytes that were read and written, again and again, and waits as it likes, but for no longer than
+/// what it is given says that it may; `false` ends it.
+pub type Pacer = Arc<dyn Fn(u64, &dyn Fn() -> bool) -> bool + Send + Sync>;
 
 /// What a sweep has done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -391,11 +392,12 @@ pub trait View: Send + Sync + fmt::Debug {
     /// Takes from the disk what registers have held of what was erased, when its windows are gone, which
     /// [`View::erased`] counts until then, and what registers held that were removed: `everything` or, unless
     /// that is much, only beside what was erased. It writes all registers anew, beside the old ones and at a
-    /// pace, while others do whatever they like. Says whether it was let come to its end; if not, it has done
-    /// nothing. It is to be called again and again, by one thread at a time.
+    /// pace, while others do whatever they like. Says whether it has come to its end: it has not when it was
+    /// not let, when the disk became full, or when a read holds what was there before, in which case the next
+    /// call only waits for that. It is to be called again and again, by one thread at a time.
     ///
     /// # Errors
-    /// When rows could not be read or written.
+    /// When rows could not be read or written, or the disk has no room for all registers beside themselves.
     fn purge(&self, everything: bool, pace: &Pacer) -> Result<bool, ViewError>;
 
     /// What was erased and is on the disk still, as far as rewriting takes it away.

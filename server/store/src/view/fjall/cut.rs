@@ -20,7 +20,8 @@ pub(super) struct CutPiece<'a> {
     pub(super) messages: Vec<Message<'a>>,
 }
 
-/// Cuts consecutive events into those pieces. `is_behind_gone` says whether what is before them is gone.
+/// Cuts consecutive events into those pieces. `is_behind_gone` says whether what is before them is gone,
+/// if anything is.
 pub(super) fn cut<'a>(messages: &[Message<'a>], keep: &Keep, is_behind_gone: bool) -> Vec<CutPiece<'a>> {
     let is_dead =
         |message: &Message<'_>| message.is_absent() || keep.is_absent(message.place(), message.expires_ms());

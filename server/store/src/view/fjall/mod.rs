@@ -56,7 +56,7 @@ mod tests;
 mod unfinished;
 mod window;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -110,6 +110,9 @@ pub struct FjallView {
     has_looked_for_dead: AtomicBool,
     /// Whether there may be values of registers on the disk that a sweep has removed.
     has_swept: AtomicBool,
+    /// All registers were merged and old files are there still, for a read: of which windows that are gone they
+    /// have nothing but in these.
+    merged: Mutex<Option<BTreeSet<ClassWindow>>>,
     /// Conversations of which damage was told.
     known_damaged: Mutex<HashSet<ConversationKey>>,
     /// The folder of a view whose files must not change. Deleted after the database is dropped.
@@ -284,6 +287,7 @@ impl FjallView {
             new_from: Position(u64::MAX),
             has_looked_for_dead: AtomicBool::new(false),
             has_swept: AtomicBool::new(true),
+            merged: Mutex::default(),
             known_damaged: Mutex::default(),
             copy: None,
         })

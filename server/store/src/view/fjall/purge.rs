@@ -12,13 +12,14 @@ use std::io;
 use std::panic::RefUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use ::fjall::compaction::filter::{CompactionFilter, Context, Factory, ItemAccessor, Verdict};
 use ::fjall::{AbstractTree as _, Keyspace, LsmError};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::FjallView;
-use super::engine::{Engine, TABLE_BYTES};
+use super::engine::{Engine, TABLE_BYTES, UNMERGED_MIN};
 use super::window::ClassWindow;
 use crate::view::{Pacer, ViewError};
 
@@ -29,6 +30,13 @@ const STEP_BYTES: u64 = 128 * 1024;
 /// removed.
 const REMOVED_PARTS: u64 = 8;
 
+/// So large a part of what registers take more has to be free before all of them are written anew: others
+/// store something meanwhile.
+const MORE_PARTS: u64 = 8;
+
+/// How long is waited for a read, about: a walk through all conversations is one, at the pace of rewriting.
+const READS_END_WAIT: Duration = Duration::from_secs(60);
+
 /// How all registers are merged at once.
 #[derive(Default)]
 pub(super) struct Purging {
@@ -37,11 +45,14 @@ pub(super) struct Purging {
     shared: Arc<Shared>,
 }
 
+/// Is told of bytes that were read and written, and waits as it likes; `false` ends the merge.
+type GoesOn = Arc<dyn Fn(u64) -> bool + Send + Sync>;
+
 /// What the filter knows.
 #[derive(Default)]
 struct Shared {
     /// How fast they are merged; `None` when not all of them are.
-    pace: Mutex<Option<Pacer>>,
+    pace: Mutex<Option<GoesOn>>,
     /// Those who wait until nobody merges.
     waiting: AtomicUsize,
 }
@@ -55,9 +66,24 @@ struct Filters(Arc<Shared>);
 impl RefUnwindSafe for Filters {}
 
 struct Paced {
-    shared: Arc<Shared>,
-    pace: Option<Pacer>,
+    pace: Option<GoesOn>,
     bytes: u64,
+}
+
+/// All registers are merged until it is dropped.
+struct UnderWay<'a>(&'a Shared);
+
+impl<'a> UnderWay<'a> {
+    fn new(shared: &'a Shared, pace: GoesOn) -> Self {
+        *shared.pace.lock() = Some(pace);
+        Self(shared)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        *self.0.pace.lock() = None;
+    }
 }
 
 impl Purging {
@@ -94,8 +120,7 @@ impl Factory for Filters {
     }
 
     fn make_filter(&self, _: &Context) -> Box<dyn CompactionFilter> {
-        let (shared, pace) = (Arc::clone(&self.0), self.0.pace.lock().clone());
-        Box::new(Paced { shared, pace, bytes: 0 })
+        Box::new(Paced { pace: self.0.pace.lock().clone(), bytes: 0 })
     }
 }
 
@@ -105,8 +130,7 @@ impl CompactionFilter for Paced {
         self.bytes += (item.key().len() + item.value()?.len()) as u64;
         if self.bytes >= STEP_BYTES {
             // It is read and written.
-            let goes_on = pace(2 * std::mem::take(&mut self.bytes));
-            if !goes_on || self.shared.waiting.load(Ordering::SeqCst) > 0 {
+            if !pace(2 * std::mem::take(&mut self.bytes)) {
                 return Err(io::Error::other(Ended).into());
             }
         }
@@ -118,6 +142,13 @@ impl CompactionFilter for Paced {
 #[derive(Debug, thiserror::Error)]
 #[error("it was ended")]
 struct Ended;
+
+/// They would take what others need.
+#[derive(Debug, thiserror::Error)]
+#[error("the disk has less than {needed} bytes beside the reserve")]
+struct NoRoom {
+    needed: u64,
+}
 
 fn has_ended(error: &LsmError) -> bool {
     matches!(error, LsmError::Io(error) if error.get_ref().is_some_and(|why| why.is::<Ended>()))
@@ -144,9 +175,9 @@ impl Engine {
         let _nobody_merges_them = self.purging.merging.lock();
         let tree = &self.registers.tree;
         let first_new = tree.get_next_table_id();
-        *self.purging.shared.pace.lock() = Some(Arc::clone(pace));
+        let under_way = UnderWay::new(&self.purging.shared, self.paced(pace));
         let merged = tree.major_compact(TABLE_BYTES, self.unneeded());
-        *self.purging.shared.pace.lock() = None;
+        drop(under_way);
         if merged.as_ref().is_err_and(has_ended) {
             self.delete_unfinished(&self.registers, first_new)?;
             return Ok(false);
@@ -157,6 +188,32 @@ impl Engine {
         }
         merged.map(|()| true)
     }
+
+    /// Has a merge of all registers go at a pace, and end when somebody has to go first or the reserve is
+    /// needed, which is for what frees more.
+    fn paced(&self, pace: &Pacer) -> GoesOn {
+        let (pace, reserve) = (Arc::clone(pace), Arc::clone(&self.reserve));
+        let (shared, tree) = (Arc::clone(&self.purging.shared), self.registers.tree.clone());
+        // Those that are there take part in it.
+        let unmerged_max = tree.l0_run_count() + usize::from(UNMERGED_MIN);
+        Arc::new(move |bytes| {
+            let must_end = || shared.waiting.load(Ordering::SeqCst) > 0 || !reserve.is_held();
+            // Tables that came since pile up until it has ended, and each read looks into all of them.
+            let may_wait = || !must_end() && tree.l0_run_count() < unmerged_max;
+            pace(bytes, &may_wait) && !must_end()
+        })
+    }
+
+    /// Fails when the disk has no room for all registers beside themselves, and for what is stored meanwhile.
+    fn must_have_room(&self) -> Result<(), ViewError> {
+        let (tree, dir) = (&self.registers.tree, &self.registers.tree.tree_config().path);
+        let needed = tree.disk_space() + tree.disk_space() / MORE_PARTS;
+        let failed = |error| ViewError::io("write all registers anew in", dir)(error);
+        if self.reserve.has_room(dir, needed).map_err(failed)? {
+            return Ok(());
+        }
+        Err(failed(io::Error::new(io::ErrorKind::StorageFull, NoRoom { needed })))
+    }
 }
 
 impl FjallView {
@@ -166,16 +223,26 @@ impl FjallView {
         let tree = &self.engine.registers.tree;
         let is_swept = self.has_swept.load(Ordering::SeqCst);
         let is_much = || tree.tombstone_count() * REMOVED_PARTS >= tree.approximate_len() as u64;
-        if gone.is_empty() && !(is_swept && (everything || is_much())) {
+        let is_merged = self.merged.lock().as_ref().is_some_and(|merged| gone.is_subset(merged));
+        let is_wanted = is_merged || everything || !gone.is_empty() || (is_swept && is_much());
+        if !is_wanted {
             return Ok(true);
         }
-        // What is swept from here on is for the next one.
-        self.has_swept.store(false, Ordering::SeqCst);
-        let purged = self.write_registers_anew(!gone.is_empty(), pace);
-        if !matches!(purged, Ok(true)) {
-            self.has_swept.fetch_or(is_swept, Ordering::SeqCst);
-            return purged;
+        // What waits for reads alone is not written once more.
+        if !is_merged || everything {
+            // What is swept from here on is for the next one.
+            self.has_swept.store(false, Ordering::SeqCst);
+            let written = self.write_registers_anew(!is_merged && !gone.is_empty(), pace);
+            if !matches!(written, Ok(true)) {
+                self.has_swept.fetch_or(is_swept, Ordering::SeqCst);
+                return written;
+            }
+            *self.merged.lock() = Some(gone.clone());
         }
+        if !wait(pace, || self.engine.free_files())? {
+            return Ok(false);
+        }
+        *self.merged.lock() = None;
         if self.forget(|window, _| gone.contains(&window)) {
             self.flush_all(&mut self.checkpoint.lock())?;
         }
@@ -183,20 +250,20 @@ impl FjallView {
     }
 
     fn write_registers_anew(&self, always: bool, pace: &Pacer) -> Result<bool, ViewError> {
-        // What was removed, and what it had, may be in memory. A read would have a merge keep it.
+        // What was removed, and what it had, may be in memory.
         self.flush_all(&mut self.checkpoint.lock())?;
-        if !self.engine.wait_for_reads() {
+        if !always && self.engine.registers.tree.tombstone_count() == 0 {
+            return Ok(true);
+        }
+        self.engine.must_have_room()?;
+        // A read would have the merge keep it.
+        if !wait(pace, || Ok(self.engine.wait_for_reads()))? {
             return Ok(false);
         }
-        if always || self.engine.registers.tree.tombstone_count() > 0 {
-            let merged = self.engine.merge_registers(pace);
-            // Tables may have gathered that nobody has merged meanwhile.
-            self.compactor.wake();
-            if !merged? {
-                return Ok(false);
-            }
-        }
-        self.engine.free_files()
+        let merged = self.engine.merge_registers(pace);
+        // Tables may have gathered that nobody has merged meanwhile.
+        self.compactor.wake();
+        merged
     }
 
     /// The windows that had what was erased and of which nothing is on the disk. What registers held of it
@@ -218,229 +285,18 @@ impl FjallView {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-    use std::sync::Arc;
-    use std::sync::mpsc;
-    use std::time::{Duration, Instant};
-
-    use ::fjall::AbstractTree as _;
-    use quoth_protocol::{ConversationName, Seq};
-
-    use super::super::FjallView;
-    use crate::log::Position;
-    use crate::record::{Record, Register};
-    use crate::testing::{notice, record, removed, set, unpaced};
-    use crate::view::{Keep, Pacer, Rewrite, SweepCursor, View as _};
-
-    /// Registers of which all together are some steps of a merge.
-    const REGISTERS: u64 = 8;
-    const VALUE_BYTES: usize = 60_000;
-
-    fn open(dir: &Path) -> FjallView {
-        FjallView::open(dir, 1 << 20).unwrap()
-    }
-
-    fn name() -> ConversationName {
-        ConversationName::new("a").unwrap()
-    }
-
-    fn write(view: &FjallView, registers: Vec<Register>) {
-        view.apply(view.applied().next(), &[notice("a", registers)]).unwrap();
-        view.flush().unwrap();
-    }
-
-    /// A view with registers of which one was removed.
-    fn view(dir: &Path) -> FjallView {
-        let view = open(dir);
-        let value = "v".repeat(VALUE_BYTES);
-        (0..REGISTERS).for_each(|n| write(&view, vec![set(&format!("key {n}"), &value)]));
-        write(&view, vec![set("secret", SECRET)]);
-        write(&view, vec![removed("secret")]);
-        view
-    }
-
-    const SECRET: &str = "Zq7#kV!p2^Lm9@wB";
-
-    fn is_on_disk(view: &FjallView) -> bool {
-        let files = std::fs::read_dir(tables(view)).unwrap().map(|file| std::fs::read(file.unwrap().path()));
-        files.map(Result::unwrap).any(|file| file.windows(SECRET.len()).any(|part| part == SECRET.as_bytes()))
-    }
-
-    fn tables(view: &FjallView) -> std::path::PathBuf {
-        view.engine.registers.tree.tree_config().path.join("tables")
-    }
-
-    fn numbers(view: &FjallView) -> Vec<u64> {
-        view.engine.registers.tree.current_version().iter_tables().map(|table| table.id()).collect()
-    }
-
-    #[test]
-    fn what_was_removed_leaves_the_disk_and_what_ends_it_leaves_nothing_behind() {
-        let dir = tempfile::tempdir().unwrap();
-        let view = view(dir.path());
-        let (before, files) = (numbers(&view), std::fs::read_dir(tables(&view)).unwrap().count());
-        let never: Pacer = Arc::new(|_| false);
-        assert!(!view.purge(true, &never).unwrap(), "it was ended");
-        assert_eq!(numbers(&view), before);
-        assert_eq!(std::fs::read_dir(tables(&view)).unwrap().count(), files, "nothing of it stays");
-        assert!(is_on_disk(&view));
-        assert!(view.purge(true, &unpaced()).unwrap());
-        assert!(!is_on_disk(&view));
-        let after = numbers(&view);
-        assert!(view.purge(true, &unpaced()).unwrap());
-        assert_eq!(numbers(&view), after, "there is nothing to do");
-        let value = view.register(&name(), b"key 3").unwrap().unwrap();
-        assert_eq!(value.len(), VALUE_BYTES);
-    }
-
-    #[test]
-    fn little_that_was_removed_is_not_worth_a_merge() {
-        let dir = tempfile::tempdir().unwrap();
-        let view = open(dir.path());
-        let many = (0..50).map(|n| set(&format!("key {n}"), "value")).collect();
-        write(&view, many);
-        write(&view, vec![removed("key 1")]);
-        let before = numbers(&view);
-        assert!(view.purge(false, &unpaced()).unwrap());
-        assert_eq!(numbers(&view), before, "one in fifty");
-        write(&view, (2..12).map(|n| removed(&format!("key {n}"))).collect());
-        let before = numbers(&view);
-        assert!(view.purge(false, &unpaced()).unwrap());
-        assert_ne!(numbers(&view), before, "eleven are");
-    }
-
-    /// What was erased is told to be there until registers have nothing of it either.
-    #[test]
-    fn what_was_erased_counts_until_registers_are_purged() {
-        let dir = tempfile::tempdir().unwrap();
-        let view = view(dir.path());
-        let event = |seq| Record { ends_window: true, ..record("a", seq, seq) };
-        let at = view.applied();
-        view.apply(at.next(), &[event(1)]).unwrap();
-        view.apply(at.next().next(), &[Record { erases: vec![Seq(1)], ..event(2) }]).unwrap();
-        view.flush().unwrap();
-        let rewrite = || {
-            let mut rewrite =
-                Rewrite { now_ms: 1, erased_by_ms: u64::MAX, ends_small: false, pace: &mut |_| true };
-            view.rewrite(&mut |_| Ok(Keep::default()), &mut rewrite).unwrap().windows
-        };
-        let before = numbers(&view);
-        assert!(rewrite() > 0);
-        assert_eq!((rewrite(), view.erased().events), (0, 1), "it is done, and tells of it still");
-        assert_eq!(numbers(&view), before, "rewriting merges no registers");
-        // However little it is.
-        assert!(view.purge(false, &unpaced()).unwrap());
-        assert_eq!(view.erased().events, 0);
-        assert!(!is_on_disk(&view));
-        drop(view);
-        assert_eq!(open(dir.path()).erased().events, 0);
-    }
-
-    /// Goes on until it has gone on for once, and then when it is let.
-    struct Held {
-        pace: Pacer,
-        held: mpsc::Receiver<()>,
-        goes_on: mpsc::Sender<()>,
-    }
-
-    fn held() -> Held {
-        let ((is_held, held), (goes_on, wait)) = (mpsc::channel(), mpsc::channel::<()>());
-        let wait = parking_lot::Mutex::new(wait);
-        let pace: Pacer = Arc::new(move |_| {
-            let _nobody_asks_any_more = is_held.send(());
-            // From the drop of the other end on it is not held.
-            let _let = wait.lock().recv();
-            true
-        });
-        Held { pace, held, goes_on }
-    }
-
-    const HANG: Duration = Duration::from_secs(60);
-
-    #[test]
-    fn nobody_waits_until_all_registers_are_merged() {
-        let dir = tempfile::tempdir().unwrap();
-        let view = view(&dir.path().join("live"));
-        let Held { pace, held, goes_on } = held();
-        std::thread::scope(|scope| {
-            let purging = scope.spawn(|| view.purge(true, &pace).unwrap());
-            held.recv_timeout(HANG).unwrap();
-            let others = scope.spawn(|| {
-                // A backup.
-                let pin = dir.path().join("pin");
-                view.pin(&pin).unwrap();
-                let pinned = FjallView::open_copy(&pin, 1 << 20).unwrap().unwrap();
-                assert_eq!(pinned.register(&name(), b"key 3").unwrap().unwrap().len(), VALUE_BYTES);
-                // Whoever stores: more tables than one otherwise waits for.
-                (0..30).for_each(|n| write(&view, vec![set("key", &format!("value {n}"))]));
-                // Who frees what others have, and who sweeps.
-                assert!(view.engine.free_files().unwrap());
-                assert!(view.sweep(true, &mut SweepCursor::default(), &mut |_| true).unwrap().is_done);
-            });
-            let until = Instant::now() + HANG;
-            while !others.is_finished() {
-                assert!(Instant::now() < until, "somebody waits");
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            others.join().unwrap();
-            assert!(!purging.is_finished());
-            drop(goes_on);
-            assert!(purging.join().unwrap());
-        });
-        assert_eq!(view.register(&name(), b"key").unwrap().as_deref(), Some(&b"value 29"[..]));
-        assert!(!is_on_disk(&view));
-    }
-
-    /// A flush that found no room deletes what it has begun, and so nobody may merge meanwhile.
-    #[test]
-    fn who_must_find_nobody_merging_ends_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let view = view(dir.path());
-        let Held { pace, held, goes_on } = held();
-        std::thread::scope(|scope| {
-            let purging = scope.spawn(|| view.purge(true, &pace).unwrap());
-            held.recv_timeout(HANG).unwrap();
-            let ends = scope.spawn(|| {
-                let (_nobody_merges, them) = view.engine.nobody_merges(&view.engine.registers);
-                assert!(them.is_some());
-            });
-            // It waits by then.
-            while view.engine.purging.shared.waiting.load(std::sync::atomic::Ordering::SeqCst) == 0 {
-                std::thread::yield_now();
-            }
-            drop(goes_on);
-            assert!(!purging.join().unwrap(), "it was ended");
-            ends.join().unwrap();
-        });
-        assert!(view.purge(true, &unpaced()).unwrap() && !is_on_disk(&view));
-    }
-
-    /// The manifest that a pin has, and the tables that it links, are of one version.
-    #[test]
-    fn a_pin_is_whole_whenever_a_merge_comes_to_its_end() {
-        let dir = tempfile::tempdir().unwrap();
-        let view = view(&dir.path().join("live"));
-        std::thread::scope(|scope| {
-            // It merges until the other end is dropped.
-            let (goes_on, ended) = mpsc::channel::<()>();
-            scope.spawn(|| {
-                let ended = ended;
-                while ended.try_recv() == Err(mpsc::TryRecvError::Empty) {
-                    view.engine.merge_registers(&unpaced()).unwrap();
-                    view.engine.free_files().unwrap();
-                }
-            });
-            let _merging = goes_on;
-            for n in 0..30 {
-                let pin = dir.path().join(format!("pin-{n}"));
-                view.pin(&pin).unwrap();
-                let pinned = FjallView::open_copy(&pin, 1 << 20).unwrap().unwrap();
-                let value = pinned.register(&name(), b"key 3").unwrap();
-                assert_eq!(value.map(|value| value.len()), Some(VALUE_BYTES));
-                assert_eq!(pinned.applied(), Position(REGISTERS + 2));
-            }
-        });
+/// Tries again and again what a read holds up, for as long as that may last.
+fn wait(pace: &Pacer, is_so: impl Fn() -> Result<bool, ViewError>) -> Result<bool, ViewError> {
+    let until = Instant::now() + READS_END_WAIT;
+    loop {
+        if is_so()? {
+            return Ok(true);
+        }
+        if !pace(0, &|| false) || Instant::now() >= until {
+            return Ok(false);
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -386,7 +386,9 @@ impl FjallView {
         writing.tallies.of(from).leave();
         let tally = writing.tallies.of(rest);
         let mut written = 0;
-        for piece in cut(&messages, keep, spans.ends_gone()) {
+        // Nothing is before the first event. What is absent there would count as dead in each window it comes to.
+        let is_behind_gone = spans.ends_gone() || first == Seq(1);
+        for piece in cut(&messages, keep, is_behind_gone) {
             let [head, ..] = piece.messages.as_slice() else { continue };
             if piece.is_gone {
                 spans.gone(head.place(), piece.messages[piece.messages.len() - 1].to_last());

@@ -89,6 +89,9 @@ impl FjallView {
                     Err(error) if error.is_damage() => {
                         sweep.swept.damaged += 1;
                         self.tell_of_damage(*key, &error);
+                        if !(sweep.pace)(LOOK_BYTES) {
+                            return Ok(Some((*key, None)));
+                        }
                     }
                     Err(error) => return Err(error),
                     Ok(None) => {}
