@@ -172,7 +172,7 @@ impl Sweeper {
             }
             self.all.piece(&self.engine, true, self.piece()).await?;
             if !self.all.is_under_way {
-                self.to_purge.get_or_insert(ToPurge { everything: false, due: Instant::now() });
+                self.to_purge.get_or_insert_with(|| ToPurge { everything: false, due: Instant::now() });
             }
         }
         if let Some(ToPurge { everything, due }) = self.to_purge
