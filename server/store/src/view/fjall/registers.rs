@@ -72,16 +72,16 @@ impl FjallView {
         let named = self.read_name(&snapshot, conversation, conversation_key)?;
         let row_key = |key| row::register_key(conversation_key, key);
         let first = match after.filter(|after| *after >= prefix) {
+            Some(after) if !after.starts_with(prefix) => return Ok(Vec::new()),
             Some(after) => Bound::Excluded(row_key(after)),
             None => Bound::Included(row_key(prefix)),
         };
-        let of_prefix = row_key(prefix);
+        // Behind the last one there may be thousands that were removed, which a range without an end looks
+        // through for the next that is there.
+        let end = behind_all(row_key(prefix));
         let mut registers = Vec::new();
-        for guard in snapshot.range(&self.engine.registers, (first, Bound::Unbounded)).take(limit) {
+        for guard in snapshot.range(&self.engine.registers, (first, end)).take(limit) {
             let (key, value) = self.engine.database(ACTION, guard.into_inner())?;
-            if !key.starts_with(&of_prefix) {
-                break;
-            }
             must_be_named(conversation, named.as_ref())?;
             let value = register_value(conversation, &key, &value)?;
             registers.push((Bytes::copy_from_slice(row::key_of_register(&key)), value));
@@ -141,11 +141,22 @@ fn register_value(conversation: &ConversationName, row_key: &[u8], value: &[u8])
     Ok(Bytes::copy_from_slice(value))
 }
 
+/// The end of a range of all keys that begin so.
+fn behind_all(mut prefix: Vec<u8>) -> Bound<Vec<u8>> {
+    while let Some(last) = prefix.pop() {
+        if let Some(next) = last.checked_add(1) {
+            prefix.push(next);
+            return Bound::Excluded(prefix);
+        }
+    }
+    Bound::Unbounded
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::check::findings;
     use super::super::row;
-    use super::{Bytes, ConversationKey, FjallView};
+    use super::{Bound, Bytes, ConversationKey, FjallView, behind_all};
     use crate::log::Position;
     use crate::testing::{change, notice, record, set};
     use crate::view::{View, ViewError};
@@ -156,6 +167,14 @@ mod tests {
             [change("a", 1, [set("k", "v"), set("l", "w")]), record("b", 1, 1), notice("c", [set("k", "v")])];
         view.apply(Position(1), &group).unwrap();
         view
+    }
+
+    #[test]
+    fn a_range_ends_behind_all_keys_that_begin_so() {
+        let end = |prefix: &[u8]| behind_all(prefix.to_vec());
+        assert_eq!(end(b"ab"), Bound::Excluded(b"ac".to_vec()));
+        assert_eq!(end(&[1, 0xff, 0xff]), Bound::Excluded(vec![2]));
+        assert_eq!(end(&[0xff, 0xff]), Bound::Unbounded);
     }
 
     #[test]
