@@ -153,16 +153,33 @@ impl ViewOverride for DamagedView {
     }
 }
 
+/// An erasure that was asked for where a conversation is damaged.
+struct Damaged {
+    world: World,
+    is_damaged: Arc<AtomicBool>,
+    /// Each read of the conversation.
+    reads: mpsc::Receiver<()>,
+    /// Lets one of them go on.
+    go_on: mpsc::SyncSender<()>,
+}
+
+impl Damaged {
+    async fn asked() -> Self {
+        let (is_damaged, (read, reads), (go_on, goes_on)) =
+            (Arc::new(AtomicBool::new(false)), mpsc::sync_channel(9), mpsc::sync_channel(9));
+        let (inner, goes_on) = (MemoryView::new(), Mutex::new(goes_on));
+        let view = DamagedView { inner, is_damaged: Arc::clone(&is_damaged), read, goes_on };
+        let world = World::start(Overridden(view));
+        world.say("damaged").await;
+        is_damaged.store(true, Ordering::SeqCst);
+        world.ask().await;
+        Self { world, is_damaged, reads, go_on }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_asks_while_one_fails_has_it_tried_again_at_once() {
-    let (is_damaged, (read, reads), (go_on, goes_on)) =
-        (Arc::new(AtomicBool::new(false)), mpsc::sync_channel(9), mpsc::sync_channel(9));
-    let (inner, goes_on) = (MemoryView::new(), Mutex::new(goes_on));
-    let view = DamagedView { inner, is_damaged: Arc::clone(&is_damaged), read, goes_on };
-    let world = World::start(Overridden(view));
-    world.say("damaged").await;
-    is_damaged.store(true, Ordering::SeqCst);
-    world.ask().await;
+    let Damaged { world, is_damaged, reads, go_on } = Damaged::asked().await;
     let is_read = || tokio::task::block_in_place(|| reads.recv_timeout(PATIENCE)).unwrap();
     // It is skipped, and looked at once more before the erasure waits.
     is_read();
@@ -178,14 +195,7 @@ async fn who_asks_while_one_fails_has_it_tried_again_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_tried_again_waits_for_nothing() {
-    let (is_damaged, (read, reads), (go_on, goes_on)) =
-        (Arc::new(AtomicBool::new(false)), mpsc::sync_channel(9), mpsc::sync_channel(9));
-    let (inner, goes_on) = (MemoryView::new(), Mutex::new(goes_on));
-    let view = DamagedView { inner, is_damaged: Arc::clone(&is_damaged), read, goes_on };
-    let world = World::start(Overridden(view));
-    world.say("damaged").await;
-    is_damaged.store(true, Ordering::SeqCst);
-    world.ask().await;
+    let Damaged { world, is_damaged, reads, go_on } = Damaged::asked().await;
     let is_read = || tokio::task::block_in_place(|| reads.recv_timeout(PATIENCE)).unwrap();
     for _ in 0..2 {
         is_read();
