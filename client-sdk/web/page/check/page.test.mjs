@@ -174,14 +174,20 @@ test("a reader can leave the end while messages pour in, and stays where they re
   const moved = await page.evaluate(async () => {
     const log = document.getElementById("log");
     const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
-    // A message and the reader's scroll in one frame: the scroll wins.
-    for (let i = 0; i < 5; i++) await frame();
-    general.say("carol", "at the same time");
-    for (let i = 0; i < 20; i++) await Promise.resolve();
-    log.scrollTop -= 400;
-    for (let i = 0; i < 5; i++) await frame();
-    const left = log.scrollHeight - log.clientHeight - log.scrollTop;
-    log.scrollTop = log.scrollHeight;
+    const task = () => new Promise((resolve) => setTimeout(resolve));
+    // A message and the reader's scroll in one frame, before the frame's work begins and within it: the scroll wins.
+    const left = [];
+    for (const within of [false, true]) {
+      for (let i = 0; i < 5; i++) await frame();
+      await task();
+      if (within) requestAnimationFrame(() => (log.scrollTop -= 400));
+      general.say("carol", "at the same time");
+      for (let i = 0; i < 20; i++) await Promise.resolve();
+      if (!within) log.scrollTop -= 400;
+      for (let i = 0; i < 5; i++) await frame();
+      left.push(log.scrollHeight - log.clientHeight - log.scrollTop);
+      log.scrollTop = log.scrollHeight;
+    }
     let n = 0;
     const flood = setInterval(() => general.say("carol", `flood ${n++}`), 4);
     for (let i = 0; i < 10; i++) await frame();
@@ -193,9 +199,10 @@ test("a reader can leave the end while messages pour in, and stays where they re
     const before = n;
     while (n < before + 300) await frame();
     clearInterval(flood);
-    return { left, by: mark.getBoundingClientRect().top - top, rows: document.querySelectorAll("#rows li").length };
+    return { left, gone: !mark.isConnected, by: mark.getBoundingClientRect().top - top, rows: document.querySelectorAll("#rows li").length };
   });
-  assert.ok(moved.left >= 400, `pulled back to ${moved.left} px from the end`);
+  for (const left of moved.left) assert.ok(left >= 400, `pulled back to ${left} px from the end`);
+  assert.ok(!moved.gone, "the message that was read is gone");
   assert.ok(Math.abs(moved.by) <= 2, `moved by ${moved.by} px`);
   assert.ok(moved.rows <= 260);
   await page.click("#jump");

@@ -75,6 +75,8 @@ export class LogView {
   private endDrawn = false;
   private checking = false;
   private pinnedUntilMs = 0;
+  /** Where the end was when it was last put on the screen, as `scrollTop`. */
+  private endTop = 0;
 
   constructor(private readonly hooks: LogHooks) {
     this.scroller.addEventListener("scroll", () => this.scrolled(), { passive: true });
@@ -114,6 +116,7 @@ export class LogView {
     if (!source) return;
     const { entries } = source.timeline;
     if (place === "end") this.atEnd = true;
+    else if (place === "stay" && this.hasLeft()) this.atEnd = false;
     const anchor = place === "stay" && !this.atEnd ? this.anchor() : undefined;
     const window = this.windowFor(place, entries);
     this.draw(source, window);
@@ -155,7 +158,18 @@ export class LogView {
     const { scrollTop, scrollHeight, clientHeight } = this.scroller;
     if (clientHeight > 0 && this.source)
       this.atEnd = this.endDrawn && scrollHeight - clientHeight - scrollTop <= END_PX;
+    if (this.atEnd) this.endTop = scrollTop;
     this.check();
+  }
+
+  /**
+   * Whether the reader has scrolled away from the end in this frame: the event of that comes with the next one only. Further from the
+   * end alone does not say it, as the pane may have become lower; nor does a lower `scrollTop`, as what is drawn may have become less.
+   */
+  private hasLeft(): boolean {
+    if (performance.now() < this.pinnedUntilMs) return false;
+    const { scrollTop, scrollHeight, clientHeight } = this.scroller;
+    return scrollTop < this.endTop - 1 && scrollHeight - clientHeight - scrollTop > END_PX;
   }
 
   private windowFor(place: Stand, entries: readonly Entry[]): Window {
@@ -216,9 +230,11 @@ export class LogView {
   private putAtEnd(): void {
     this.scroller.scrollTop = this.scroller.scrollHeight;
     const line = this.hooks.looking() ? null : this.rows.unreadLine;
-    if (!line) return;
-    const offset = line.getBoundingClientRect().top - this.scroller.getBoundingClientRect().top - UNREAD_PX;
-    if (offset < 0) this.scroller.scrollTop += offset;
+    if (line) {
+      const offset = line.getBoundingClientRect().top - this.scroller.getBoundingClientRect().top - UNREAD_PX;
+      if (offset < 0) this.scroller.scrollTop += offset;
+    }
+    this.endTop = this.scroller.scrollTop;
   }
 
   private putAt({ seq, find = false }: { seq: number; find?: boolean }): void {
