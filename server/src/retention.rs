@@ -221,47 +221,58 @@ impl Freeing {
                 _ = &mut stopped => return,
             };
             let is_wanted = self.engine.begin_pass();
-            let begun = Instant::now();
-            self.done(self.free_windows(is_wanted).await, WINDOWS_STAY);
-            self.look().await;
-            wait = self.interval.max(begun.elapsed() * LOOK_REST);
-            self.engine.change_pass(|pass| pass.step = Step::Rewrite);
-            self.done(self.rewrite(is_wanted).await, OTHERS_STAY);
-            if is_wanted || log_due <= Instant::now() {
-                self.engine.change_pass(|pass| pass.step = Step::Log);
-                log_due = Instant::now() + self.erasure_max / SEGMENT_PARTS;
-                self.done(self.engine.free_log().await, "the log is not freed of what is in the view");
-            }
+            let tell = |step| self.engine.change_pass(|pass| pass.step = step);
+            wait = self.free(is_wanted, &mut log_due, &tell).await;
             if is_wanted {
-                self.sweep_everything().await;
+                self.sweep_everything(&mut wait, &mut log_due).await;
                 // Who has asked for it looks what has become of it.
+                tell(Step::Look);
                 self.look().await;
             } else {
                 self.sweeping.look();
             }
             self.engine.end_pass();
-            // However long a look takes, what was erased is to be gone in time.
-            wait = wait.min(self.erasure_max / ERASURE_LOOKS_MIN);
-            if self.engine.is_short() {
-                wait = wait.min(LOOK_WHEN_FULL).max(begun.elapsed());
-            }
         }
     }
 
-    /// Waits until everything is swept, for whoever has asked for that. Others wait for nothing: what frees
-    /// the most goes on from time to time.
-    async fn sweep_everything(&self) {
+    /// Frees windows, and the log when that is due or wanted; gives how long it is waited until the next time.
+    async fn free(&self, is_wanted: bool, log_due: &mut Instant, tell: &impl Fn(Step)) -> Duration {
+        let begun = Instant::now();
+        self.done(self.free_windows(is_wanted).await, WINDOWS_STAY);
+        tell(Step::Look);
+        self.look().await;
+        // However long a look takes, what was erased is to be gone in time.
+        let rest = self.interval.max(begun.elapsed() * LOOK_REST).min(self.erasure_max / ERASURE_LOOKS_MIN);
+        tell(Step::Rewrite);
+        self.done(self.rewrite(is_wanted).await, OTHERS_STAY);
+        if is_wanted || *log_due <= Instant::now() {
+            tell(Step::Log);
+            *log_due = Instant::now() + self.erasure_max / SEGMENT_PARTS;
+            self.done(self.engine.free_log().await, "the log is not freed of what is in the view");
+        }
+        if self.engine.is_short() { rest.min(LOOK_WHEN_FULL).max(begun.elapsed()) } else { rest }
+    }
+
+    /// Waits until everything is swept, for whoever has asked for that. It may take hours, in which space is
+    /// freed as ever, after `wait` and so on: what frees the most waits for nothing.
+    async fn sweep_everything(&self, wait: &mut Duration, log_due: &mut Instant) {
         let mut swept = std::pin::pin!(self.sweeping.everything());
+        let mut is_asked_again = false;
         loop {
-            tokio::select! {
+            let is_wanted = tokio::select! {
                 swept = &mut swept => {
-                    return self.done(swept, "what is kept beside events that have gone stays");
+                    self.done(swept, "what is kept beside events that have gone stays");
+                    break;
                 }
-                () = tokio::time::sleep(self.interval) => {
-                    self.done(self.free_windows(false).await, WINDOWS_STAY);
-                    self.done(self.rewrite(false).await, OTHERS_STAY);
-                }
-            }
+                () = tokio::time::sleep(*wait) => false,
+                () = self.engine.reclaim_wanted() => true,
+            };
+            is_asked_again |= is_wanted;
+            *wait = self.free(is_wanted, log_due, &|_| {}).await;
+        }
+        if is_asked_again {
+            // What could be freed was, and the pass that was promised for it is the next one.
+            let _number = self.engine.reclaim_soon();
         }
     }
 
@@ -274,7 +285,6 @@ impl Freeing {
     }
 
     async fn look(&self) {
-        self.engine.change_pass(|pass| pass.step = Step::Look);
         let looked = self.engine.look().await.map_err(|error| error.to_string());
         self.done(looked, "it is not known how much is absent");
     }

@@ -187,6 +187,10 @@ pub trait ViewOverride: Send + Sync {
         self.inner().purge(everything, pace)
     }
 
+    fn survey(&self, visit: &mut Survey<'_>) -> Result<u64, ViewError> {
+        self.inner().survey(visit)
+    }
+
     fn register(&self, conversation: &ConversationName, key: &[u8]) -> Result<Option<Bytes>, ViewError> {
         self.inner().register(conversation, key)
     }
@@ -249,7 +253,7 @@ impl<T: ViewOverride> View for Overridden<T> {
     }
 
     fn survey(&self, visit: &mut Survey<'_>) -> Result<u64, ViewError> {
-        self.0.inner().survey(visit)
+        self.0.survey(visit)
     }
 
     fn dead(&self, class: Class, window: u32, now_ms: u64) -> Dead {
