@@ -7,13 +7,17 @@ use bytes::Bytes;
 use quoth_protocol::{ConversationName, Seq};
 
 use super::FjallView;
-use super::engine::Snapshot;
+use super::engine::{MESSAGE_BLOCK_BYTES, Snapshot};
 use super::row::{self, Named};
 use super::run::{self, Message, Senders};
 use super::window::{Held, Piece};
 use crate::key::ConversationKey;
 use crate::record::Record;
 use crate::view::{Bounds, Last, Marks, Page, PageLimit, Place, Stretch, ViewError};
+
+/// A shorter row is copied: a page of rows that lie in as many blocks would keep all of these, of which nobody
+/// counts the bytes. Either way that is one allocation.
+const COPIED_BYTES: usize = MESSAGE_BLOCK_BYTES as usize / 8;
 
 impl FjallView {
     /// The names of all conversations that have events, ascending by their bytes.
@@ -282,7 +286,12 @@ impl FjallView {
     pub(super) fn run(&self, row: Guard) -> Result<StoredRun, ViewError> {
         let (key, value) = self.engine.database("read a message from", row.into_inner())?;
         let (_, _, last) = row::split_run_key(&key).ok_or_else(|| self.odd_key())?;
-        Ok(StoredRun { key, last, value: Bytes::from_owner(value) })
+        let value = if value.len() < COPIED_BYTES {
+            Bytes::copy_from_slice(&value)
+        } else {
+            Bytes::from_owner(value)
+        };
+        Ok(StoredRun { key, last, value })
     }
 
     pub(super) fn odd_key(&self) -> ViewError {
@@ -295,9 +304,9 @@ pub(super) struct StoredRun {
     pub(super) key: UserKey,
     /// The seq of its last message.
     pub(super) last: Seq,
-    /// A part of its block in the cache, as the engine gives it, and so are the contents of its records:
-    /// nothing is copied, since those who read pages soon let go of them. Whoever keeps a record for long
-    /// copies its content, or would keep a whole block.
+    /// Unless it is short, a part of its block in the cache, as the engine gives it, and so are the contents of
+    /// its records: nothing is copied, since those who read pages soon let go of them. Whoever keeps a record
+    /// for long copies its content, or would keep a whole block.
     value: Bytes,
 }
 
@@ -330,4 +339,34 @@ pub(super) fn damaged(conversation: &ConversationName, seq: Seq, what: &'static 
 
 pub(super) fn hole(conversation: &ConversationName, expected: Seq, found: Option<Seq>) -> ViewError {
     ViewError::Hole { conversation: conversation.clone(), expected, found }
+}
+
+#[cfg(test)]
+mod tests {
+    use ::fjall::Readable as _;
+
+    use super::COPIED_BYTES;
+    use crate::class::Class;
+    use crate::log::Position;
+    use crate::record::{Content, Record};
+    use crate::testing::record;
+    use crate::view::View as _;
+    use crate::view::fjall::FjallView;
+
+    #[test]
+    fn a_short_row_keeps_no_block_and_a_long_one_is_not_copied() {
+        for (bytes, is_shared) in [(30, false), (COPIED_BYTES, true)] {
+            let dir = tempfile::tempdir().unwrap();
+            let view = FjallView::open(dir.path(), 1 << 20).unwrap();
+            let content = Content::Message(vec![b'x'; bytes].into());
+            view.apply(Position(1), &[Record { content, ..record("a", 1, 1) }]).unwrap();
+            view.flush().unwrap();
+            let snapshot = view.snapshot();
+            let row = || snapshot.iter(view.engine.messages(Class::default())).next().unwrap();
+            let (_, in_block) = row().into_inner().unwrap();
+            let run = view.run(row()).unwrap();
+            assert_eq!(run.value, in_block[..]);
+            assert_eq!(run.value.as_ptr() == in_block.as_ptr(), is_shared, "{bytes} bytes");
+        }
+    }
 }
