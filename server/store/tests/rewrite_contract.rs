@@ -437,6 +437,22 @@ fn what_was_rewritten_at_the_beginning_of_conversations_is_not_again() {
     }
 }
 
+/// It costs a window, so only whoever wants everything now has it ended for a few bytes.
+#[test]
+fn an_open_window_with_little_that_is_dead_is_ended_for_who_wants_all_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let view = FjallView::open(dir.path(), CACHE_BYTES).unwrap();
+    for position in 1..=10 {
+        let event = record("a", position, position);
+        view.apply(Position(position), &[Record { expires_ms: event.time_ms + 1, ..event }]).unwrap();
+    }
+    for (ends_small, ended) in [(false, vec![]), (true, vec![Class::default()])] {
+        let (now_ms, keep) = (u64::MAX / 2, Keep { live_ms: u64::MAX, ..Keep::default() });
+        let mut rewrite = Rewrite { now_ms, erased_by_ms: 0, ends_small, pace: &mut |_| true };
+        assert_eq!(view.rewrite(&mut |_| Ok(keep), &mut rewrite).unwrap().held_up, ended);
+    }
+}
+
 /// Whether any file of a folder has these bytes.
 fn has(dir: &std::path::Path, bytes: &[u8]) -> bool {
     std::fs::read_dir(dir).unwrap().any(|entry| {
