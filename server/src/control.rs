@@ -123,11 +123,14 @@ async fn command(mut stream: tokio::net::UnixStream, pins: Arc<Pins>) -> std::io
     };
     let mut reply = serde_json::to_vec(&reply)?;
     reply.push(b'\n');
-    writes.write_all(&reply).await?;
-    // Until the command ends.
-    reads.read_line(&mut line).await?;
+    // Until the command ends, in whatever way.
+    let ended = async {
+        writes.write_all(&reply).await?;
+        reads.read_line(&mut line).await
+    };
+    let ended = ended.await;
     tokio::task::spawn_blocking(move || drop(given)).await?;
-    Ok(())
+    ended.map(drop)
 }
 
 async fn pin(pins: Arc<Pins>) -> (Reply, Option<Pin>) {

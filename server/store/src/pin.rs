@@ -1,16 +1,19 @@
 //! A store as it is at one moment, for whoever reads all of it while it goes on.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tempfile::TempDir;
 
+use crate::durable::sync_dir;
 use crate::folder;
 use crate::log::Position;
+use crate::log::hold::Hold;
 use crate::log::segment::SegmentLog;
 use crate::store::OpenError;
-use crate::view::fjall::FjallView;
+use crate::view::fjall::{FjallView, Pinned};
 
 /// Folder of the pins in a data folder.
 const PINS_DIR: &str = "pins";
@@ -24,11 +27,14 @@ pub struct Pinner {
 }
 
 /// The files of a store as they were at one moment, in a folder of their own, which goes when this is
-/// dropped. They take space only as far as the store itself has deleted them since.
+/// dropped. They take space only as far as the store itself has deleted them since; until then the store
+/// does not tell of what is in them that it is gone.
 #[derive(Debug)]
 pub struct Pin {
     dir: TempDir,
     end: Position,
+    /// Says to log and view that their files are pinned.
+    pinned: Option<(Hold, Pinned)>,
 }
 
 impl Pinner {
@@ -48,15 +54,17 @@ impl Pinner {
             .prefix("pin-")
             .tempdir_in(&pins)
             .map_err(OpenError::io("create", &pins))?;
-        folder::copy_format(&self.dir, dir.path())?;
+        let pinned = Some((self.log.pinned(), self.view.pinned()));
+        let mut pin = Pin { dir, end: Position::ZERO, pinned };
+        folder::copy_format(&self.dir, pin.dir())?;
         // The log comes last, so that it has what the view has; and it keeps what the view does not have yet.
         let _held = crate::log::Log::hold(&*self.log, Position::ZERO);
         for file in beside {
-            copy_if_there(file, dir.path())?;
+            copy_if_there(file, pin.dir())?;
         }
-        self.view.pin(&folder::view_dir(dir.path()))?;
-        let end = self.log.pin(&folder::log_dir(dir.path()))?;
-        Ok(Pin { dir, end })
+        self.view.pin(&folder::view_dir(pin.dir()))?;
+        pin.end = self.log.pin(&folder::log_dir(pin.dir()))?;
+        Ok(pin)
     }
 }
 
@@ -74,10 +82,27 @@ impl Pin {
     }
 }
 
+impl Drop for Pin {
+    /// That its files are deleted is flushed before anybody may tell so.
+    fn drop(&mut self) {
+        let dir = self.dir.path();
+        let deleted = fs::remove_dir_all(dir).and_then(|()| dir.parent().map_or(Ok(()), sync_dir));
+        match deleted {
+            // With the whole data folder.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => {
+                tracing::error!(%error, dir = %dir.display(), "a pin stays: the next start deletes it");
+                std::mem::forget(self.pinned.take());
+            }
+            Ok(()) => {}
+        }
+    }
+}
+
 /// Copies a file that is replaced as a whole when it is another one.
 fn copy_if_there(file: &Path, to: &Path) -> Result<(), OpenError> {
     let bytes = match fs::read(file) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         bytes => bytes.map_err(OpenError::io("read", file))?,
     };
     let copy = to.join(file.file_name().unwrap_or_default());
@@ -90,5 +115,96 @@ pub(crate) fn delete_left_over(dir: &Path) -> Result<(), OpenError> {
     if !pins.exists() {
         return Ok(());
     }
-    fs::remove_dir_all(&pins).map_err(OpenError::io("delete", &pins))
+    fs::remove_dir_all(&pins).map_err(OpenError::io("delete", &pins))?;
+    sync_dir(dir).map_err(OpenError::io("sync", dir))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use quoth_protocol::Seq;
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    use super::{PINS_DIR, Pinner};
+    use crate::durable::syncs;
+    use crate::log::{Log as _, Position};
+    use crate::record::Record;
+    use crate::store::{Options, Store};
+    use crate::testing::{commit, record, unpaced};
+    use crate::view::{Keep, Rewrite, View as _};
+
+    /// Frees log and windows of what is erased, but for what registers may have.
+    fn free(pinner: &Pinner) {
+        const HANG: Duration = Duration::from_secs(60);
+        pinner.log.end_segment().unwrap();
+        pinner.log.trim(pinner.view.flush().unwrap().next()).unwrap();
+        for _ in 0..2 {
+            let mut rewrite =
+                Rewrite { now_ms: 1, erased_by_ms: u64::MAX, ends_small: false, pace: &mut |_| true };
+            pinner.view.rewrite(&mut |_| Ok(Keep::default()), &mut rewrite).unwrap();
+        }
+        // On a thread of its own.
+        let until = Instant::now() + HANG;
+        while pinner.log.stored() == Position(1) {
+            assert!(Instant::now() < until, "the log is not freed");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// What the view did not have when that was pinned has to be in the log that is pinned behind it.
+    #[test]
+    fn nothing_of_the_log_is_freed_while_a_store_is_pinned() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(Options::new(dir.path().join("store"))).unwrap();
+        let event = record("a", 1, 1);
+        let position = commit(&*store.log, std::slice::from_ref(&event)).unwrap();
+        store.view.apply(position, &[event]).unwrap();
+        let pinner = store.pinner.clone().unwrap();
+        // Whoever reads it waits for one that writes to it, in the middle of the pin.
+        let beside = dir.path().join("beside");
+        mknodat(CWD, &beside, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let pin = std::thread::scope(|scope| {
+            let pins = scope.spawn(|| pinner.pin(std::slice::from_ref(&beside)).unwrap());
+            let in_the_middle = std::fs::OpenOptions::new().write(true).open(&beside).unwrap();
+            store.log.end_segment().unwrap();
+            store.log.trim(store.view.flush().unwrap().next()).unwrap();
+            let first = store.log.first();
+            drop(in_the_middle);
+            assert_eq!(first, Position(1));
+            pins.join().unwrap()
+        });
+        store.log.trim(store.log.next()).unwrap();
+        assert!(store.log.first() > Position(1), "it is held no longer than that");
+        drop(pin);
+    }
+
+    #[test]
+    fn what_a_pin_has_is_not_told_to_be_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(Options::new(dir.path())).unwrap();
+        for (seq, erases) in [(1, Vec::new()), (2, vec![Seq(1)])] {
+            let event = Record { ends_window: true, erases, ..record("a", seq, seq) };
+            let position = commit(&*store.log, std::slice::from_ref(&event)).unwrap();
+            store.view.apply(position, &[event]).unwrap();
+        }
+        let pinner = store.pinner.clone().unwrap();
+        let pin = pinner.pin(&[]).unwrap();
+        free(&pinner);
+        let is_told = || (store.view.erased().since_ms.is_some(), store.log.first_stored());
+        for _ in 0..2 {
+            assert!(!store.view.purge(false, &unpaced()).unwrap());
+            assert_eq!(is_told(), (true, Position(1)));
+        }
+        // It has nothing of that.
+        let later = pinner.pin(&[]).unwrap();
+        syncs::take();
+        let path = pin.dir().to_owned();
+        drop(pin);
+        assert!(!path.exists());
+        assert!(syncs::take().contains(&dir.path().join(PINS_DIR)), "a power cut must not bring it back");
+        assert!(store.view.purge(false, &unpaced()).unwrap());
+        assert_eq!(is_told(), (false, pinner.log.stored()));
+        assert!(later.dir().exists());
+    }
 }

@@ -204,7 +204,7 @@ pub trait Log: Send + Sync + fmt::Debug {
     fn first(&self) -> Position;
 
     /// The first position of which something may be stored still: what was freed is deleted a moment later,
-    /// and may be there again behind a power cut until that is durable.
+    /// and may be there again behind a power cut until that is durable; and pins have what was there before.
     fn first_stored(&self) -> Position;
 
     /// The position that the next append gets.

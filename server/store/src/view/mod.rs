@@ -393,14 +393,15 @@ pub trait View: Send + Sync + fmt::Debug {
     /// [`View::erased`] counts until then, and what registers held that were removed: `everything` or, unless
     /// that is much, only beside what was erased. It writes all registers anew, beside the old ones and at a
     /// pace, while others do whatever they like. Says whether it has come to its end: it has not when it was
-    /// not let, when the disk became full, or when a read holds what was there before, in which case the next
-    /// call only waits for that. It is to be called again and again, by one thread at a time.
+    /// not let, when the disk became full, or when a read or a pin holds what was there before, in which case the
+    /// next call only waits for that. It is to be called again and again, by one thread at a time.
     ///
     /// # Errors
-    /// When rows could not be read or written, or the disk has no room for all registers beside themselves.
+    /// When rows could not be read or written, the disk has no room for all registers beside themselves, or so
+    /// many are written meanwhile that others would have to wait.
     fn purge(&self, everything: bool, pace: &Pacer) -> Result<bool, ViewError>;
 
-    /// What was erased and is on the disk still, as far as rewriting takes it away.
+    /// What was erased and is on the disk still, as far as rewriting takes it away. Nobody waits for it.
     fn erased(&self) -> Erased;
 
     /// Goes through the conversations that have events, with what windows have of them, ascending. Reading
@@ -415,7 +416,7 @@ pub trait View: Send + Sync + fmt::Debug {
     fn dead(&self, class: Class, window: u32, now_ms: u64) -> Dead;
 
     /// The classes whose open window is to be closed at this time, in milliseconds since 1970: by a record of
-    /// the class, which may be a notice.
+    /// the class, which may be a notice. Nobody waits for it.
     fn overdue(&self, now_ms: u64) -> Vec<Class>;
 
     /// What the view takes of the disk, in bytes.

@@ -85,6 +85,8 @@ pub struct SegmentLog {
     writer: Mutex<Writer>,
     next: AtomicU64,
     holds: Holds,
+    /// What pins have of it, whatever is freed meanwhile.
+    pinned: Holds,
     keeper: Keeper,
     reserve: Arc<Reserve>,
 }
@@ -165,6 +167,7 @@ impl SegmentLog {
             writer: Mutex::new(writer),
             next: AtomicU64::new(next.0),
             holds: Holds::default(),
+            pinned: Holds::default(),
             keeper: Keeper::start(&dir, segment_bytes, Arc::clone(&reserve))?,
             reserve,
             dir,
@@ -173,11 +176,22 @@ impl SegmentLog {
         Ok(log)
     }
 
+    /// For whoever is about to pin it. For as long as this is there, the files of segments that are there by
+    /// now may be on the disk.
+    pub(crate) fn pinned(&self) -> Hold {
+        self.pinned.hold(self.stored())
+    }
+
+    /// The first position of which something may be in the log's own folder.
+    pub(crate) fn stored(&self) -> Position {
+        self.keeper.first_stored(self.shared.first())
+    }
+
     /// Puts links to the segments into a folder that does not exist yet, and says up to which position they
-    /// hold everything. The last one is written on meanwhile.
+    /// hold everything. The last one is written on meanwhile. The caller [holds](Log::hold) all that there is.
     pub(crate) fn pin(&self, to: &Path) -> Result<Position, LogError> {
         fs::create_dir(to).map_err(LogError::io("create", to))?;
-        let (last, _held) = (self.shared.flushed(), self.hold(Position::ZERO));
+        let last = self.shared.flushed();
         let segments = self.shared.segments.read().clone();
         for Segment { path, first } in &segments {
             let link = Segment::new(to, *first).path;
@@ -435,7 +449,7 @@ impl Log for SegmentLog {
     }
 
     fn first_stored(&self) -> Position {
-        self.keeper.first_stored(self.shared.first())
+        self.pinned.limit(self.stored())
     }
 
     fn next(&self) -> Position {

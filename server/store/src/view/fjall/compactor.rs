@@ -10,13 +10,14 @@ use ::fjall::{AbstractTree as _, Keyspace, LsmError};
 use parking_lot::{Condvar, Mutex};
 
 use super::engine::{Engine, UNMERGED_MIN};
+use super::unfinished::Attempt;
 use crate::room::RETRY_PAUSE;
 use crate::thread::panic_text;
 use crate::view::ViewError;
 
 /// Tables, one above the other, that a flush may leave unmerged; with more it waits. A read looks into each
 /// of them. fjall slows its writers down at as many.
-const UNMERGED_MAX: usize = 20;
+pub(super) const UNMERGED_MAX: usize = 20;
 
 /// The thread that merges tables.
 pub(super) struct Compactor {
@@ -186,7 +187,7 @@ impl Shared {
         if matches!(merging_them, Some(None)) {
             return Ok(false);
         }
-        let (before, first_new) = (keyspace.tree.current_version().id(), keyspace.tree.get_next_table_id());
+        let (before, attempt) = (keyspace.tree.current_version().id(), Attempt::alone(keyspace));
         let compaction = Arc::clone(&self.engine.compaction);
         let merged = keyspace.tree.compact(compaction as _, self.engine.unneeded());
         if let Err(LsmError::ChecksumMismatch { .. }) = merged
@@ -196,7 +197,7 @@ impl Shared {
         }
         let merged = self.engine.tree(ACTION, merged);
         if merged.as_ref().is_err_and(ViewError::is_full) {
-            self.engine.delete_unfinished(keyspace, first_new)?;
+            self.engine.delete_unfinished(keyspace, attempt)?;
         }
         merged?;
         self.notify();

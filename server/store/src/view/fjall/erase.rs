@@ -5,12 +5,13 @@ use std::collections::HashMap;
 use ::fjall::UserKey;
 use quoth_protocol::{ConversationName, Seq};
 
+use super::FjallView;
 use super::engine::{Batch, Snapshot};
 use super::grouped::events;
 use super::run;
 use super::tally::{Tallies, UNKNOWN};
 use super::window::{ClassWindow, Piece};
-use super::{FjallView, Writing};
+use super::writing::Writing;
 use crate::key::ConversationKey;
 use crate::log::Position;
 use crate::record::Record;

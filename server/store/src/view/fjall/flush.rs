@@ -29,6 +29,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::engine::Engine;
 use super::pack::{Newest, Packed};
+use super::unfinished::Attempt;
 use crate::class::Class;
 use crate::view::ViewError;
 
@@ -95,6 +96,12 @@ impl Engine {
         Cut { engine: self, packs }
     }
 
+    /// The same for what was set apart and could not be written. Rows of it may have been replaced since, so
+    /// none is packed.
+    pub(super) fn cut_again(&self) -> Cut<'_> {
+        Cut { engine: self, packs: false }
+    }
+
     /// What is being packed, if anything is.
     pub(super) fn packing(&self) -> Option<Packing<'_>> {
         let state = self.set_apart.state.lock();
@@ -117,21 +124,21 @@ impl Engine {
     /// Writes what was set apart of a tree, packed if it is named.
     fn write_tables(&self, keyspace: &Keyspace, packs: Option<&Vec<Arc<Memtable>>>) -> Result<(), ViewError> {
         let tree = &keyspace.tree;
-        let (first_new, flushed) = {
+        let (attempt, flushed) = {
             let lock = tree.get_flush_lock();
-            let first_new = tree.get_next_table_id();
+            let attempt = Attempt::beside_merges(keyspace);
             // Whatever else was set apart would not be written.
             let packs = packs.filter(|memtables| memtables.len() == tree.sealed_memtable_count());
             let flushed = match packs {
                 Some(memtables) => write_packed(tree, memtables, self.unneeded()),
                 None => tree.flush(&lock, self.unneeded()).map(drop),
             };
-            (first_new, flushed)
+            (attempt, flushed)
         };
         let flushed = self.tree("write a table of", flushed);
         if flushed.as_ref().is_err_and(ViewError::is_full) {
             let _nobody_merges = self.nobody_merges(keyspace);
-            self.delete_unfinished(keyspace, first_new)?;
+            self.delete_unfinished(keyspace, attempt)?;
         }
         flushed
     }
@@ -155,7 +162,7 @@ mod tests {
     use std::collections::BTreeSet;
     use std::path::Path;
 
-    use ::fjall::Readable as _;
+    use ::fjall::{AbstractTree as _, Readable as _};
     use quoth_protocol::{ConversationName, Seq};
 
     use super::super::row;
@@ -326,7 +333,44 @@ mod tests {
         check(&view);
         drop(view);
         let view = FjallView::open(dir.path(), 1 << 20).unwrap();
-        assert_eq!((seqs(&view), rows(&view, &view.snapshot())), (kept, 5), "1-6, 7, 8-21, 22, 23-30");
+        let rows = rows(&view, &view.snapshot());
+        assert_eq!((seqs(&view), rows), (kept, 20 + 3), "1 to 20, which were set apart, 21, 22, 23-30");
+    }
+
+    /// Each read looks into all that was set apart.
+    #[test]
+    fn what_cannot_be_written_is_set_apart_once_however_often_that_is_tried() {
+        let dir = tempfile::tempdir().unwrap();
+        let (view, all) = (new(dir.path()), records(1..=30));
+        let tables = view.engine.messages(Class::default()).path().join("tables");
+        let away = tables.with_extension("away");
+        std::fs::rename(&tables, &away).unwrap();
+        let apply = |view: &FjallView, position: u64, erases: &[u64]| {
+            let erases = erases.iter().copied().map(Seq).collect();
+            let record = all[usize::try_from(position).unwrap() - 1].clone();
+            view.apply(Position(position), &[Record { erases, ..record }]).unwrap();
+        };
+        (1..=10).for_each(|position| apply(&view, position, &[]));
+        view.flush().unwrap_err();
+        for position in 11..=20 {
+            apply(&view, position, if position == 15 { &[7, 12] } else { &[] });
+            view.flush().unwrap_err();
+        }
+        let set_apart: Vec<_> =
+            view.engine.keyspaces().map(|keyspace| keyspace.tree.sealed_memtable_count()).collect();
+        assert!(set_apart.iter().all(|memtables| *memtables <= 1), "{set_apart:?}");
+        assert_eq!(view.unwritten.lock().map(|next| next.position), Some(Position(10)));
+        let kept = |last| (1..=last).filter(|seq| ![7, 12].contains(seq)).collect::<Vec<_>>();
+        assert_eq!(seqs(&view), kept(20));
+        std::fs::rename(&away, &tables).unwrap();
+        assert_eq!(view.flush().unwrap(), Position(20), "all of it");
+        assert!(view.unwritten.lock().is_none());
+        (21..=30).for_each(|position| apply(&view, position, &[]));
+        assert_eq!(seqs(&view), kept(30));
+        check(&view);
+        drop(view);
+        let view = FjallView::open(dir.path(), 1 << 20).unwrap();
+        assert_eq!((view.applied(), seqs(&view)), (Position(20), kept(20)));
     }
 
     #[test]

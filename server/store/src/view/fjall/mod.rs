@@ -55,6 +55,7 @@ mod tally;
 mod tests;
 mod unfinished;
 mod window;
+mod writing;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
@@ -76,11 +77,13 @@ use self::engine::{Batch, Engine, Snapshot, engine_error};
 use self::find::ProducerRows;
 use self::flush::Cut;
 use self::grouped::{by_conversation, last_of_producers};
-pub(crate) use self::pin::{Place as FilePlace, place};
+use self::pin::{OpenPins, Until};
+pub(crate) use self::pin::{Pinned, Place as FilePlace, place};
 use self::row::Block;
 use self::run::Message;
 use self::tally::Tallies;
-use self::window::{ClassWindow, Held, WINDOW_BYTES, Window, window_bytes};
+use self::window::{ClassWindow, Held, WINDOW_BYTES, Window};
+use self::writing::{Told, Writing};
 use super::{
     Bounds, Dead, Erased, Found, Keepings, Keeps, Last, Marks, Pacer, PageLimit, Place, ProducerState,
     Reclaimed, Rewrite, Rewritten, Stretch, Survey, SweepCursor, Swept, View, ViewError,
@@ -102,7 +105,11 @@ pub struct FjallView {
     engine: Arc<Engine>,
     applied: AtomicU64,
     writing: Mutex<Writing>,
+    told: Mutex<Told>,
     checkpoint: Mutex<Checkpoint>,
+    /// What holds when what an attempt has set apart is written that has failed. Used with the checkpoint
+    /// held.
+    unwritten: Mutex<Option<Checkpoint>>,
     window_bytes: u64,
     /// The first group of which no table has rows from before the start.
     new_from: Position,
@@ -113,64 +120,14 @@ pub struct FjallView {
     /// All registers were merged and old files are there still, for a read: of which windows that are gone they
     /// have nothing but in these.
     merged: Mutex<Option<BTreeSet<ClassWindow>>>,
+    /// Old files were let go, and pins may have them still: of which windows that are gone they have
+    /// something, and what those pins are.
+    freed: Mutex<Option<(BTreeSet<ClassWindow>, Until)>>,
+    pins: OpenPins,
     /// Conversations of which damage was told.
     known_damaged: Mutex<HashSet<ConversationKey>>,
     /// The folder of a view whose files must not change. Deleted after the database is dropped.
     copy: Option<TempDir>,
-}
-
-/// The windows that are written.
-#[derive(Debug, Default)]
-struct Writing {
-    windows: [OpenWindow; Class::COUNT],
-    /// The one that a conversation is known to have its last span in.
-    begun: HashMap<ConversationKey, ClassWindow>,
-    tallies: Tallies,
-    /// See [`View::stored_ms`].
-    stored_ms: u64,
-}
-
-impl Writing {
-    /// The window that gets the events of a class.
-    const fn window(&self, class: Class) -> ClassWindow {
-        ClassWindow { class, number: self.windows[class.index()].window }
-    }
-
-    /// Takes a group that was written, and ends the windows that it has filled.
-    fn take(&mut self, records: &[Record], window_bytes_max: u64) {
-        let Some(stored_ms) = Record::stored_ms(records) else { return };
-        self.stored_ms = stored_ms;
-        for record in records {
-            let open = &mut self.windows[record.class.index()];
-            if record.is_event() {
-                open.bytes += window_bytes(record);
-                if open.since_ms == 0 {
-                    open.since_ms = stored_ms;
-                }
-            }
-        }
-        for record in records {
-            let open = &mut self.windows[record.class.index()];
-            if (record.ends_window && open.bytes > 0)
-                || open.is_full(record.class, stored_ms, window_bytes_max)
-            {
-                let ended = ClassWindow { class: record.class, number: open.window };
-                *open = OpenWindow { window: open.window.next(), ..OpenWindow::default() };
-                self.begun.retain(|_, window| *window != ended);
-            }
-        }
-    }
-}
-
-impl OpenWindow {
-    /// Whether it ends behind a group that was stored at this time. One that begins later was begun by a clock
-    /// that was wrong, and would hold up what is stored by the right one.
-    fn is_full(&self, class: Class, stored_ms: u64, window_bytes_max: u64) -> bool {
-        let is_over = |window_ms: u64| {
-            stored_ms < self.since_ms || stored_ms >= self.since_ms.saturating_add(window_ms)
-        };
-        self.bytes >= window_bytes_max || (self.bytes > 0 && class.window_ms().is_some_and(is_over))
-    }
 }
 
 impl fmt::Debug for FjallView {
@@ -276,21 +233,27 @@ impl FjallView {
             Compactor::start(Arc::clone(&engine)).map_err(ViewError::io("start a thread for", dir))?;
         let checkpoint = checkpoint.unwrap_or_default();
         let writing = Self::resume(&engine, checkpoint)?;
-        Ok(Self {
+        let view = Self {
             dir: dir.to_owned(),
             compactor,
             engine,
             applied: AtomicU64::new(checkpoint.position.0),
             writing: Mutex::new(writing),
+            told: Mutex::default(),
             checkpoint: Mutex::new(checkpoint),
+            unwritten: Mutex::default(),
             window_bytes: WINDOW_BYTES,
             new_from: Position(u64::MAX),
             has_looked_for_dead: AtomicBool::new(false),
             has_swept: AtomicBool::new(true),
             merged: Mutex::default(),
+            freed: Mutex::default(),
+            pins: OpenPins::default(),
             known_damaged: Mutex::default(),
             copy: None,
-        })
+        };
+        view.tell(&view.writing.lock(), true);
+        Ok(view)
     }
 
     /// The windows that are written behind a checkpoint. That of the rest is a new one: what a crash has left
@@ -343,13 +306,25 @@ impl FjallView {
 
     /// Brings everything to stable storage, whether groups were applied since the last time or not.
     fn flush_all(&self, checkpoint: &mut Checkpoint) -> Result<(), ViewError> {
-        let last = checkpoint.position;
-        *checkpoint = self.with_room(|| {
-            self.compactor.wait_for_room()?;
-            let (next, cut) = self.cut(last);
-            self.engine.flush(cut)?;
-            checkpoint::write(&self.dir, next)?;
-            Ok(next)
+        let mut unwritten = self.unwritten.lock();
+        self.with_room(|| {
+            loop {
+                self.compactor.wait_for_room()?;
+                // What an attempt has set apart that has failed goes first. On a full disk there are many
+                // attempts, and each read looks into all that was set apart.
+                let is_again = unwritten.is_some();
+                let (next, cut) = match *unwritten {
+                    Some(next) => (next, self.engine.cut_again()),
+                    None => self.cut(checkpoint.position),
+                };
+                *unwritten = Some(next);
+                self.engine.flush(cut)?;
+                checkpoint::write(&self.dir, next)?;
+                (*unwritten, *checkpoint) = (None, next);
+                if !is_again {
+                    return Ok(());
+                }
+            }
         })?;
         self.compactor.wake();
         Ok(())
@@ -412,12 +387,14 @@ impl View for FjallView {
             }
         }
         self.engine.write(batch);
-        if records.iter().any(|record| !record.erases.is_empty()) {
+        let erases = records.iter().any(|record| !record.erases.is_empty());
+        if erases {
             self.erase(&mut writing.tallies, position, records)?;
         }
         Self::tally(&mut writing, position, records);
         writing.begun.extend(begins);
         writing.take(records, self.window_bytes);
+        self.tell(&writing, erases);
         self.applied.store(position.0, Ordering::Release);
         Ok(())
     }
@@ -427,7 +404,7 @@ impl View for FjallView {
     }
 
     fn stored_ms(&self) -> u64 {
-        self.writing.lock().stored_ms
+        self.told.lock().stored_ms
     }
 
     fn flush(&self) -> Result<Position, ViewError> {
@@ -496,7 +473,7 @@ impl View for FjallView {
     }
 
     fn erased(&self) -> Erased {
-        self.erased_in_windows()
+        self.told.lock().erased
     }
 
     fn survey(&self, visit: &mut Survey<'_>) -> Result<u64, ViewError> {
@@ -509,7 +486,7 @@ impl View for FjallView {
     }
 
     fn overdue(&self, now_ms: u64) -> Vec<Class> {
-        let windows = self.writing.lock().windows;
+        let windows = self.told.lock().windows;
         let is_overdue = |class: &Class| windows[class.index()].is_full(*class, now_ms, u64::MAX);
         Class::all().filter(is_overdue).collect()
     }

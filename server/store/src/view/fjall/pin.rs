@@ -1,11 +1,13 @@
 //! The view's files as they are at one moment, for whoever reads all of them while it goes on.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ::fjall::AbstractTree as _;
+use parking_lot::Mutex;
 
 use super::engine::Engine;
 use super::{ENGINE_DIR, FjallView, checkpoint, copy};
@@ -31,7 +33,59 @@ impl Engine {
     }
 }
 
+/// Pins that are open.
+#[derive(Debug, Clone, Default)]
+pub(super) struct OpenPins(Arc<Mutex<Numbers>>);
+
+#[derive(Debug, Default)]
+struct Numbers {
+    next: u64,
+    open: BTreeSet<u64>,
+}
+
+/// The pins that were begun by a moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Until(u64);
+
+impl OpenPins {
+    fn begin(&self) -> Pinned {
+        let mut numbers = self.0.lock();
+        let number = numbers.next;
+        numbers.next += 1;
+        numbers.open.insert(number);
+        Pinned { pins: self.clone(), number }
+    }
+
+    pub(super) fn until_now(&self) -> Until {
+        Until(self.0.lock().next)
+    }
+
+    /// Whether any of these is open.
+    pub(super) fn has_any(&self, until: Until) -> bool {
+        self.0.lock().open.first().is_some_and(|first| *first < until.0)
+    }
+}
+
+/// For as long as this is there, files of the view may be on the disk that it has let go since: it does not
+/// tell of what they have that it is gone.
+#[derive(Debug)]
+pub(crate) struct Pinned {
+    pins: OpenPins,
+    number: u64,
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        self.pins.0.lock().open.remove(&self.number);
+    }
+}
+
 impl FjallView {
+    /// For whoever is about to pin it.
+    pub(crate) fn pinned(&self) -> Pinned {
+        self.pins.begin()
+    }
+
     /// Puts the view as it was at its last flush into a folder that does not exist yet: tables as links,
     /// since they never change, and the rest as copies. Flushes and merges wait while the rest is copied,
     /// which is some small files whatever the view has. Nothing is flushed for it.

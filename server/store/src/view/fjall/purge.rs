@@ -19,7 +19,9 @@ use ::fjall::{AbstractTree as _, Keyspace, LsmError};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::FjallView;
+use super::compactor::UNMERGED_MAX;
 use super::engine::{Engine, TABLE_BYTES, UNMERGED_MIN};
+use super::unfinished::Attempt;
 use super::window::ClassWindow;
 use crate::view::{Pacer, ViewError};
 
@@ -34,6 +36,10 @@ const REMOVED_PARTS: u64 = 8;
 /// store something meanwhile.
 const MORE_PARTS: u64 = 8;
 
+/// With so many tables that came since, the merge of all registers ends, for nothing: behind it flushes wait
+/// until these are merged, and publishers for flushes.
+const OVERTAKEN_AT: usize = 4 * UNMERGED_MAX;
+
 /// How long is waited for a read, about: a walk through all conversations is one, at the pace of rewriting.
 const READS_END_WAIT: Duration = Duration::from_secs(60);
 
@@ -45,8 +51,8 @@ pub(super) struct Purging {
     shared: Arc<Shared>,
 }
 
-/// Is told of bytes that were read and written, and waits as it likes; `false` ends the merge.
-type GoesOn = Arc<dyn Fn(u64) -> bool + Send + Sync>;
+/// Is told of bytes that were read and written, and waits as it likes, or ends the merge.
+type GoesOn = Arc<dyn Fn(u64) -> Result<(), Ended> + Send + Sync>;
 
 /// What the filter knows.
 #[derive(Default)]
@@ -130,18 +136,22 @@ impl CompactionFilter for Paced {
         self.bytes += (item.key().len() + item.value()?.len()) as u64;
         if self.bytes >= STEP_BYTES {
             // It is read and written.
-            if !pace(2 * std::mem::take(&mut self.bytes)) {
-                return Err(io::Error::other(Ended).into());
-            }
+            pace(2 * std::mem::take(&mut self.bytes)).map_err(io::Error::other)?;
         }
         Ok(Verdict::Keep)
     }
 }
 
-/// Whoever paces it has ended it, or somebody has to go first.
-#[derive(Debug, thiserror::Error)]
-#[error("it was ended")]
-struct Ended;
+/// Why a merge was ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum Ended {
+    /// Whoever paces it has ended it, or somebody has to go first.
+    #[error("it was ended")]
+    Wanted,
+    /// Those that came since are too many.
+    #[error("more registers are written than can be merged meanwhile")]
+    Overtaken,
+}
 
 /// They would take what others need.
 #[derive(Debug, thiserror::Error)]
@@ -150,8 +160,9 @@ struct NoRoom {
     needed: u64,
 }
 
-fn has_ended(error: &LsmError) -> bool {
-    matches!(error, LsmError::Io(error) if error.get_ref().is_some_and(|why| why.is::<Ended>()))
+fn why_ended(error: &LsmError) -> Option<Ended> {
+    let LsmError::Io(error) = error else { return None };
+    error.get_ref()?.downcast_ref().copied()
 }
 
 impl Engine {
@@ -171,20 +182,27 @@ impl Engine {
 
     /// Merges all tables of the registers, so that nothing is left of values that were replaced or removed,
     /// but for those that a read needs; says whether it was let come to its end.
+    ///
+    /// # Errors
+    /// When the engine fails, or so many tables came since that others would wait for them.
     pub(super) fn merge_registers(&self, pace: &Pacer) -> Result<bool, ViewError> {
+        const ACTION: &str = "merge all registers of";
         let _nobody_merges_them = self.purging.merging.lock();
         let tree = &self.registers.tree;
-        let first_new = tree.get_next_table_id();
+        let attempt = Attempt::alone(&self.registers);
         let under_way = UnderWay::new(&self.purging.shared, self.paced(pace));
         let merged = tree.major_compact(TABLE_BYTES, self.unneeded());
         drop(under_way);
-        if merged.as_ref().is_err_and(has_ended) {
-            self.delete_unfinished(&self.registers, first_new)?;
-            return Ok(false);
+        if let Some(ended) = merged.as_ref().err().and_then(why_ended) {
+            self.delete_unfinished(&self.registers, attempt)?;
+            return match ended {
+                Ended::Wanted => Ok(false),
+                Ended::Overtaken => Err(self.failed(ACTION, ended.to_string())),
+            };
         }
-        let merged = self.tree("merge tables of", merged);
+        let merged = self.tree(ACTION, merged);
         if merged.as_ref().is_err_and(ViewError::is_full) {
-            self.delete_unfinished(&self.registers, first_new)?;
+            self.delete_unfinished(&self.registers, attempt)?;
         }
         merged.map(|()| true)
     }
@@ -195,12 +213,16 @@ impl Engine {
         let (pace, reserve) = (Arc::clone(pace), Arc::clone(&self.reserve));
         let (shared, tree) = (Arc::clone(&self.purging.shared), self.registers.tree.clone());
         // Those that are there take part in it.
-        let unmerged_max = tree.l0_run_count() + usize::from(UNMERGED_MIN);
+        let before = tree.l0_run_count();
+        let (unmerged_max, end_at) = (before + usize::from(UNMERGED_MIN), before + OVERTAKEN_AT);
         Arc::new(move |bytes| {
             let must_end = || shared.waiting.load(Ordering::SeqCst) > 0 || !reserve.is_held();
             // Tables that came since pile up until it has ended, and each read looks into all of them.
             let may_wait = || !must_end() && tree.l0_run_count() < unmerged_max;
-            pace(bytes, &may_wait) && !must_end()
+            if !pace(bytes, &may_wait) || must_end() {
+                return Err(Ended::Wanted);
+            }
+            if tree.l0_run_count() < end_at { Ok(()) } else { Err(Ended::Overtaken) }
         })
     }
 
@@ -219,6 +241,10 @@ impl Engine {
 impl FjallView {
     /// See [`View::purge`](crate::View::purge).
     pub(super) fn purge_registers(&self, everything: bool, pace: &Pacer) -> Result<bool, ViewError> {
+        if !self.forget_freed()? {
+            // Whatever else has gone meanwhile is in such a pin too.
+            return Ok(false);
+        }
         let gone = self.erased_and_no_more()?;
         let tree = &self.engine.registers.tree;
         let is_swept = self.has_swept.load(Ordering::SeqCst);
@@ -243,6 +269,18 @@ impl FjallView {
             return Ok(false);
         }
         *self.merged.lock() = None;
+        *self.freed.lock() = Some((gone, self.pins.until_now()));
+        self.forget_freed()
+    }
+
+    /// Does not count any more what was erased in windows of which nothing is on the disk, unless a pin has
+    /// the files that had it; says whether there is none.
+    fn forget_freed(&self) -> Result<bool, ViewError> {
+        let mut freed = self.freed.lock();
+        if freed.as_ref().is_some_and(|(gone, until)| !gone.is_empty() && self.pins.has_any(*until)) {
+            return Ok(false);
+        }
+        let gone = freed.take().map(|(gone, _)| gone).unwrap_or_default();
         if self.forget(|window, _| gone.contains(&window)) {
             self.flush_all(&mut self.checkpoint.lock())?;
         }

@@ -37,7 +37,7 @@ use super::window::{ClassWindow, Held, Piece, Span, WINDOW_BYTES, Window};
 use crate::applier::FLUSH_BYTES;
 use crate::class::Class;
 use crate::key::ConversationKey;
-use crate::view::{Erased, Keep, Keepings, Place, Rewrite, Rewritten, ViewError};
+use crate::view::{Keep, Keepings, Place, Rewrite, Rewritten, ViewError};
 
 /// Bytes of rows that a step moves, about. No group is applied meanwhile.
 const STEP_BYTES: usize = 128 * 1024;
@@ -163,16 +163,6 @@ impl FjallView {
             self.flush_all(&mut self.checkpoint.lock())?;
         }
         Ok(rewritten)
-    }
-
-    /// See [`View::erased`](crate::View::erased).
-    pub(super) fn erased_in_windows(&self) -> Erased {
-        let writing = self.writing.lock();
-        writing.tallies.iter().fold(Erased::default(), |all, (_, tally)| Erased {
-            events: all.events + tally.erased,
-            bytes: all.bytes + tally.erased_bytes,
-            since_ms: all.since_ms.into_iter().chain(tally.due_since_ms()).min(),
-        })
     }
 
     /// Takes note that a class's open window is to be ended. That of the rest is ended here.
@@ -349,6 +339,7 @@ impl FjallView {
         let mut batch = Batch::default();
         let is_any = writing.tallies.remove(&self.engine, &mut batch, is_to_go);
         self.engine.write(batch);
+        self.tell(&writing, true);
         is_any
     }
 

@@ -14,7 +14,7 @@ use super::window::{ClassWindow, Window};
 use crate::bytes_reader::Reader;
 use crate::class::Class;
 use crate::log::Position;
-use crate::view::{Dead, ViewError};
+use crate::view::{Dead, Erased, ViewError};
 
 /// Times at which something of a window dies; with more, the first two become one, at the later of both.
 const TIMES_MAX: usize = 64;
@@ -139,6 +139,15 @@ impl Tallies {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (ClassWindow, &Tally)> {
         self.0.iter().map(|(window, tally)| (*window, tally))
+    }
+
+    /// What was erased and is on the disk still.
+    pub(super) fn erased(&self) -> Erased {
+        self.0.values().fold(Erased::default(), |all, tally| Erased {
+            events: all.events + tally.erased,
+            bytes: all.bytes + tally.erased_bytes,
+            since_ms: all.since_ms.into_iter().chain(tally.due_since_ms()).min(),
+        })
     }
 
     /// Adds to a batch the rows that have changed; they count all groups up to `applied`.

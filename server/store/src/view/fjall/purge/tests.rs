@@ -10,6 +10,7 @@ use quoth_protocol::{ConversationName, Seq};
 
 use super::super::FjallView;
 use super::super::engine::UNMERGED_MIN;
+use super::OVERTAKEN_AT;
 use crate::log::Position;
 use crate::record::{Record, Register};
 use crate::reserve::Reserve;
@@ -363,4 +364,24 @@ fn it_waits_no_more_when_tables_pile_up() {
         drop(may_wait);
         assert!(purging.join().unwrap());
     });
+}
+
+/// Flushes would wait for all of them to be merged behind it.
+#[test]
+fn too_many_tables_that_came_meanwhile_end_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let view = view(dir.path());
+    let Held { pace, held, goes_on } = held();
+    std::thread::scope(|scope| {
+        let purging = scope.spawn(|| view.purge(true, &pace));
+        held.recv_timeout(HANG).unwrap();
+        // Above all others.
+        (0..OVERTAKEN_AT).for_each(|n| write(&view, ["a", "z"].map(|key| set(key, &n.to_string())).to_vec()));
+        drop(goes_on);
+        let error = purging.join().unwrap().unwrap_err().to_string();
+        assert!(error.contains("more registers are written"), "{error}");
+    });
+    assert!(view.register(&name(), b"key 3").unwrap().is_some());
+    assert!(is_on_disk(&view));
+    assert!(view.purge(true, &unpaced()).unwrap() && !is_on_disk(&view));
 }
