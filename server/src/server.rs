@@ -23,7 +23,7 @@ use crate::quic::{EndpointSecret, server_config};
 use crate::retention::{self, Retention};
 use crate::secret::endpoint_secret;
 use crate::session::{Phase, PhaseSender, Service};
-use crate::sessions::{Sessions, revoked_in, runs_in};
+use crate::sessions::{Clocks, Sessions, revoked_in, runs_in};
 use crate::sockets::{self, Sockets};
 use crate::tickets::TicketKeys;
 use crate::workers::{Endpoints, Workers};
@@ -112,7 +112,7 @@ impl Server {
         );
         verifier.start();
         let phase = PhaseSender::new();
-        let sessions = Sessions::start(config.sessions(), Arc::new(engine.clone()), Arc::new(SystemClock));
+        let sessions = Sessions::start(config.sessions(), Arc::new(engine.clone()), Clocks::of(&engine));
         sessions.restore(&revoked, &runs);
         let backend = Backend::of(config)?;
         let hooks = backend.as_ref().map(|backend| Hooks::new(&config.hooks, backend)).unwrap_or_default();

@@ -139,6 +139,45 @@ fn what_keeps_out_and_what_lets_in_is_listed_and_ended() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A block that is set for a user is the user's own: it holds, and either of them ends it.
+#[test]
+fn a_user_is_blocked_in_anothers_name_and_let_in_again() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let data = dir.path().join("data");
+    let server = ServerProcess::start(&data)?;
+    let file = data.join("client.json");
+    let here = ["--client-file", file.to_str().context("a path")?];
+    let say = |line: &[&str]| done(&here, line);
+    let quoth = |user: &str, line: &str| -> anyhow::Result<(bool, String)> {
+        let mut command = Command::new(binary("quoth"));
+        command.env_clear().args(here).args(["--token", &server.token(user)?]).args(line.split(' '));
+        let output = command.output()?;
+        Ok((output.status.success(), String::from_utf8(output.stdout)?))
+    };
+    assert_eq!(say(&["user", "blocked", "bob"])?, "no blocks\n");
+    let block = ["user", "block", "bob", "alice"];
+    let stored: Vec<bool> = [&block[..], &block]
+        .map(|line| {
+            let json = done(&[&here[..], &["--json"]].concat(), line)?;
+            let json: Value = serde_json::from_str(&json)?;
+            ensure!((&json["whom"], &json["blocked"]) == (&json!("alice"), &json!(true)), "{json}");
+            Ok(json["seq"].as_u64().context("a seq")? > 0)
+        })
+        .into_iter()
+        .collect::<anyhow::Result<_>>()?;
+    assert_eq!(stored, [true, false], "the second time there is nothing to change");
+    assert!(say(&["user", "blocked", "bob"])?.contains("alice"));
+    assert_eq!(quoth("bob", "block")?, (true, "alice\n".to_owned()), "bob sees it");
+    assert!(!quoth("alice", "conversation create --direct bob")?.0, "it holds");
+    assert_eq!(quoth("bob", "block alice --lift")?.1, "alice is not blocked any more\n");
+    say(&block)?;
+    say(&["user", "unblock", "bob", "alice"])?;
+    assert!(quoth("alice", "conversation create --direct bob")?.0);
+    let oneself = admin(&here, &["user", "block", "bob", "bob"])?;
+    assert!(String::from_utf8(oneself.stderr)?.contains("invalid"), "nobody blocks oneself");
+    Ok(())
+}
+
 /// What takes several requests is in order, told message by message, and may be done again.
 #[test]
 fn many_messages_are_published_and_each_says_what_has_become_of_it() -> anyhow::Result<()> {

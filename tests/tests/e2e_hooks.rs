@@ -364,7 +364,7 @@ async fn who_is_kicked_while_a_hook_is_asked_is_not_let_in_by_its_answer() -> an
         gate.close();
         let kicks = async {
             tokio::time::timeout(PATIENCE, asked.recv()).await?.context("the hook is not asked")?;
-            let closed = server.sessions().kick(&alice, None, "by us", 0);
+            let closed = server.sessions().kick(&alice, None, "by us");
             gate.open();
             anyhow::Ok(closed)
         };

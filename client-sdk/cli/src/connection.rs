@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use quoth_client::{Client, Code, DeviceId, EventsError, FetchRange, Role, SendError, Seq, Transport};
+use quoth_client::{Client, Code, DeviceId, EventsError, FetchRange, SendError, Seq, Transport};
 use serde::Deserialize;
 use tokio::time::timeout;
 
@@ -14,6 +14,7 @@ use crate::args::{self, ConnectionArgs};
 use crate::device::Device;
 use crate::hint::{Situation, hinted};
 use crate::interrupt::Interrupt;
+use crate::rights::{self, OnlyReads, TokenWrites};
 use crate::states::{telling_refusals, telling_wait};
 
 /// The development server's file, in the folder where it runs.
@@ -124,7 +125,8 @@ impl Connection {
             purpose,
             head: None,
             token_file: self.token_file(env).filter(|file| self.stays && file.is_file()),
-            only_reads: false,
+            writes: TokenWrites::of(&token),
+            only_reads: None,
         };
         let connecting = Client::builder(&server)
             .ca_file(&ca)
@@ -164,7 +166,7 @@ impl Connection {
             Ok(done) => Ok(done),
             Err(error) => {
                 situation.head = head(&client, &error, purpose).await;
-                situation.only_reads = only_reads(&client, &error, purpose).await;
+                situation.only_reads = only_reads(&client, &error, &situation).await;
                 Err(hinted(error, &situation))
             }
         };
@@ -409,18 +411,16 @@ async fn head(client: &Client, error: &anyhow::Error, purpose: Purpose<'_>) -> O
     page.ok().map(|page| page.head)
 }
 
-/// Whether the user is a member there who may not write, if something was not allowed: who is a member may
-/// know.
-async fn only_reads(client: &Client, error: &anyhow::Error, purpose: Purpose<'_>) -> bool {
-    let Purpose::Talk(conversation) = purpose else { return false };
+/// Why the user may only read there, if something that was to be stored was not allowed.
+async fn only_reads(client: &Client, error: &anyhow::Error, situation: &Situation<'_>) -> Option<OnlyReads> {
+    let Purpose::Talk(conversation) = situation.purpose else { return None };
     let is_forbidden = error
         .chain()
         .any(|e| matches!(e.downcast_ref(), Some(SendError::Refused { code: Code::FORBIDDEN, .. })));
     if !is_forbidden {
-        return false;
+        return None;
     }
-    let info = timeout(HEAD_TIMEOUT, client.describe(conversation)).await;
-    matches!(info, Ok(Ok(info)) if info.role == Some(Role::Reader))
+    rights::only_reads(client, conversation, &situation.writes).await
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ mod pipeline;
 mod printer;
 mod producer;
 mod progress;
+mod rights;
 mod screen;
 mod send;
 mod states;

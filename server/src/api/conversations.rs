@@ -174,7 +174,7 @@ pub(super) async fn ask(call: &Call, user: Option<UserId>, request: Request) -> 
         Ok(mut reply) => {
             if let Reply::Members { members, .. } = &mut reply {
                 let users: Vec<&UserId> = members.iter().map(|member| &member.user).collect();
-                let statuses = service.sessions.statuses_of(&users, service.engine.now_ms()).await;
+                let statuses = service.sessions.statuses_of(&users).await;
                 for (member, status) in members.iter_mut().zip(statuses) {
                     (member.status, member.last_seen_ms) = status;
                 }

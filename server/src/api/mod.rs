@@ -13,6 +13,7 @@
 //! | `messages` | what is done to messages that are said |
 //! | `conversations` | managed conversations and their members |
 //! | `moderation` | bans and invitations of these |
+//! | `blocks` | whom users want nothing of |
 //! | `end` | until when what is asked for holds |
 //! | `sessions` | who is signed in, and whose tokens are revoked |
 //! | `history`, `page`, `stats` | what is read |
@@ -20,6 +21,7 @@
 //! | `erasure`, `erasing` | users whose messages go |
 
 mod audit;
+mod blocks;
 mod conversations;
 mod end;
 mod erasing;
@@ -85,6 +87,7 @@ fn operations() -> Operations {
         messages::operations,
         conversations::operations,
         moderation::operations,
+        blocks::operations,
         history::operations,
         retention::operations,
         erasure::operations,

@@ -162,6 +162,14 @@ fn conversations() -> Value {
             "seq": { "$ref": "#/components/schemas/Seq", "description": "of the last event that came of it; 0 when nothing had to change" },
             "time_ms": of("TimeMs"),
         })),
+        "Blocks": object(&["blocks"], json!({ "blocks": { "type": "array", "items": of("UserId") } })),
+        "Block": object(&["user", "whom", "blocked", "seq", "time_ms"], json!({
+            "user": of("UserId"),
+            "whom": of("UserId"),
+            "blocked": { "type": "boolean" },
+            "seq": { "$ref": "#/components/schemas/Seq", "description": "of the event in the user's own log; 0 when nothing had to change" },
+            "time_ms": of("TimeMs"),
+        })),
         "Bans": object(&["bans", "more"], json!({
             "bans": { "type": "array", "items": object(&["user", "until_ms"], json!({
                 "user": of("UserId"),

@@ -84,15 +84,15 @@ pub(super) fn operations(operations: Operations) -> Operations {
 }
 
 async fn sessions(call: Call) -> Result<Answer, Problem> {
-    let (user, now_ms): (UserId, _) = (call.path("user")?, call.app.service.engine.now_ms());
-    let sessions = call.app.service.sessions.session_infos(&user, now_ms).await;
+    let user: UserId = call.path("user")?;
+    let sessions = call.app.service.sessions.session_infos(&user).await;
     Answer::of(&json!({ "sessions": sessions }))
 }
 
 async fn presence(call: Call) -> Result<Answer, Problem> {
-    let (user, now_ms): (UserId, _) = (call.path("user")?, call.app.service.engine.now_ms());
-    let (_, last_seen_ms) = call.app.service.sessions.status(&user, now_ms).await;
-    let devices = call.app.service.sessions.devices_as_told(&user, now_ms).await;
+    let user: UserId = call.path("user")?;
+    let (_, last_seen_ms) = call.app.service.sessions.status(&user).await;
+    let devices = call.app.service.sessions.devices_as_told(&user).await;
     // Of the devices that are named, so that the two cannot be of different moments.
     let is = |status: Status| devices.iter().any(|info| info.status == status);
     let best = [Status::Online, Status::Away].into_iter().find(|status| is(*status));
@@ -118,8 +118,7 @@ struct Kick {
 async fn kick(call: Call) -> Result<Answer, Problem> {
     let (user, Kick { device, reason }): (UserId, _) = (call.path("user")?, call.json()?);
     let reason = shown(&reason)?;
-    let now_ms = call.app.service.engine.now_ms();
-    let closed = call.app.service.sessions.kick(&user, device.as_ref(), &reason, now_ms);
+    let closed = call.app.service.sessions.kick(&user, device.as_ref(), &reason);
     Answer::of(&json!({ "closed": closed }))
 }
 

@@ -256,6 +256,7 @@ mod tests {
         one_more.has_key();
         tokio::time::sleep(2 * KEY_TIMEOUT).await;
         assert!(!has_to_go(&mut one_more_ends) && one_more.is_known());
+        assert!(known.iter_mut().all(|(_, ends)| !has_to_go(ends)), "they are in requests");
         known[1].0.answered();
         known[0].0.answered();
         // The one that asks again does not wait.

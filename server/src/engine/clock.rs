@@ -31,6 +31,17 @@ impl Clock for SystemClock {
     }
 }
 
+impl Clock for JudgedClock {
+    /// The time by which everything is judged, which a clock that is set back does not set back.
+    fn unix_ms(&self) -> u64 {
+        self.now_ms()
+    }
+
+    fn elapsed_ms(&self) -> u64 {
+        self.clock.elapsed_ms()
+    }
+}
+
 /// Tells the time by which everything is judged and stored. A clock that is set back brings nothing back.
 #[derive(Debug)]
 pub(super) struct JudgedClock {

@@ -247,7 +247,7 @@ impl Engine {
         let tails = Arc::new(Tails::default());
         let workers = Arc::new(Workers::default());
         let worker = workers.add();
-        let rosters = Arc::new(Rosters::new(Arc::clone(&clock)));
+        let rosters = Arc::<Rosters>::default();
         let (log, view): (Arc<dyn Log>, Arc<dyn View>) = (Arc::clone(&store.log), Arc::clone(&store.view));
         let applier = match execution {
             Execution::Threads => Some(Arc::new(threads::applier(&log, &view, Arc::clone(&failed)))),
@@ -526,6 +526,12 @@ impl Engine {
     #[must_use]
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.inner.clock
+    }
+
+    /// Where [`Engine::judged_ms`] comes from.
+    #[must_use]
+    pub fn judged_clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.inner.judged) as _
     }
 
     /// Tells everybody who reads the conversation, but for the connection whose notices these are and for

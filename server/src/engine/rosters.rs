@@ -20,12 +20,12 @@ use quoth_protocol::{ConversationName, Seq, UserId};
 use quoth_store::ViewError;
 use tokio::sync::Notify;
 
-use super::{Clock, Inner};
+use super::Inner;
 
 /// Says who is there, and hears of what is of importance to those who want to know that.
 pub trait Statuses: std::fmt::Debug + Send + Sync {
-    /// A user's status at `now_ms`, in milliseconds since 1970.
-    fn of(&self, user: &UserId, now_ms: u64) -> Status;
+    /// A user's status.
+    fn of(&self, user: &UserId) -> Status;
 
     /// A managed conversation has other members than before.
     fn members_changed(&self, conversation: &ConversationName);
@@ -35,9 +35,8 @@ pub trait Statuses: std::fmt::Debug + Send + Sync {
 }
 
 /// The rosters of the conversations that somebody watches.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Rosters {
-    clock: Arc<dyn Clock>,
     /// Without it everybody who reads is taken for there.
     statuses: RwLock<Option<Arc<dyn Statuses>>>,
     watched: Mutex<HashMap<ConversationName, Watched>>,
@@ -84,10 +83,6 @@ pub struct RosterWatch {
 }
 
 impl Rosters {
-    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, statuses: RwLock::default(), watched: Mutex::default(), changed: Notify::new() }
-    }
-
     pub(super) fn set_statuses(&self, statuses: Arc<dyn Statuses>) {
         *self.statuses.write() = Some(statuses);
     }
@@ -104,10 +99,10 @@ impl Rosters {
 
     /// The roster without some of the readers.
     fn frame(&self, readers: &BTreeMap<UserId, Seq>, hidden: Option<&BTreeSet<UserId>>) -> Bytes {
-        let (statuses, now_ms) = (self.statuses(), self.clock.unix_ms());
+        let statuses = self.statuses();
         // One who reads is there, whatever has not come to the others yet.
         let status = |user: &UserId| match &statuses {
-            Some(statuses) => statuses.of(user, now_ms).min(Status::Away),
+            Some(statuses) => statuses.of(user).min(Status::Away),
             None => Status::Online,
         };
         let seen = readers.iter().filter(|(user, _)| hidden.is_none_or(|hidden| !hidden.contains(*user)));

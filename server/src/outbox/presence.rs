@@ -61,7 +61,7 @@ impl Book for Server {
     }
 
     async fn status(&self, user: &UserId) -> (Status, u64) {
-        self.sessions.status(user, self.engine.now_ms()).await
+        self.sessions.status(user).await
     }
 
     async fn notice(&self, content: Bytes, register: Register) -> Result<(), String> {

@@ -437,7 +437,7 @@ impl Connection {
             }
             Some(Output::Away(away)) => {
                 if let Some(attendance) = &self.attendance {
-                    attendance.set_away(away, now_ms);
+                    attendance.set_away(away);
                 }
                 Ok(())
             }

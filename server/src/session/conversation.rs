@@ -520,7 +520,7 @@ impl Stream {
 }
 
 /// What a user may do at the moment, by the time that the committer judges by.
-fn rights_of<'a>(grant: &'a Grant, standing: &'a Standing, engine: &Engine) -> Rights<'a> {
+pub(super) fn rights_of<'a>(grant: &'a Grant, standing: &'a Standing, engine: &Engine) -> Rights<'a> {
     // The clock costs more than everything else here.
     let now_ms = if standing.depends_on_time() { engine.judged_ms() } else { 0 };
     Rights { grant, standing, now_ms }
@@ -546,6 +546,3 @@ async fn at(instant: Option<Instant>) {
 async fn next_phase(phase: PhaseReceiver, drains: bool) -> (Phase, PhaseReceiver) {
     (phase.next(drains).await, phase)
 }
-
-#[cfg(test)]
-mod tests;

@@ -10,7 +10,7 @@ use super::requests::nothing_stored;
 /// The user's devices.
 pub(super) async fn all(shared: &Shared) -> Vec<SessionInfo> {
     let user = shared.grant.borrow().user.clone();
-    shared.service.sessions.session_infos(&user, shared.service.engine.now_ms()).await
+    shared.service.sessions.session_infos(&user).await
 }
 
 /// Ends the connections of another device.
@@ -22,6 +22,6 @@ pub(super) fn end(shared: &Shared, device: &DeviceId) -> Result<Reply, Refusal> 
     let user = shared.grant.borrow().user.clone();
     let by = own.map_or_else(|| "another device".to_owned(), |own| own.to_string());
     let reason = format!("signed out from {by}");
-    shared.service.sessions.kick(&user, Some(device), &reason, shared.service.engine.now_ms());
+    shared.service.sessions.kick(&user, Some(device), &reason);
     Ok(nothing_stored(ConversationName::me()))
 }

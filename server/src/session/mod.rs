@@ -27,6 +27,8 @@ mod presence;
 mod refusals;
 pub(crate) mod requests;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod transport;
 mod waiting;
 
@@ -40,7 +42,7 @@ use tracing::Instrument as _;
 
 use crate::engine::Engine;
 use crate::hooks::Hooks;
-use crate::sessions::{Nothing, Sessions, SessionsConfig};
+use crate::sessions::{Clocks, Nothing, Sessions, SessionsConfig};
 
 pub(crate) use admission::{Admission, Admitted, Handshake, Place};
 pub(crate) use connection::run;
@@ -127,8 +129,7 @@ impl Service {
     /// changes that.
     #[must_use]
     pub fn new(engine: Engine, verify: Arc<dyn Verify>, limits: Limits, phase: PhaseReceiver) -> Self {
-        let sessions =
-            Sessions::start(SessionsConfig::default(), Arc::new(Nothing), Arc::clone(engine.clock()));
+        let sessions = Sessions::start(SessionsConfig::default(), Arc::new(Nothing), Clocks::of(&engine));
         engine.set_statuses(sessions.statuses());
         let limits = Arc::new(limits);
         let admission = Arc::new(Admission::new(&limits));

@@ -23,8 +23,8 @@ pub(super) async fn of_each(
     me: &UserId,
     users: &[&UserId],
 ) -> Result<Vec<(Status, u64)>, Refusal> {
-    let now_ms = service.engine.now_ms();
-    let statuses = service.sessions.statuses_of(users, now_ms).await;
+    let now_ms = service.engine.judged_ms();
+    let statuses = service.sessions.statuses_of(users).await;
     let looks: Vec<_> = users.iter().map(|user| blocked_since(service, user, me)).collect();
     let blocks: Vec<Option<u64>> = stream::iter(looks).buffered(READS_AT_ONCE).try_collect().await?;
     let for_me = |((status, last_seen_ms), blocked_since): ((Status, u64), Option<u64>)| match blocked_since {
@@ -45,7 +45,7 @@ pub(super) async fn watch(shared: &Shared, name: &ConversationName) -> Result<()
     // First, so that no change is missed that comes while it is judged.
     let look = shared.watcher.look(name).map_err(too_many)?;
     let members = members(shared, name).await?;
-    look.found(members, shared.service.engine.now_ms()).map_err(|code| match code {
+    look.found(members).map_err(|code| match code {
         Code::TOO_MANY => Refusal::new(code, "the user watches too many members: watch fewer conversations"),
         _ => Refusal::FORBIDDEN,
     })
@@ -80,7 +80,7 @@ pub(super) async fn review(shared: &Shared, name: &ConversationName) {
     let Some(look) = shared.watcher.look_anew(name) else { return };
     // Where there is no right to it any more the look is dropped.
     if let Ok(members) = members(shared, name).await {
-        let _watched_or_too_many = look.found(members, shared.service.engine.now_ms());
+        let _watched_or_too_many = look.found(members);
     }
 }
 

@@ -99,7 +99,7 @@ pub(super) async fn beat(inner: &Inner) {
     if inner.state.lock().logins.sessions() == 0 {
         return;
     }
-    let now_ms = inner.clock.unix_ms();
+    let now_ms = inner.now_ms();
     let registers = inner.runs.registers(now_ms);
     let removed: Vec<Bytes> = registers
         .iter()

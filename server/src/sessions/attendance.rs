@@ -44,18 +44,20 @@ impl Attendance {
         self.mailbox.next(has_room).await
     }
 
-    /// A new token at `now_ms`, in milliseconds since 1970.
+    /// A new token at `now_ms`, in milliseconds since 1970 by the machine's clock.
     ///
     /// # Errors
     /// When it is revoked.
     pub(crate) fn refresh(&self, identity: &Identity, now_ms: u64) -> Result<(), Goodbye> {
-        self.sessions.0.state.lock().refresh(self.session, identity, now_ms)?;
+        let judged_ms = self.sessions.0.now_ms();
+        self.sessions.0.state.lock().refresh(self.session, identity, now_ms, judged_ms)?;
         self.sessions.0.sooner.notify_one();
         Ok(())
     }
 
     /// Whether somebody sits at the device.
-    pub(crate) fn set_away(&self, away: bool, now_ms: u64) {
+    pub(crate) fn set_away(&self, away: bool) {
+        let now_ms = self.sessions.0.now_ms();
         let mut state = self.sessions.0.state.lock();
         let Some((user, device)) = state.logins.of_session(self.session) else { return };
         let (user, device) = (user.clone(), device.clone());
@@ -124,10 +126,10 @@ impl Watcher {
         Look { watcher: self.clone(), conversation: conversation.clone(), number, is_review }
     }
 
-    /// Watches these from `now_ms` on, in place of those whom it has watched for the conversation; it is told
-    /// of who is there of them.
-    fn watch(&self, state: &mut State, conversation: &ConversationName, members: Members, now_ms: u64) {
-        let Members { seen, unseen } = members;
+    /// Watches these from here on, in place of those whom it has watched for the conversation; it is told of
+    /// who is there of them.
+    fn watch(&self, state: &mut State, conversation: &ConversationName, members: Members) {
+        let (Members { seen, unseen }, now_ms) = (members, self.sessions.0.now_ms());
         let before = state.watches.users(self.session, conversation);
         let leaving = state.watches.take_leaving(self.session, conversation);
         state.watches.watch(self.session, conversation.clone(), seen.clone());
@@ -185,13 +187,13 @@ pub(crate) struct Look {
 }
 
 impl Look {
-    /// It is found out at `now_ms`, in milliseconds since 1970.
+    /// It is found out.
     ///
     /// # Errors
     /// [`Code::TOO_MANY`] when the connection or its user would watch more members than one may, and
     /// [`Code::FORBIDDEN`] when a later look has found no right to it meanwhile, or the client wants to watch
     /// it no more.
-    pub(crate) fn found(self, members: Members, now_ms: u64) -> Result<(), Code> {
+    pub(crate) fn found(self, members: Members) -> Result<(), Code> {
         let mut state = self.watcher.sessions.0.state.lock();
         if !state.watches.is_latest(self.watcher.session, &self.conversation, self.number) {
             // Whoever is told that it is watched behind the end of that would take it for begun anew.
@@ -201,7 +203,7 @@ impl Look {
         if self.is_too_much(&state, members.seen.len()) {
             return Err(Code::TOO_MANY);
         }
-        self.watcher.watch(&mut state, &self.conversation, members, now_ms);
+        self.watcher.watch(&mut state, &self.conversation, members);
         Ok(())
     }
 
@@ -229,7 +231,7 @@ impl Drop for Look {
 
 impl Drop for Attendance {
     fn drop(&mut self) {
-        let now_ms = self.sessions.0.clock.unix_ms();
+        let now_ms = self.sessions.0.now_ms();
         self.sessions.0.state.lock().ended(self.session, self.end, now_ms);
         self.sessions.0.sooner.notify_one();
         self.sessions.0.went.notify_one();

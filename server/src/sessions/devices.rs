@@ -60,10 +60,10 @@ pub(super) async fn run(sessions: Weak<Inner>) {
     loop {
         let Some(inner) = sessions.upgrade() else { return };
         let store_ms = inner.state.lock().visits.store_ms();
-        if store_ms.is_some_and(|store_ms| store_ms <= inner.clock.unix_ms()) {
+        if store_ms.is_some_and(|store_ms| store_ms <= inner.now_ms()) {
             store(&inner).await;
         }
-        let wait = until(inner.state.lock().visits.store_ms(), inner.clock.unix_ms());
+        let wait = until(inner.state.lock().visits.store_ms(), inner.now_ms());
         // Without a hold on the sessions, so that they can end.
         let went = Arc::clone(&inner.went);
         drop(inner);
@@ -77,7 +77,7 @@ pub(super) async fn store(inner: &Inner) {
     let _in_order = inner.storing.lock().await;
     let visits = inner.state.lock().visits.begin_to_store();
     let failed = keep(&*inner.keep(), &inner.runs, visits).await;
-    inner.state.lock().visits.stored(&failed, inner.clock.unix_ms());
+    inner.state.lock().visits.stored(&failed, inner.now_ms());
 }
 
 /// Forgets a user's devices that are not connected, those that wait to be stored among them.

@@ -8,6 +8,7 @@
 mod alive;
 mod attendance;
 mod changes;
+mod clocks;
 mod devices;
 mod expected;
 mod keep;
@@ -32,10 +33,11 @@ use quoth_protocol::reply::SessionInfo;
 use quoth_protocol::{Code, ConversationName, DeviceId, UserId};
 use tokio::sync::{Notify, mpsc};
 
-use crate::engine::{Clock, Statuses};
+use crate::engine::Statuses;
 pub use alive::{Run, runs_in};
 pub(crate) use attendance::Members;
 pub use attendance::{Attendance, Refused, Watcher};
+pub use clocks::Clocks;
 pub(crate) use expected::{Arrival, Expected};
 use keep::Closed;
 pub use keep::{Keep, Kept, Nothing, Registers};
@@ -107,7 +109,7 @@ struct Inner {
     runs: alive::Runs,
     /// Held by who stores revocations.
     storing_revocations: tokio::sync::Mutex<()>,
-    clock: Arc<dyn Clock>,
+    clocks: Clocks,
     config: SessionsConfig,
 }
 
@@ -115,7 +117,7 @@ impl Sessions {
     /// Nobody yet. What is due later is done by a task of the current tokio runtime, for as long as somebody
     /// has this.
     #[must_use]
-    pub fn start(config: SessionsConfig, keep: Arc<dyn Keep>, clock: Arc<dyn Clock>) -> Self {
+    pub fn start(config: SessionsConfig, keep: Arc<dyn Keep>, clocks: Clocks) -> Self {
         let inner = Arc::new(Inner {
             state: Mutex::new(State::new(&config)),
             changes: changes::Changes::default(),
@@ -124,9 +126,9 @@ impl Sessions {
             revoked: Arc::default(),
             storing: tokio::sync::Mutex::default(),
             keep: RwLock::new(keep),
-            runs: alive::Runs::new(clock.unix_ms()),
+            runs: alive::Runs::new(clocks.judged.unix_ms()),
             storing_revocations: tokio::sync::Mutex::default(),
-            clock,
+            clocks,
             config,
         });
         tokio::spawn(state::run(Arc::downgrade(&inner)));
@@ -148,9 +150,9 @@ impl Sessions {
         self.0.revoked.notify_one();
     }
 
-    /// A connection has shown a good token at `now_ms`, in milliseconds since 1970, and is the one that was
-    /// `expected` if a hook was asked about it. It is so until it is in: under one lock with the sign-in, so
-    /// that no kick comes between the two.
+    /// A connection has shown a good token at `now_ms`, in milliseconds since 1970 by the machine's clock, and
+    /// is the one that was `expected` if a hook was asked about it. It is so until it is in: under one lock
+    /// with the sign-in, so that no kick comes between the two.
     ///
     /// # Errors
     /// When it may not stay.
@@ -171,6 +173,7 @@ impl Sessions {
             return Err(Box::new(Refused { goodbye, attendance: None }));
         }
         let session = state.next_session();
+        let now_ms = self.0.now_ms();
         let sign_in =
             SignIn { session, user, device, generation: hello.generation, platform: &hello.platform };
         match state.logins.sign_in(&sign_in, now_ms) {
@@ -208,9 +211,10 @@ impl Sessions {
 
     /// A user's devices for a [`Reply`](quoth_protocol::reply::Reply): those that are connected, and those
     /// that were before.
-    pub async fn session_infos(&self, user: &UserId, now_ms: u64) -> Vec<SessionInfo> {
+    pub async fn session_infos(&self, user: &UserId) -> Vec<SessionInfo> {
         let mut before = self.devices_before(user).await;
         let state = self.0.state.lock();
+        let now_ms = self.0.now_ms();
         let mut infos: Vec<SessionInfo> = state
             .logins
             .devices(user)
@@ -237,8 +241,8 @@ impl Sessions {
 
     /// The same devices, with the statuses that [`status`](Self::status) is made of: one that has just gone is
     /// what it was, until that is told.
-    pub async fn devices_as_told(&self, user: &UserId, now_ms: u64) -> Vec<SessionInfo> {
-        let mut infos = self.session_infos(user, now_ms).await;
+    pub async fn devices_as_told(&self, user: &UserId) -> Vec<SessionInfo> {
+        let mut infos = self.session_infos(user).await;
         let state = self.0.state.lock();
         for info in &mut infos {
             info.status = state.presence.of_device_as_told(user, &info.device);
@@ -274,11 +278,11 @@ impl Sessions {
         stored.into_iter().chain(gone).collect()
     }
 
-    /// Puts out a user's devices at `now_ms`, or one of them, with a reason for people. Says how many
-    /// connections that closes, those included that a hook is asked about.
-    pub fn kick(&self, user: &UserId, device: Option<&DeviceId>, reason: &str, now_ms: u64) -> usize {
+    /// Puts out a user's devices, or one of them, with a reason for people. Says how many connections that
+    /// closes, those included that a hook is asked about.
+    pub fn kick(&self, user: &UserId, device: Option<&DeviceId>, reason: &str) -> usize {
         let mut state = self.0.state.lock();
-        let ejected = state.logins.kick(user, device, reason, now_ms);
+        let ejected = state.logins.kick(user, device, reason, self.0.now_ms());
         let count = ejected.len() + state.kick_expected(user, device, reason);
         for ejected in ejected {
             state.eject(ejected.session, goodbye(ejected.reason));
@@ -345,14 +349,15 @@ impl Sessions {
 
     /// Whether a user is there, and when a device was last connected, in milliseconds since 1970; 0 when none
     /// ever was.
-    pub async fn status(&self, user: &UserId, now_ms: u64) -> (Status, u64) {
-        self.statuses_of(&[user], now_ms).await[0]
+    pub async fn status(&self, user: &UserId) -> (Status, u64) {
+        self.statuses_of(&[user]).await[0]
     }
 
     /// The same of several users, in their order. Of those who are not there the store is asked once.
-    pub async fn statuses_of(&self, users: &[&UserId], now_ms: u64) -> Vec<(Status, u64)> {
+    pub async fn statuses_of(&self, users: &[&UserId]) -> Vec<(Status, u64)> {
         let (present, known): (Vec<_>, Vec<_>) = {
             let state = self.0.state.lock();
+            let now_ms = self.0.now_ms();
             let of = |user: &&UserId| (state.presence.of(user, now_ms), state.visits.of(user));
             users.iter().map(of).unzip()
         };
@@ -388,8 +393,8 @@ impl Sessions {
 
     /// Whether a user is there, as far as it is known without asking the store.
     #[must_use]
-    pub fn status_now(&self, user: &UserId, now_ms: u64) -> Status {
-        self.0.state.lock().presence.of(user, now_ms).map_or(Status::Offline, |(status, _)| status)
+    pub fn status_now(&self, user: &UserId) -> Status {
+        self.0.state.lock().presence.of(user, self.0.now_ms()).map_or(Status::Offline, |(status, _)| status)
     }
 
     /// Tells of every user whose status has changed from now on, in place of whom it was told before.
@@ -442,6 +447,11 @@ impl Sessions {
 }
 
 impl Inner {
+    /// By which it is judged who is there, in milliseconds since 1970.
+    fn now_ms(&self) -> u64 {
+        self.clocks.judged.unix_ms()
+    }
+
     fn keep(&self) -> Arc<dyn Keep> {
         Arc::clone(&self.keep.read())
     }
@@ -463,8 +473,8 @@ impl Inner {
 struct WeakSessions(Weak<Inner>);
 
 impl Statuses for WeakSessions {
-    fn of(&self, user: &UserId, now_ms: u64) -> Status {
-        self.0.upgrade().map_or(Status::Online, |inner| Sessions(inner).status_now(user, now_ms))
+    fn of(&self, user: &UserId) -> Status {
+        self.0.upgrade().map_or(Status::Online, |inner| Sessions(inner).status_now(user))
     }
 
     fn members_changed(&self, conversation: &ConversationName) {

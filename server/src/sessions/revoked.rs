@@ -21,7 +21,7 @@ pub(super) const PREFIX: &[u8] = b"revoked/";
 pub(super) async fn run(sessions: Weak<Inner>) {
     loop {
         let Some(inner) = sessions.upgrade() else { return };
-        let over = inner.state.lock().revocations.expire(inner.clock.unix_ms());
+        let over = inner.state.lock().revocations.expire(inner.clocks.machine.unix_ms());
         if !over.is_empty()
             && let Err(error) = inner.store(&over).await
         {
@@ -30,7 +30,7 @@ pub(super) async fn run(sessions: Weak<Inner>) {
                 "revocations that are over could not be removed from the store; they are without effect"
             );
         }
-        let wait = until(inner.state.lock().revocations.due_ms(), inner.clock.unix_ms());
+        let wait = until(inner.state.lock().revocations.due_ms(), inner.clocks.machine.unix_ms());
         // Without a hold on the sessions, so that they can end.
         let revoked = Arc::clone(&inner.revoked);
         drop(inner);

@@ -152,6 +152,7 @@ impl State {
         session: SessionId,
         identity: &Identity,
         now_ms: u64,
+        judged_ms: u64,
     ) -> Result<(), Goodbye> {
         let Some((_, device)) = self.logins.of_session(session) else { return Ok(()) };
         if let Some(goodbye) = self.revoked(bearer(identity, device), now_ms) {
@@ -163,7 +164,7 @@ impl State {
         self.has_token_no_more(session, before.as_ref());
         self.has_token(session, identity.token_id.as_ref());
         // What the token before allowed to watch, this one may not.
-        self.watches.review_all(session, now_ms);
+        self.watches.review_all(session, judged_ms);
         Ok(())
     }
 
@@ -254,11 +255,11 @@ pub(super) async fn run(sessions: Weak<Inner>) {
         let Some(inner) = sessions.upgrade() else { return };
         let wait = {
             let mut state = inner.state.lock();
-            let now_ms = inner.clock.unix_ms();
+            let now_ms = inner.now_ms();
             state.changed(inner.changes.take(), now_ms);
             let is_spread = state.watches.spread(now_ms);
             state.expire(now_ms);
-            if is_spread { state.wait(inner.clock.unix_ms()) } else { Duration::ZERO }
+            if is_spread { state.wait(inner.now_ms()) } else { Duration::ZERO }
         };
         // Without a hold on the sessions, so that they can end.
         let sooner = Arc::clone(&inner.sooner);

@@ -1,5 +1,6 @@
 //! Connections come and go, against a store in memory.
 
+mod clocks;
 mod stores;
 mod watching;
 
@@ -21,7 +22,9 @@ use quoth_store::Register;
 
 use super::keep::{Kept, Registers};
 use super::revoked::{PREFIX, decode};
-use super::{Attendance, Expected, Keep, RevokeError, Sessions, SessionsConfig, Told, alive, devices};
+use super::{
+    Attendance, Clocks, Expected, Keep, RevokeError, Sessions, SessionsConfig, Told, alive, devices,
+};
 use crate::engine::Clock;
 
 /// A bound of a hang.
@@ -138,6 +141,11 @@ impl Clock for SetClock {
     }
 }
 
+/// One that was never set back.
+fn clocks(clock: &Arc<SetClock>) -> Clocks {
+    Clocks { machine: Arc::clone(clock) as _, judged: Arc::clone(clock) as _ }
+}
+
 struct World {
     sessions: Sessions,
     memory: Arc<Memory>,
@@ -150,14 +158,13 @@ fn world(config: SessionsConfig) -> World {
 
 fn world_at(now_ms: u64) -> World {
     let (clock, memory) = (Arc::new(SetClock(now_ms.into())), Arc::<Memory>::default());
-    let sessions =
-        Sessions::start(SessionsConfig::default(), Arc::clone(&memory) as _, Arc::clone(&clock) as _);
+    let sessions = Sessions::start(SessionsConfig::default(), Arc::clone(&memory) as _, clocks(&clock));
     World { sessions, memory, clock }
 }
 
 fn world_with(config: SessionsConfig, memory: Arc<Memory>) -> World {
     let clock = Arc::<SetClock>::default();
-    let sessions = Sessions::start(config, Arc::clone(&memory) as _, Arc::clone(&clock) as _);
+    let sessions = Sessions::start(config, Arc::clone(&memory) as _, clocks(&clock));
     World { sessions, memory, clock }
 }
 
@@ -332,8 +339,9 @@ async fn a_device_is_remembered_when_it_goes() {
         (come(&world, "alice", "phone", None).unwrap(), come(&world, "alice", "laptop", None).unwrap());
     world.clock.0.store(7_000, Ordering::Relaxed);
     drop(phone);
+    world.clock.0.store(9_000, Ordering::Relaxed);
     let infos = |sessions: Sessions| async move {
-        let infos = sessions.session_infos(&user("alice"), 9_000).await;
+        let infos = sessions.session_infos(&user("alice")).await;
         infos
             .into_iter()
             .map(|info| (info.device.to_string(), info.status, info.last_seen_ms))
@@ -342,6 +350,7 @@ async fn a_device_is_remembered_when_it_goes() {
     let expected =
         [("laptop".to_owned(), Status::Online, 9_000), ("phone".to_owned(), Status::Offline, 7_000)];
     assert_eq!(infos(world.sessions.clone()).await, expected, "before it is stored");
+    world.clock.0.store(7_000, Ordering::Relaxed);
     drop(laptop);
     world.sessions.close().await;
     let again = world_with(SessionsConfig::default(), world.memory);
@@ -350,8 +359,8 @@ async fn a_device_is_remembered_when_it_goes() {
     assert!(
         infos.iter().all(|(_, status, last_seen_ms)| (*status, *last_seen_ms) == (Status::Offline, 7_000))
     );
-    assert_eq!(again.sessions.status(&user("alice"), 9_000).await, (Status::Offline, 7_000));
-    assert_eq!(again.sessions.status(&user("nobody"), 9_000).await, (Status::Offline, 0));
+    assert_eq!(again.sessions.status(&user("alice")).await, (Status::Offline, 7_000));
+    assert_eq!(again.sessions.status(&user("nobody")).await, (Status::Offline, 0));
 }
 
 #[tokio::test]
@@ -382,15 +391,15 @@ async fn the_loser_is_told_and_counts_are_right() {
     drop(laptop);
     let counts = world.sessions.counts();
     assert_eq!((counts.connections, counts.users), (1, 1));
-    assert_eq!(world.sessions.kick(&user("alice"), Some(&device("phone")), "", 0), 0, "it is out");
-    assert_eq!(world.sessions.kick(&user("alice"), None, "by us", 0), 1);
+    assert_eq!(world.sessions.kick(&user("alice"), Some(&device("phone")), ""), 0, "it is out");
+    assert_eq!(world.sessions.kick(&user("alice"), None, "by us"), 1);
     assert_eq!(told(&again), Some(Code::KICKED));
 }
 
 #[tokio::test]
 async fn what_is_stored_last_is_what_is_in_force() {
     let (keep, clock) = (Arc::<SlowAtFirst>::default(), Arc::<SetClock>::default());
-    let sessions = Sessions::start(SessionsConfig::default(), Arc::clone(&keep) as _, clock);
+    let sessions = Sessions::start(SessionsConfig::default(), Arc::clone(&keep) as _, clocks(&clock));
     let alice = Revoked::User { user: user("alice"), device: None };
     let (revoking, lifting) = tokio::join!(sessions.revoke(&alice, EVER, "", 0), async {
         until(|| keep.calls.load(Ordering::Relaxed) == 1).await;
@@ -430,15 +439,15 @@ async fn who_is_kicked_while_a_hook_is_asked_does_not_come_in() {
     };
     let [phone, laptop, other] =
         [expect("alice", "phone"), expect("alice", "laptop"), expect("bob", "phone")];
-    assert_eq!(sessions.kick(&user("alice"), Some(&device("phone")), "lost", 1), 1);
-    assert_eq!(sessions.kick(&user("alice"), Some(&device("phone")), "again", 2), 0);
+    assert_eq!(sessions.kick(&user("alice"), Some(&device("phone")), "lost"), 1);
+    assert_eq!(sessions.kick(&user("alice"), Some(&device("phone")), "again"), 0);
     assert_eq!(come(&phone, "alice", "phone").unwrap_err(), (Code::KICKED, "lost".to_owned()));
     let signed_in = [come(&laptop, "alice", "laptop").unwrap(), come(&other, "bob", "phone").unwrap()];
-    assert_eq!(sessions.kick(&user("alice"), None, "", 3), 1, "who has come is counted once");
+    assert_eq!(sessions.kick(&user("alice"), None, ""), 1, "who has come is counted once");
     assert_eq!((told(&signed_in[0]), told(&signed_in[1])), (Some(Code::KICKED), None));
     drop(expect("alice", "phone"));
     drop(signed_in);
-    assert_eq!(sessions.kick(&user("alice"), None, "", 4), 0, "who has gone is not expected any more");
+    assert_eq!(sessions.kick(&user("alice"), None, ""), 0, "who has gone is not expected any more");
     // A question of behind the kick is another one.
     come(&expect("alice", "phone"), "alice", "phone").unwrap();
 }
@@ -456,7 +465,7 @@ async fn who_is_kicked_before_it_is_known_who_comes_does_not_come_in() {
     let kicked = |reason: &str| Some((Code::KICKED, reason.to_owned()));
     let [phone, laptop, other, first] = ["phone", "laptop", "phone", "phone"].map(arrives);
     assert_eq!(
-        sessions.kick(&user("alice"), Some(&device("phone")), "lost", 1),
+        sessions.kick(&user("alice"), Some(&device("phone")), "lost"),
         0,
         "nobody knows whose they are"
     );
@@ -465,7 +474,7 @@ async fn who_is_kicked_before_it_is_known_who_comes_does_not_come_in() {
     assert!(come(&laptop.expect(&user("alice")), "alice", "laptop").is_ok());
     assert!(come(&other.expect(&user("bob")), "bob", "phone").is_ok());
     let expected = behind.expect(&user("alice"));
-    assert_eq!(sessions.kick(&user("alice"), None, "all", 2), 1, "it is known of one");
+    assert_eq!(sessions.kick(&user("alice"), None, "all"), 1, "it is known of one");
     assert_eq!(come(&expected, "alice", "phone").err(), kicked("all"));
     assert_eq!(
         come(&first.expect(&user("alice")), "alice", "phone").err(),
@@ -496,9 +505,9 @@ async fn who_was_connected_at_a_crash_was_last_seen_then() {
         &alive::runs_of(&world.memory.load(ConversationName::server(), b"alive/", None, 9).await.unwrap()),
     );
     for (id, expected) in [("alice", 61_000), ("bob", 65_000), ("carol", 65_000), ("dave", 0)] {
-        assert_eq!(again.sessions.status(&user(id), 90_000).await, (Status::Offline, expected), "{id}");
+        assert_eq!(again.sessions.status(&user(id)).await, (Status::Offline, expected), "{id}");
     }
-    let infos = again.sessions.session_infos(&user("alice"), 90_000).await;
+    let infos = again.sessions.session_infos(&user("alice")).await;
     assert_eq!((infos.len(), infos[0].last_seen_ms), (1, 61_000));
     // One that stops knows better.
     drop((alice, bob));

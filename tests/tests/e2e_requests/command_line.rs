@@ -184,3 +184,50 @@ fn a_chat_that_is_signed_out_says_why() {
     );
     assert!(world.server.terminate().unwrap().success());
 }
+
+/// Who opens a chat is told so before writing anything, and by whose doing it is.
+#[test]
+fn who_may_only_read_is_told_at_once() {
+    let world = World::start();
+    world.done("alice", "conversation create team");
+    world.done("alice", "conversation add team bob --role reader");
+    world.done("alice", "conversation add team carol");
+    let carol = |rights: &str| {
+        let mut command = Command::new(binary("quoth-server"));
+        command.args(["token", "--user", "carol", "--data-dir"]).arg(world.dir.path().join("data"));
+        let output = command.args(rights.split(' ')).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let bob = world.server.token("bob").unwrap();
+    let [of_carol, by_token, by_membership] =
+        ["--write * --read *", "--read * --write other", "--by-membership"].map(carol);
+    for (token, conversation, told) in [
+        (&bob, "team", Some("* you only read in team: who administers it can change that")),
+        (&bob, "general", None),
+        (&of_carol, "team", None),
+        (&by_membership, "team", None),
+        (&by_token, "team", Some("* your token lets you only read in team: ask the server's operator")),
+        (&by_token, "general", Some("* your token lets you only read in general: ask")),
+        (&by_token, "other", None),
+    ] {
+        let chat = |typed: &[&str]| {
+            let mut command = Command::new(binary("quoth"));
+            command.args(["--server", &world.server.address().to_string(), "--token", token]);
+            command.arg("--ca").arg(world.server.ca_file()).args(["chat", conversation]);
+            let mut chat = Running::start(command);
+            typed.iter().for_each(|line| chat.types(line));
+            chat.types_no_more();
+            chat.ends()
+        };
+        let times = |notes: &str| notes.lines().filter(|line| line.contains("only read")).count();
+        let (code, notes) = chat(&[]);
+        assert_eq!((code, times(&notes)), (Some(0), told.iter().len()), "{conversation}: {notes}");
+        assert!(notes.contains(told.unwrap_or_default()), "{conversation}: {notes}");
+        // What is refused all the same says it again.
+        let (code, notes) = chat(&["hi"]);
+        let expected = (Some(i32::from(told.is_some())), 2 * told.iter().len());
+        assert_eq!((code, times(&notes)), expected, "{conversation}: {notes}");
+    }
+    assert!(world.server.terminate().unwrap().success());
+}

@@ -303,6 +303,30 @@ pub(crate) enum UserCommand {
         #[arg(id = "whom", value_name = "USER")]
         user: UserId,
     },
+    /// Block somebody in a user's name: nothing of that one comes to the user in a direct conversation
+    Block {
+        /// Who wants nothing of the other one
+        #[arg(id = "blocking", value_name = "USER")]
+        user: UserId,
+        /// The other one
+        #[arg(value_name = "OTHER")]
+        whom: UserId,
+    },
+    /// End a block
+    Unblock {
+        /// Whose
+        #[arg(id = "blocking", value_name = "USER")]
+        user: UserId,
+        /// Who was blocked
+        #[arg(value_name = "OTHER")]
+        whom: UserId,
+    },
+    /// List whom a user has blocked
+    Blocked {
+        /// Whose
+        #[arg(id = "blocking", value_name = "USER")]
+        user: UserId,
+    },
 }
 
 /// What a conversation is.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use clap::ValueEnum;
-use quoth_client::ConversationName;
+use quoth_client::{ConversationName, UserId};
 use serde_json::{Value, json};
 
 use super::args::{
@@ -134,6 +134,13 @@ pub(super) fn of(command: OneCommand) -> Call {
         }
         OneCommand::User(UserCommand::Erasure { user }) => {
             Call::get(format!("/v1/users/{}/erasure", encoded(user)))
+        }
+        OneCommand::User(UserCommand::Block { user, whom }) => Call::new("PUT", block(&user, &whom), None),
+        OneCommand::User(UserCommand::Unblock { user, whom }) => {
+            Call::new("DELETE", block(&user, &whom), None)
+        }
+        OneCommand::User(UserCommand::Blocked { user }) => {
+            Call::get(format!("/v1/users/{}/blocks", encoded(user)))
         }
         OneCommand::Sessions { user } => Call::get(format!("/v1/users/{}/sessions", encoded(user))),
         OneCommand::Presence { user } => Call::get(format!("/v1/users/{}/presence", encoded(user))),
@@ -278,6 +285,11 @@ fn of_member(command: MemberCommand) -> Call {
 
 fn until(until_ms: Option<u64>) -> Value {
     object([("until_ms", until_ms.map(Value::from))])
+}
+
+/// Where a block is set and ended.
+fn block(user: &UserId, whom: &UserId) -> String {
+    format!("/v1/users/{}/blocks/{}", encoded(user), encoded(whom))
 }
 
 #[cfg(test)]

@@ -63,7 +63,8 @@ pub(super) fn emptiness(answer: &Value) -> Option<String> {
             "nothing was changed: without --dry-run it is set, and what is gone by it stays so".to_owned(),
         );
     }
-    if answer["conversation"].is_string() && answer["seq"] == 0 && answer["time_ms"] == 0 {
+    let is_change = answer["conversation"].is_string() || answer["whom"].is_string();
+    if is_change && answer["seq"] == 0 && answer["time_ms"] == 0 {
         return Some("nothing had to change: it is so already".to_owned());
     }
     match (answer["state"].as_str(), answer["user"].as_str()) {

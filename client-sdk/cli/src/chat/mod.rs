@@ -23,10 +23,11 @@ use crate::args::ChatArgs;
 use crate::clock::Days;
 use crate::command::{HELP, Typed};
 use crate::connection::{Connection, Purpose};
-use crate::hint::{Situation, hint};
+use crate::hint::{Situation, hint, only_reads_hint};
 use crate::input::{InputLine, InputLines};
 use crate::interrupt::{Interrupt, counted};
 use crate::output::{Format, Known, day_line, note, shortened, written};
+use crate::rights;
 use crate::screen::Screen;
 use crate::states::{over, telling_states};
 
@@ -53,6 +54,12 @@ pub(crate) async fn run(connection: &Connection, args: ChatArgs) -> anyhow::Resu
                     room.name(),
                     over(client)
                 ));
+            }
+            let asks = rights::only_reads(client, room.name().as_str(), &situation.writes);
+            let only_reads = interrupt.unless_asked(asks).await?;
+            let situation = &Situation { only_reads, ..situation.clone() };
+            if let Some(why) = only_reads_hint(situation) {
+                note(format_args!("* {why}"));
             }
             let me = client.welcome().map(|welcome| welcome.user.clone());
             let me = me.context("the connection was lost before the chat began: try again")?;

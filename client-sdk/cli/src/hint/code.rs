@@ -7,6 +7,7 @@ use quoth_client::protocol::limits::{BODY_BYTES_MAX, FIRST_FRAME_BYTES_MAX};
 use super::{Attempt, Situation};
 use crate::connection::Purpose;
 use crate::output::printable;
+use crate::rights::OnlyReads;
 
 /// What can be done about a code; for one that this version does not name, what its range says.
 pub(super) fn code_hint(code: Code, attempt: Attempt, situation: &Situation<'_>) -> String {
@@ -126,12 +127,8 @@ fn forbidden(attempt: Attempt, situation: &Situation<'_>) -> String {
     };
     let user = printable(situation.user.as_deref().unwrap_or("this user"));
     let conversation = printable(conversation);
-    if situation.only_reads && attempt == Attempt::Publish {
-        return format!(
-            "you only read in {conversation}: who administers it can change that, with `quoth conversation role {} {} member`",
-            quoted(&conversation),
-            quoted_user(situation)
-        );
+    if let Some(hint) = only_reads_hint(situation).filter(|_| attempt == Attempt::Publish) {
+        return hint;
     }
     let verb = if attempt == Attempt::Publish { "publish to" } else { "read" };
     let of_members = match attempt {
@@ -149,6 +146,23 @@ fn forbidden(attempt: Attempt, situation: &Situation<'_>) -> String {
         "the token of {user} does not allow to {verb} {conversation}, or {conversation} has members and {user} is none of \
          them{of_members}: ask who moderates {conversation}, or the server's operator for a token that allows it beside what this one does{of_development}"
     )
+}
+
+/// Why the user may only read, and what can be done about it.
+pub(crate) fn only_reads_hint(situation: &Situation<'_>) -> Option<String> {
+    let Purpose::Talk(conversation) = situation.purpose else { return None };
+    let conversation = printable(conversation);
+    Some(match situation.only_reads? {
+        OnlyReads::AsMember => format!(
+            "you only read in {conversation}: who administers it can change that, with `quoth conversation role {} {} member`",
+            quoted(&conversation),
+            quoted_user(situation)
+        ),
+        OnlyReads::ByToken => format!(
+            "your token lets you only read in {conversation}: ask the server's operator for one whose `write` has it, which \
+             `quoth-server token --write` makes"
+        ),
+    })
 }
 
 fn cursor_ahead(situation: &Situation<'_>) -> String {

@@ -9,8 +9,9 @@ use quoth_client::{
 };
 
 use self::code::code_hint;
-pub(crate) use self::code::quoted;
+pub(crate) use self::code::{only_reads_hint, quoted};
 use crate::connection::{Purpose, START_ONE};
+use crate::rights::{OnlyReads, TokenWrites};
 
 /// What was going on when an error came up.
 #[derive(Debug, Clone)]
@@ -30,8 +31,10 @@ pub(crate) struct Situation<'a> {
     pub(crate) head: Option<Seq>,
     /// The file that is read again for each sign-in.
     pub(crate) token_file: Option<PathBuf>,
-    /// The user is a member there, and one who may not write.
-    pub(crate) only_reads: bool,
+    /// What the token says of where its bearer may write.
+    pub(crate) writes: TokenWrites,
+    /// Why the user may only read there, if that is known.
+    pub(crate) only_reads: Option<OnlyReads>,
 }
 
 /// The outermost context of an error that something can be done about; shown below it.
@@ -238,7 +241,8 @@ mod tests {
             purpose,
             head: None,
             token_file: None,
-            only_reads: false,
+            writes: TokenWrites::Unknown,
+            only_reads: None,
         }
     }
 
@@ -257,7 +261,7 @@ mod tests {
             "{write}"
         );
         assert!(!write.contains("development"), "{write}");
-        let reader = Situation { only_reads: true, ..talk.clone() };
+        let reader = Situation { only_reads: Some(OnlyReads::AsMember), ..talk.clone() };
         let write = hint_of(&refused(Code::FORBIDDEN), &reader);
         assert!(write.contains("you only read in it's") && write.contains("conversation role"), "{write}");
         let beside = Situation { file: Some(Path::new("dev.json")), ..talk.clone() };

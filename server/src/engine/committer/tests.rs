@@ -20,7 +20,6 @@ use crate::engine::mailbox::{Mailbox, NotStored, Outcome};
 use crate::engine::publisher::{Prior, Publisher};
 use crate::engine::readable::Reading;
 use crate::engine::reads::Reads;
-use crate::engine::rosters::Rosters;
 use crate::engine::tails::Tails;
 use crate::engine::workers::Workers;
 use crate::engine::{Access, Execution, PublishRequest, Request, Role, SystemClock};
@@ -45,7 +44,7 @@ fn committer_on(log: Arc<dyn Log>) -> Committer {
         inbox: Arc::new(Inbox::new(Arc::default())),
         reserve: Reserve::none(),
         passes: Arc::default(),
-        rosters: Arc::new(Rosters::new(Arc::new(SystemClock))),
+        rosters: Arc::default(),
     };
     Committer::new(parts)
 }

@@ -111,7 +111,7 @@ type Asked = tokio::task::JoinHandle<Result<Done, Refusal>>;
 struct Heard(Mutex<Vec<String>>);
 
 impl Statuses for Heard {
-    fn of(&self, _: &UserId, _: u64) -> Status {
+    fn of(&self, _: &UserId) -> Status {
         Status::Online
     }
 

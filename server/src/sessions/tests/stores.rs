@@ -10,7 +10,7 @@ use quoth_protocol::ConversationName;
 use quoth_protocol::presence::Status;
 use quoth_store::Register;
 
-use super::{EVER, Memory, SetClock, SlowAtFirst, hello, identity, until, user};
+use super::{EVER, Memory, SetClock, SlowAtFirst, clocks, hello, identity, until, user};
 use crate::engine::Clock as _;
 use crate::sessions::keep::{Kept, Registers};
 use crate::sessions::{Keep, Sessions, SessionsConfig, alive, devices};
@@ -18,8 +18,7 @@ use crate::sessions::{Keep, Sessions, SessionsConfig, alive, devices};
 #[tokio::test]
 async fn a_store_that_stands_still_while_a_revocation_ends_holds_nobody_up() {
     let (slow, clock) = (Arc::<SlowAtFirst>::default(), Arc::new(SetClock(1.into())));
-    let sessions =
-        Sessions::start(SessionsConfig::default(), Arc::clone(&slow) as _, Arc::clone(&clock) as _);
+    let sessions = Sessions::start(SessionsConfig::default(), Arc::clone(&slow) as _, clocks(&clock));
     let token = Revoked::Token { id: "t".to_owned() };
     let in_force = InForce { extent: Extent { over_ms: 100, ..EVER }, reason: "".into() };
     sessions.restore(&[(token, in_force)], &[]);
@@ -82,8 +81,7 @@ impl Keep for Full {
 #[tokio::test]
 async fn who_has_gone_while_the_disk_was_full_was_last_seen_then() {
     let (full, clock) = (Arc::<Full>::default(), Arc::new(SetClock(1_000.into())));
-    let sessions =
-        Sessions::start(SessionsConfig::default(), Arc::clone(&full) as _, Arc::clone(&clock) as _);
+    let sessions = Sessions::start(SessionsConfig::default(), Arc::clone(&full) as _, clocks(&clock));
     let come = |id: &str| sessions.sign_in(&identity(id, None, 0), &hello("phone", 0), None, clock.unix_ms());
     let (alice, _bob) = (come("alice").unwrap(), come("bob").unwrap());
     devices::store(&sessions.0).await;
@@ -98,21 +96,20 @@ async fn who_has_gone_while_the_disk_was_full_was_last_seen_then() {
     sessions.0.sooner.notify_one();
     until(|| sessions.0.state.lock().presence.of(&user("alice"), 90_000).is_none()).await;
     let alice = user("alice");
-    assert_eq!(sessions.status(&alice, 90_000).await, (Status::Offline, 20_000));
-    let seen: Vec<u64> =
-        sessions.session_infos(&alice, 90_000).await.iter().map(|info| info.last_seen_ms).collect();
+    assert_eq!(sessions.status(&alice).await, (Status::Offline, 20_000));
+    let seen: Vec<u64> = sessions.session_infos(&alice).await.iter().map(|info| info.last_seen_ms).collect();
     assert_eq!(seen, [20_000]);
     // It is tried again by itself.
     sessions.0.went.notify_one();
     until(|| sessions.0.state.lock().visits.of(&alice).is_empty()).await;
-    assert_eq!(sessions.status(&alice, 99_000).await, (Status::Offline, 20_000), "it is stored");
+    assert_eq!(sessions.status(&alice).await, (Status::Offline, 20_000), "it is stored");
 }
 
 #[tokio::test]
 async fn who_of_many_is_there_is_one_read() {
     let (full, clock) = (Arc::<Full>::default(), Arc::new(SetClock(1_000.into())));
     let config = SessionsConfig { leave_ms: 0, ..SessionsConfig::default() };
-    let sessions = Sessions::start(config, Arc::clone(&full) as _, Arc::clone(&clock) as _);
+    let sessions = Sessions::start(config, Arc::clone(&full) as _, clocks(&clock));
     let come = |id: &str| sessions.sign_in(&identity(id, None, 0), &hello("phone", 0), None, clock.unix_ms());
     let (bob, _carol) = (come("bob").unwrap(), come("carol").unwrap());
     drop(bob);
@@ -122,8 +119,9 @@ async fn who_of_many_is_there_is_one_read() {
     sessions.0.sooner.notify_one();
     until(|| sessions.counts().users == 1 && sessions.0.state.lock().presence.users() == 1).await;
     let ids = ["alice", "bob", "carol", "dave", "eve"].map(user);
+    clock.0.store(3_000, Ordering::Relaxed);
     let before = full.reads.load(Ordering::Relaxed);
-    let statuses = sessions.statuses_of(&ids.each_ref(), 3_000).await;
+    let statuses = sessions.statuses_of(&ids.each_ref()).await;
     let offline = |last_seen_ms| (Status::Offline, last_seen_ms);
     let expected = [offline(0), offline(1_000), (Status::Online, 3_000), offline(2_000), offline(0)];
     assert_eq!(statuses, expected, "in their order");
@@ -177,8 +175,7 @@ impl Keep for Slow {
 async fn a_slow_store_holds_nothing_up_and_is_written_to_once() {
     const USERS: u64 = 20;
     let (slow, clock) = (Arc::<Slow>::default(), Arc::new(SetClock(1.into())));
-    let sessions =
-        Sessions::start(SessionsConfig::default(), Arc::clone(&slow) as _, Arc::clone(&clock) as _);
+    let sessions = Sessions::start(SessionsConfig::default(), Arc::clone(&slow) as _, clocks(&clock));
     let mut observed = sessions.observe();
     let come =
         |n: u64| sessions.sign_in(&identity(&format!("user {n}"), None, 0), &hello("phone", 0), None, 0);

@@ -25,7 +25,7 @@ async fn what_is_watched_is_looked_at_anew_when_it_may_have_changed() {
     assert!(!reviewed());
     // While it is found out who its members are, one leaves.
     world.sessions.statuses().members_changed(&room);
-    look.found(Members::default(), 0).unwrap();
+    look.found(Members::default()).unwrap();
     until(reviewed).await;
     world.clock.0.store(5_000, Ordering::Relaxed);
     attendance.refresh(&identity("alice", Some("second"), 0), 5_000).unwrap();
@@ -40,7 +40,7 @@ async fn a_change_is_told_while_the_lock_is_held_and_nothing_overtakes_it() {
     let (watcher, room) = (attendance.watcher(), ConversationName::new("room").unwrap());
     let members =
         |ids: &[&str]| Members { seen: ids.iter().map(|id| user(id)).collect(), ..Members::default() };
-    watcher.look(&room).unwrap().found(members(&["bob", "eve"]), 0).unwrap();
+    watcher.look(&room).unwrap().found(members(&["bob", "eve"])).unwrap();
     {
         let mut state = world.sessions.0.state.lock();
         let (statuses, of) = (world.sessions.statuses(), room.clone());
@@ -66,7 +66,7 @@ async fn a_change_is_told_while_the_lock_is_held_and_nothing_overtakes_it() {
     let look = watcher.look_anew(&room).unwrap();
     world.sessions.0.state.lock().watches.hand_over(u64::MAX);
     assert_eq!(attendance.mailbox.take(true), None, "it is not known yet who is a member");
-    look.found(members(&["bob"]), 0).unwrap();
+    look.found(members(&["bob"])).unwrap();
     world.sessions.0.state.lock().watches.hand_over(u64::MAX);
     match attendance.mailbox.take(true) {
         Some(Told::Presence(seen)) => {
@@ -81,7 +81,7 @@ async fn that_a_watch_has_ended_is_told_to_who_has_not_wished_it() {
     let world = world(SessionsConfig::default());
     let attendance = come(&world, "alice", "phone", None).unwrap();
     let (watcher, room) = (attendance.watcher(), ConversationName::new("room").unwrap());
-    let watches = || watcher.look(&room).unwrap().found(members_of(1), 0).unwrap();
+    let watches = || watcher.look(&room).unwrap().found(members_of(1)).unwrap();
     assert_eq!(attendance.mailbox.take(true), Some(Told::Status), "alice is there");
     let is_told = || match attendance.mailbox.take(true) {
         Some(Told::Unwatched(of)) => of.contains(&room),
@@ -99,18 +99,14 @@ async fn that_a_watch_has_ended_is_told_to_who_has_not_wished_it() {
     assert!(is_told(), "it has no right to it any more, and is told nothing of before either");
     assert!(!is_told(), "once");
     watches();
-    watcher
-        .look_anew(&room)
-        .unwrap()
-        .found(members_of(WATCHED_MEMBERS_OF_CONNECTION_MAX + 1), 0)
-        .unwrap_err();
+    watcher.look_anew(&room).unwrap().found(members_of(WATCHED_MEMBERS_OF_CONNECTION_MAX + 1)).unwrap_err();
     assert!(is_told(), "there are too many");
     // Whoever waits for an answer is not told behind the end that it is watched.
     watches();
     let wished = watcher.look(&room).unwrap();
     drop(watcher.look_anew(&room).unwrap());
     assert!(is_told());
-    assert_eq!(wished.found(members_of(1), 0), Err(Code::FORBIDDEN));
+    assert_eq!(wished.found(members_of(1)), Err(Code::FORBIDDEN));
     assert!(watcher.look_anew(&room).is_none());
     // What a request has asked for its answer says.
     watches();
@@ -143,23 +139,23 @@ async fn of_several_looks_the_latest_to_begin_counts() {
     let watched = || world.sessions.0.state.lock().watches.users(session, &room);
     let is_watching = || watcher.look_anew(&room).is_some();
     let (first, second) = (watcher.look(&room).unwrap(), watcher.look(&room).unwrap());
-    second.found(of(&["bob"]), 0).unwrap();
-    first.found(of(&["bob", "eve"]), 0).unwrap();
+    second.found(of(&["bob"])).unwrap();
+    first.found(of(&["bob", "eve"])).unwrap();
     assert_eq!(watched(), HashSet::from([user("bob")]), "eve was removed between the two");
     let (first, second) = (watcher.look_anew(&room).unwrap(), watcher.look_anew(&room).unwrap());
-    first.found(of(&["bob", "eve"]), 0).unwrap();
+    first.found(of(&["bob", "eve"])).unwrap();
     assert_eq!(watched(), HashSet::from([user("bob")]), "the later one is to come");
-    second.found(of(&[]), 0).unwrap();
+    second.found(of(&[])).unwrap();
     assert_eq!(watched(), HashSet::new());
     // What the client wants to watch no more is watched no more.
     let look = watcher.look_anew(&room).unwrap();
     watcher.unwatch(&room);
-    assert_eq!(look.found(of(&["bob"]), 0), Err(Code::FORBIDDEN));
+    assert_eq!(look.found(of(&["bob"])), Err(Code::FORBIDDEN));
     assert!(watched().is_empty() && !is_watching());
     // Nor is what there is no right to, unless a later look finds one.
     let (first, second) = (watcher.look(&room).unwrap(), watcher.look(&room).unwrap());
     drop(first);
-    second.found(of(&["bob"]), 0).unwrap();
+    second.found(of(&["bob"])).unwrap();
     assert_eq!(watched(), HashSet::from([user("bob")]));
     drop(watcher.look(&room).unwrap());
     assert!(watched().is_empty() && !is_watching());
@@ -185,7 +181,8 @@ async fn who_wants_nothing_of_a_watcher_is_told_as_gone_when_anybody_would_be() 
     };
     let bob = |status: Status, last_seen_ms: u64| vec![(user("bob"), status, last_seen_ms)];
     let watch = |attendance: &Attendance, members: Members, now_ms: u64| {
-        attendance.watcher().look(&room).unwrap().found(members, now_ms).unwrap();
+        world.clock.0.store(now_ms, Ordering::Relaxed);
+        attendance.watcher().look(&room).unwrap().found(members).unwrap();
     };
     watch(&phone, seen(), 9_000);
     assert_eq!(told(&phone, 9_000), bob(Status::Online, 9_000));
@@ -216,7 +213,8 @@ async fn who_wants_nothing_of_a_watcher_goes_whoever_makes_changes_all_the_time(
     let (watcher, room) = (alice.watcher(), ConversationName::new("room").unwrap());
     let session = world.sessions.devices(&user("alice"))[0].sessions[0];
     let seen = Members { seen: HashSet::from([user("bob")]), ..Members::default() };
-    watcher.look(&room).unwrap().found(seen, 9_000).unwrap();
+    world.clock.0.store(9_000, Ordering::Relaxed);
+    watcher.look(&room).unwrap().found(seen).unwrap();
     let mut told = Vec::new();
     for now_ms in (10_000..20_000).step_by(1_000) {
         {
@@ -232,7 +230,8 @@ async fn who_wants_nothing_of_a_watcher_goes_whoever_makes_changes_all_the_time(
                 Told::Review(_) => {
                     let unseen = HashMap::from([(user("bob"), 10_000)]);
                     let members = Members { unseen, ..Members::default() };
-                    watcher.look_anew(&room).unwrap().found(members, now_ms + 5).unwrap();
+                    world.clock.0.store(now_ms + 5, Ordering::Relaxed);
+                    watcher.look_anew(&room).unwrap().found(members).unwrap();
                 }
                 _ => {}
             }
