@@ -1,6 +1,6 @@
 //! Pages of history, each over a stream of its own.
 
-use quoth_protocol::frame::{ClientFrame, Event, Fetch, ServerFrame};
+use quoth_protocol::frame::{ClientFrame, Event, Fetch, FetchRange, ServerFrame};
 use quoth_protocol::limits::FETCH_EVENTS_MAX;
 use quoth_protocol::message::MessageState;
 use quoth_protocol::{Action, Code, Seq};
@@ -38,6 +38,9 @@ pub struct Page {
     /// Whether there are readable seqs behind `to`: go on with
     /// [`FetchRange::After`](crate::FetchRange::After) of it.
     pub more_after: bool,
+    /// The first and the last seq of what was asked for and lies before the floor, so nobody can have it; `None`:
+    /// nothing. No gap of the page need tell of it.
+    pub gone_before: Option<(Seq, Seq)>,
 }
 
 impl Page {
@@ -46,11 +49,27 @@ impl Page {
         self.events.iter().filter_map(|e| if let ClientEvent::Event(e) = e { Some(e) } else { None })
     }
 
+    /// Whether nothing is missing in the page: it tells of no gap, and nothing of what was asked for is gone
+    /// before it. What lies beyond its ends is another page's.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.gone_before.is_none()
+            && !self.events.iter().any(|event| matches!(event, ClientEvent::Gap { .. }))
+    }
+
     /// What a message of the page has come to; `None` when it is as it was published.
     #[must_use]
     pub fn state(&self, seq: Seq) -> Option<&MessageState> {
         self.states.iter().find(|state| state.seq == seq)
     }
+}
+
+/// First and last seq of what was asked for and lies before the floor. What is before a page that has more
+/// before it is asked for with that.
+fn gone_before(range: &FetchRange, floor: Seq, more_before: bool) -> Option<(Seq, Seq)> {
+    let from = if let FetchRange::After(cursor) = range { cursor.0.saturating_add(1) } else { 1 };
+    let end = if let FetchRange::Before(seq) = range { floor.min(*seq) } else { floor };
+    (!more_before && from < end.0).then(|| (Seq(from), Seq(end.0 - 1)))
 }
 
 /// A page, over as many connections as it takes until the deadline.
@@ -137,7 +156,18 @@ async fn page_once(session: &Session, fetch: &Fetch) -> Result<Page, StreamEnd> 
                 states.push(state)
             }
             Incoming::Frame(ServerFrame::PageEnd { head, floor, from, to, more_before, more_after }) => {
-                return Ok(Page { events, states, head, floor, from, to, more_before, more_after });
+                let gone_before = gone_before(&fetch.range, floor, more_before);
+                return Ok(Page {
+                    events,
+                    states,
+                    head,
+                    floor,
+                    from,
+                    to,
+                    more_before,
+                    more_after,
+                    gone_before,
+                });
             }
             Incoming::Frame(other) => {
                 reader.stop(Code::PROTOCOL);
@@ -147,4 +177,47 @@ async fn page_once(session: &Session, fetch: &Fetch) -> Result<Page, StreamEnd> 
     }
     reader.stop(Code::PROTOCOL);
     Err(StreamEnd::Protocol(format!("a page of over {FETCH_EVENTS_MAX} events")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_gone_is_told_as_far_as_it_was_asked_for() {
+        let gone =
+            |range, more_before| gone_before(&range, Seq(11), more_before).map(|(from, to)| (from.0, to.0));
+        assert_eq!(gone(FetchRange::After(Seq(0)), false), Some((1, 10)));
+        assert_eq!(gone(FetchRange::After(Seq(5)), false), Some((6, 10)));
+        assert_eq!(gone(FetchRange::After(Seq(10)), false), None);
+        assert_eq!(gone(FetchRange::After(Seq(u64::MAX)), false), None);
+        assert_eq!(gone(FetchRange::Before(Seq(5)), false), Some((1, 4)));
+        for range in [
+            FetchRange::Before(Seq(16)),
+            FetchRange::Around(Seq(12)),
+            FetchRange::AfterTime(1),
+            FetchRange::BeforeTime(9),
+            FetchRange::Latest,
+        ] {
+            assert_eq!(gone(range.clone(), false), Some((1, 10)), "{range:?}");
+            assert_eq!(gone(range, true), None, "there is more before");
+        }
+        assert_eq!(gone_before(&FetchRange::After(Seq(0)), Seq(1), false), None, "nothing is gone");
+    }
+
+    #[test]
+    fn a_page_is_complete_that_tells_of_all_that_was_asked_for() {
+        let sender = quoth_protocol::UserId::new("alice").unwrap();
+        let event = ClientEvent::Unknown { seq: Seq(1), time_ms: 0, sender };
+        let (states, head, floor, from, to) = (Vec::new(), Seq(9), Seq(1), Seq(1), Seq(1));
+        let (more_before, more_after, gone_before) = (false, true, None);
+        let mut page =
+            Page { events: vec![event], states, head, floor, from, to, more_before, more_after, gone_before };
+        assert!(page.is_complete(), "what follows is another page's");
+        page.gone_before = Some((Seq(1), Seq(2)));
+        assert!(!page.is_complete());
+        page.gone_before = None;
+        page.events.push(ClientEvent::Gap { from: Seq(2), to: Seq(3) });
+        assert!(!page.is_complete());
+    }
 }

@@ -120,8 +120,9 @@ pub struct ReceiptInfo {
 pub struct ConversationInfo {
     /// Which.
     pub conversation: ConversationName,
-    /// What it is.
-    pub kind: ConversationKind,
+    /// What it is; `None`: unmanaged, so it has no members, and only its name, `permissions` and how its
+    /// events are kept say anything.
+    pub kind: Option<ConversationKind>,
     /// What people call it; may be empty. The other user's id for who is in a direct conversation.
     pub title: String,
     /// Whether anybody may join without an invitation.

@@ -16,7 +16,8 @@ use tokio::time::Instant;
 
 use self::sweeper::{Sweeper, Sweeping};
 use crate::config::{ERASURE_LOOKS_MIN, RetentionConfig};
-use crate::engine::retention::{kept_in, overview};
+use crate::engine::overview;
+use crate::engine::retention::kept_in;
 use crate::engine::{Clock as _, Engine, LOOK_REST, Pace, Step, SystemClock, notice};
 
 /// Under which register of the server's own log the classes of the last start stand.
@@ -67,7 +68,7 @@ pub(crate) fn newly_absent_bytes(
     }
     let former = former_classes(&*store.view)?;
     let absent_bytes = |classes: &[&Classes]| {
-        let overview = overview(&*store.view, classes, now_ms).map_err(|error| error.to_string())?;
+        let overview = overview(&*store.view, classes, now_ms, 0).map_err(|error| error.to_string())?;
         Ok::<_, String>(overview.expired_bytes)
     };
     Ok(Some(absent_bytes(&[&former, classes])?.saturating_sub(absent_bytes(&[&former])?)))

@@ -146,7 +146,7 @@ INFO = read_struct(
     members.ConversationInfo,
     {
         "conversation": read_text,
-        "kind": read_conversation_kind,
+        "kind": option(read_conversation_kind),
         "title": read_text,
         "open": read_bool,
         "role": option(read_role),

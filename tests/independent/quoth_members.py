@@ -308,7 +308,7 @@ class Retention:
 @dataclass(frozen=True)
 class ConversationInfo:
     conversation: str
-    kind: ConversationKind
+    kind: ConversationKind | None
     title: str
     open: bool
     role: Role | None
@@ -381,7 +381,7 @@ HASH = fixed_bytes(16)
 RETENTION = struct(Retention, U64, U64, U64)
 INFO = struct(
     ConversationInfo,
-    *(CONVERSATION, KIND, TEXT, BOOL, option(ROLE), U32, U32, U64, U32, RETENTION, BOOL, SEQ),
+    *(CONVERSATION, option(KIND), TEXT, BOOL, option(ROLE), U32, U32, U64, U32, RETENTION, BOOL, SEQ),
 )
 MEMBER = struct(MemberInfo, USER, ROLE, U32, U64, STATUS, U64)
 SESSION = struct(SessionInfo, DEVICE, TEXT, U64, STATUS, U64, U64)

@@ -95,6 +95,87 @@ fn everything_is_done_from_the_terminal() -> anyhow::Result<()> {
 }
 
 #[test]
+fn how_conversations_are_kept_is_shown_set_held_and_freed() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let data = dir.path().join("data");
+    let arguments = ["--set", "retention.classes=rooms:room*:count=5"];
+    let server = ServerProcess::start_with(&data, "127.0.0.1:0", &arguments)?;
+    let file = data.join("client.json");
+    let here = ["--client-file", file.to_str().context("a path")?];
+    let api = Api::told(&server.client_file()?)?;
+    let publish = |count: u64| -> anyhow::Result<()> {
+        for _ in 0..count {
+            api.done("POST", "/v1/publish", Some(&json!({ "conversation": "room", "text": "some words" })))?;
+        }
+        Ok(())
+    };
+    let json = |line: &[&str]| {
+        let line = [&["retention"], line].concat();
+        anyhow::Ok(serde_json::from_str::<Value>(&done(&[&here[..], &["--json"]].concat(), &line)?)?)
+    };
+    // Count, whether it is its own, floor and whether it is held.
+    let shown = || {
+        let kept = json(&["show", "room"])?;
+        let is_held = kept["hold_ms"].as_u64().context("when it was held")? > 0;
+        anyhow::Ok((
+            kept["retention"]["count"].as_u64(),
+            kept["own"] == true,
+            kept["floor"].as_u64(),
+            is_held,
+        ))
+    };
+    let unknown = admin(&here, &["retention", "show", "room"])?;
+    assert_eq!(unknown.status.code(), Some(1), "nothing is there");
+    publish(8)?;
+    assert_eq!(shown()?, (Some(5), false, Some(4), false));
+    let preview = json(&["set", "room", "--count", "3", "--dry-run"])?;
+    assert_eq!((&preview["floor_then"], &preview["events"]), (&json!(7), &json!(3)));
+    assert_eq!(shown()?, (Some(5), false, Some(4), false), "a dry run sets nothing");
+    assert_eq!(json(&["set", "room", "--count", "3"])?["seq"], json!(9));
+    assert_eq!(shown()?, (Some(3), true, Some(7), false));
+    json(&["hold", "room"])?;
+    publish(2)?;
+    assert_eq!(shown()?, (Some(3), true, Some(7), true));
+    json(&["release", "room"])?;
+    assert_eq!(shown()?, (Some(3), true, Some(9), false));
+    assert_eq!(json(&["set", "room", "--by-class"])?["seq"], json!(12));
+    assert_eq!(shown()?, (Some(5), false, Some(9), false), "what is gone stays so");
+    let lost = json!({ "conversation": "room", "events": 8, "bytes": null, "next_ms": null });
+    let of_room = |told: &Value| {
+        let mut first = told["conversations"][0].clone();
+        ensure!(first["bytes"].as_u64() > Some(0), "{told}");
+        first["bytes"] = Value::Null;
+        Ok(first)
+    };
+    let plan = json(&["plan"])?;
+    ensure!(plan["windows"].as_array().is_some_and(|windows| !windows.is_empty()), "{plan}");
+    assert_eq!(of_room(&plan)?, lost);
+    assert!(done(&here, &["retention", "plan"])?.contains("\nroom "), "it is named");
+    let status = json(&["status"])?;
+    assert_eq!(status["expired_bytes"], plan["expired_bytes"]);
+    let four = json(&["preview", "four:*:count=4"])?;
+    assert_eq!((&four["affected"], &four["events"]), (&json!(0), &json!(0)), "{four}");
+    let two = json(&["preview", "four:other:count=4", "two:room*:count=2"])?;
+    assert_eq!(
+        (&two["affected"], &two["events"], &of_room(&two)?["events"]),
+        (&json!(1), &json!(2), &json!(2))
+    );
+    assert_eq!(shown()?, (Some(5), false, Some(9), false), "nothing is changed");
+    let odd = admin(&here, &["retention", "preview", "rooms:room*:age=2"])?;
+    assert!(odd.status.code() == Some(1) && String::from_utf8(odd.stderr)?.contains("age_s"));
+    ensure!(json(&["run"])?["run"].as_u64().is_some(), "it has a number");
+    let freed = json(&["run", "--wait"])?;
+    assert_eq!((&freed["step"], &freed["error"]), (&json!("done"), &Value::Null), "{freed}");
+    assert_eq!(json(&["status"])?["expired_bytes"], json!(0), "its space is freed");
+    // What is said beforehand.
+    let early = admin(&here, &["retention", "hold", "room-2"])?;
+    let told = String::from_utf8(early.stderr)?;
+    assert!(early.status.success() && told.contains("from the first message on"), "{told}");
+    ensure!(json(&["show", "room-2"])?["hold_ms"].as_u64() > Some(0), "it is held");
+    Ok(())
+}
+
+#[test]
 fn what_keeps_out_and_what_lets_in_is_listed_and_ended() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let data = dir.path().join("data");

@@ -213,7 +213,7 @@ fn an_inbox_tells_what_waits_until_it_is_read() {
     assert_eq!((&row["archived"], &row["pinned"]), (&true.into(), &true.into()));
     site.says("bob", &["archive", &quiet, "--lift"]);
     assert!(site.says("bob", &["inbox", "--all"]).contains("Quiet"));
-    assert!(site.fails("bob", &["pin", "general"]).contains("quoth inbox"));
+    assert!(site.fails("bob", &["pin", "notes/alice"]).contains("quoth inbox"));
     site.end();
 }
 
@@ -251,6 +251,29 @@ fn how_long_messages_are_kept_is_said_and_told() {
         "{shown}"
     );
     assert!(site.says("alice", &["retention", name, "--for-ever"]).contains("kept for ever"));
-    assert!(site.fails("bob", &["retention", "nowhere"]).contains("who may read there"));
+    assert!(site.fails("bob", &["retention", "notes/alice"]).contains("who may read there"));
+    site.end();
+}
+
+#[test]
+fn without_members_there_are_receipts_and_retention_and_no_inbox() {
+    let site = Site::start();
+    site.says("alice", &["send", "general", "hello"]);
+    assert_eq!(site.says("bob", &["read", "general"]), "general is read up to 1\n");
+    assert_eq!(
+        site.says("alice", &["receipts", "general", "1"]),
+        "1 received it, 1 of them read it\n",
+        "and not who"
+    );
+    let kept = "general is kept for ever, by the operator's rules\n";
+    assert_eq!(site.says("bob", &["retention", "general"]), kept);
+    let shown = site.says("bob", &["conversation", "show", "general"]);
+    assert!(shown.starts_with("general  without members\n"), "{shown}");
+    assert!(site.fails("bob", &["pin", "general"]).contains("has no members"));
+    let empty = String::from_utf8(site.output("bob", &["inbox"]).stderr).unwrap();
+    assert!(empty.contains("your inbox is empty") && empty.contains("has no members"), "{empty}");
+    let refused = site.output("bob", &["retention", "general", "--count", "2"]);
+    let refused = (refused.status.code(), String::from_utf8(refused.stderr).unwrap());
+    assert!(refused.0 == Some(1) && refused.1.contains("this conversation has no members"), "{refused:?}");
     site.end();
 }

@@ -2,9 +2,10 @@
 
 use anyhow::bail;
 use quoth_protocol::frame::{ClientFrame, ServerFrame, Start};
-use quoth_protocol::membership::ConversationKind;
+use quoth_protocol::membership::{ConversationKind, Permissions};
 use quoth_protocol::reply::{ReceiptInfo, Reply};
 use quoth_protocol::request::Request;
+use quoth_protocol::retention::Retention;
 use quoth_protocol::{Code, ConversationName, Seq, UserId};
 use quoth_tests::device::{Next, Over};
 use quoth_tests::member::{Member, Stream};
@@ -135,6 +136,59 @@ fn nobody_is_told_who_may_not_be() -> anyhow::Result<()> {
         let ask = Request::Receipts { conversation: direct.clone(), seq };
         assert_eq!(alice.refused(ask).await?, Code::FORBIDDEN);
         for member in [alice, bob, carol, stranger] {
+            member.close().await;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn without_members_receipts_are_counted_and_what_needs_members_says_so() -> anyhow::Result<()> {
+    with_each_carrier(|site, carrier| async move {
+        let name = ConversationName::new("room")?;
+        let mut alice = site.member_with(carrier, "alice", &["room"]).await?;
+        let mut stream = alice.enter(&name, Some(Start::Live)).await?;
+        let seq = alice.publish(&mut stream, 1, "x").await?.unwrap();
+        assert_eq!(receipts(&mut alice, &name, seq).await?, (0, 0, vec![]));
+        for (user, cursor) in [("bob", (1, 0)), ("carol", (1, 1)), ("alice", (1, 1))] {
+            let mut member = site.member_with(carrier, user, &["room"]).await?;
+            member.done(mark(&name, cursor.0, cursor.1)).await?;
+            member.close().await;
+        }
+        assert_eq!(receipts(&mut alice, &name, seq).await?, (2, 1, vec![]), "not who, and not the sender");
+
+        let describe = Request::Describe { conversation: name.clone() };
+        let Reply::Conversation(info) = alice.request(describe.clone()).await? else {
+            bail!("it is not described")
+        };
+        let (kind, permissions, own) = (info.kind, info.permissions, info.own_retention);
+        let may = Permissions::READ.union(Permissions::WRITE);
+        assert_eq!((kind, permissions, own, info.retention), (None, may, false, Retention::FOR_EVER));
+
+        let of_members = [
+            Request::SetInbox {
+                conversation: name.clone(),
+                archived: false,
+                muted_until_ms: 0,
+                pinned: true,
+            },
+            Request::Members { conversation: name.clone(), after: None, limit: 10 },
+            Request::WatchPresence { conversation: name.clone(), watch: true },
+            Request::SetRetention { conversation: name.clone(), retention: Retention::FOR_EVER },
+            Request::Leave { conversation: name.clone() },
+            Request::Rename { conversation: name.clone(), title: "Room".to_owned() },
+        ];
+        let mut stranger = site.member(carrier, "stranger").await?;
+        for request in of_members {
+            let Reply::Refused { code, reason, .. } = alice.request(request.clone()).await? else {
+                bail!("done: {request:?}")
+            };
+            assert_eq!(code, Code::INVALID_REQUEST, "{request:?}");
+            assert!(reason.contains("has no members"), "{reason}");
+            assert_eq!(stranger.refused(request).await?, Code::FORBIDDEN, "who may not read is told nothing");
+        }
+        assert_eq!(stranger.refused(describe).await?, Code::FORBIDDEN);
+        for member in [alice, stranger] {
             member.close().await;
         }
         Ok(())

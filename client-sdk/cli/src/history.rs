@@ -31,9 +31,9 @@ async fn print(client: &Client, args: &HistoryArgs) -> anyhow::Result<()> {
     let HistoryArgs { after, before, first, last, all, around, since, until, .. } = args;
     let is_forwards = *all || after.is_some() || first.is_some() || since.is_some();
     let Bounds { floor, head } = if let Some(around) = around {
-        let range = FetchRange::Around(*around);
-        let page = room.history(range, page_limit(last.unwrap_or(COUNT_DEFAULT))).await?;
-        print_gone_before(&page, range, &mut printer)?;
+        let page =
+            room.history(FetchRange::Around(*around), page_limit(last.unwrap_or(COUNT_DEFAULT))).await?;
+        print_gone_before(&page, &mut printer)?;
         print_page(&page, &mut printer)?;
         Bounds::of(&page)
     } else if is_forwards {
@@ -83,7 +83,7 @@ async fn forwards(
     let (mut range, mut left) = (begin, limit);
     loop {
         let page = room.history(range, page_limit(left)).await?;
-        print_gone_before(&page, range, printer)?;
+        print_gone_before(&page, printer)?;
         let is_over = |event: &ClientEvent| until_ms.is_some_and(|until| time_ms(event) >= Some(until));
         let end = page.events.iter().position(is_over);
         for event in &page.events[..end.unwrap_or(page.events.len())] {
@@ -110,7 +110,7 @@ async fn backwards(
         left = left.saturating_sub(counted(&page));
         let (bounds, is_last) = (Bounds::of(&page), !page.more_before || left == 0);
         if is_last {
-            print_gone_before(&page, next, printer)?;
+            print_gone_before(&page, printer)?;
         } else {
             next = FetchRange::Before(told(&page)?.from);
         }
@@ -123,22 +123,9 @@ async fn backwards(
     Ok(bounds)
 }
 
-/// What lies before the first event that can be read is gone, which no page tells: it begins there.
-fn print_gone_before(
-    page: &Page,
-    range: FetchRange,
-    printer: &mut Printer<impl Write>,
-) -> anyhow::Result<()> {
-    let (from, to) = gone_before(page, range);
-    printer.missing(from, to)
-}
-
-/// First and last seq of what was asked for and is not in a page, since the conversation begins later by now;
-/// nothing when the last one comes before the first.
-fn gone_before(page: &Page, range: FetchRange) -> (Seq, Seq) {
-    let from = if let FetchRange::After(cursor) = range { Seq(cursor.0.saturating_add(1)) } else { Seq(1) };
-    let end = if let FetchRange::Before(seq) = range { seq.min(page.floor) } else { page.floor };
-    if page.more_before { (Seq(1), Seq::ZERO) } else { (from, Seq(end.0.saturating_sub(1))) }
+/// What lies before the first event that can be read is gone, which no event of a page tells: it begins there.
+fn print_gone_before(page: &Page, printer: &mut Printer<impl Write>) -> anyhow::Result<()> {
+    page.gone_before.map_or(Ok(()), |(from, to)| printer.missing(from, to))
 }
 
 fn print_page(page: &Page, printer: &mut Printer<impl Write>) -> anyhow::Result<()> {
@@ -172,55 +159,5 @@ fn time_ms(event: &ClientEvent) -> Option<u64> {
         ClientEvent::Event(event) => Some(event.time_ms),
         ClientEvent::Unknown { time_ms, .. } => Some(*time_ms),
         _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_gone_is_told_as_far_as_it_was_asked_for() {
-        let page = |from, to, more_before| Page {
-            events: Vec::new(),
-            states: Vec::new(),
-            head: Seq(20),
-            floor: Seq(11),
-            from: Seq(from),
-            to: Seq(to),
-            more_before,
-            more_after: to < 20,
-        };
-        let gone = |page: &Page, range| {
-            let (from, to) = gone_before(page, range);
-            (from <= to).then_some((from.0, to.0))
-        };
-        let (begin, end) = (page(11, 15, false), page(16, 20, true));
-        assert_eq!(gone(&begin, FetchRange::After(Seq(0))), Some((1, 10)));
-        assert_eq!(gone(&begin, FetchRange::After(Seq(5))), Some((6, 10)));
-        assert_eq!(gone(&begin, FetchRange::After(Seq(10))), None);
-        assert_eq!(gone(&begin, FetchRange::After(Seq(u64::MAX))), None);
-        for range in [
-            FetchRange::Before(Seq(16)),
-            FetchRange::Around(Seq(12)),
-            FetchRange::AfterTime(1),
-            FetchRange::BeforeTime(9),
-            FetchRange::Latest,
-        ] {
-            assert_eq!(gone(&begin, range), Some((1, 10)), "{range:?}");
-        }
-        for range in [
-            FetchRange::After(Seq(15)),
-            FetchRange::Around(Seq(18)),
-            FetchRange::AfterTime(1),
-            FetchRange::Latest,
-        ] {
-            assert_eq!(gone(&end, range), None, "{range:?}: there is more before");
-        }
-        assert_eq!(gone(&page(11, 10, false), FetchRange::Before(Seq(5))), Some((1, 4)));
-        let nothing = Page { floor: Seq(21), ..page(21, 20, false) };
-        assert_eq!(gone(&nothing, FetchRange::Latest), Some((1, 20)));
-        let whole = Page { floor: Seq(1), ..page(1, 20, false) };
-        assert_eq!(gone(&whole, FetchRange::After(Seq(0))), None);
     }
 }

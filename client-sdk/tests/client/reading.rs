@@ -324,6 +324,11 @@ async fn history_comes_in_pages(over: Transport) {
     assert_eq!((page.from, page.to, page.more_before, page.more_after), (Seq(21), Seq(23), true, true));
     let page = room.history(FetchRange::Latest, 100).await.unwrap();
     assert_eq!((page.known().count(), page.more_before, page.more_after), (25, false, false));
+    assert!(page.is_complete());
+    server.world.lock().logs.get_mut("general").unwrap().floor = 11;
+    let page = room.history(FetchRange::Latest, 100).await.unwrap();
+    assert_eq!((page.floor, page.gone_before, page.is_complete()), (Seq(11), Some((Seq(1), Seq(10))), false));
+    assert!(room.history(FetchRange::After(Seq(10)), 3).await.unwrap().is_complete());
     client.close().await;
 }
 

@@ -98,7 +98,7 @@ fn usual(request: Request) -> Reply {
 fn info(conversation: ConversationName) -> ConversationInfo {
     ConversationInfo {
         conversation,
-        kind: ConversationKind::Group,
+        kind: Some(ConversationKind::Group),
         title: "Team".to_owned(),
         open: false,
         role: Some(Role::Owner),

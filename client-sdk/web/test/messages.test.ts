@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Env } from "../src/env.js";
 import { type LogEvent, QuothError } from "../src/index.js";
-import { ConversationView, messagesOf, openInbox, type InboxRow } from "../src/messages/index.js";
+import { ConversationView, messagesOf, openInbox, type InboxRow, type MessageHistoryOptions } from "../src/messages/index.js";
 import { Marks } from "../src/messages/marks.js";
 import { isIn, withRange } from "../src/messages/ranges.js";
 import { ByteWriter } from "../src/wire/bytes.js";
@@ -159,6 +159,28 @@ scene("a server that knows no edits says so, and goes on with what it knows", as
   assert.deepEqual(server.requests.asked, []);
 });
 
+scene("a page says whether anything of what was asked for is missing", async ({ server, connect }) => {
+  for (let i = 1; i <= 6; i++) server.say("team", `line ${i}`);
+  server.log("team").retain(3);
+  const client = connect();
+  const messages = messagesOf(client);
+  const complete = async (options: MessageHistoryOptions) => (await messages.history("team", options)).complete;
+  assert.equal(await complete({ limit: 2 }), true, "what is before is another page's");
+  assert.equal(await complete({ after: 2 }), true, "from the floor on");
+  assert.equal(await complete({ after: 1 }), false);
+  assert.equal(await complete({}), false, "it begins behind what is gone");
+  assert.equal(await complete({ before: 2 }), false);
+  assert.equal(await complete({ before: 1 }), true, "there was never anything");
+  server.withholdsPages = true;
+  const page = messages.history("team", { after: 2 });
+  const connection = () => [...server.connections][0];
+  await until(() => server.fetched.length === 7, "the page was asked for");
+  const lane = Math.max(...(connection()?.lanes.keys() ?? []));
+  connection()?.frame(lane, { type: "gap", from: 3, to: 6 });
+  connection()?.frame(lane, { type: "page_end", head: 6, floor: 3, from: 3, to: 6, moreBefore: false, moreAfter: false });
+  assert.equal((await page).complete, false, "a gap");
+});
+
 scene("history comes around any place, with what its messages have come to", async ({ server, connect }) => {
   for (let i = 0; i < 5; i++) server.say("team", `line ${i}`);
   const client = connect();
@@ -166,7 +188,7 @@ scene("history comes around any place, with what its messages have come to", asy
   server.pageStates = [encoded(messageState, { seq: 4, version: 6, reactions: [{ reaction: "👍", count: 2, mine: true }] })];
   const page = await messages.history("team", { after: 2, limit: 2 });
   assert.deepEqual(page.events.map((event) => "seq" in event && event.seq), [3, 4]);
-  assert.deepEqual([page.from, page.to, page.moreBefore, page.moreAfter], [3, 4, true, true]);
+  assert.deepEqual([page.from, page.to, page.moreBefore, page.moreAfter, page.complete], [3, 4, true, true, true]);
   assert.deepEqual(page.states, [{ seq: 4, version: 6, edited: undefined, reactions: [{ reaction: "👍", count: 2, mine: true }] }]);
   server.pageStates = [];
   await messages.history("team", { around: 3 });

@@ -36,7 +36,7 @@ function eventOf(told: any): RoomEvent | undefined {
   return head === undefined ? undefined : { type: "caught_up", head };
 }
 
-function pageOf({ events, states, head, floor, from, to }: any): MessagePage {
+function pageOf({ events, states, head, floor, from, to }: any): Omit<MessagePage, "complete"> {
   return {
     events: events.map(eventOf) as (LogEvent | Gap)[],
     states: states.map(({ seq, version, edited, reactions }: any) => {

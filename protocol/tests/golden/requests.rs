@@ -120,6 +120,19 @@ fn all_replies() -> Vec<(&'static str, Reply)> {
         ("Invitation", Reply::Invitation { invitation: "abc".into() }),
         ("Conversation", Reply::Conversation(conversation("team", Some(Role::Owner)))),
         ("Conversation of others", Reply::Conversation(conversation("team", None))),
+        (
+            "Conversation unmanaged",
+            Reply::Conversation(ConversationInfo {
+                kind: None,
+                title: String::new(),
+                open: false,
+                permissions: Permissions::READ.union(Permissions::WRITE),
+                members: 0,
+                slow_mode_interval_ms: 0,
+                version: Seq::ZERO,
+                ..conversation("team", None)
+            }),
+        ),
         ("Members", Reply::Members { members: vec![member("alice"), member("bob")], more: true }),
         ("Users", Reply::Users { users: vec![user("bob"), user("carol")] }),
         ("Sessions", Reply::Sessions { sessions: vec![session()] }),
@@ -157,7 +170,7 @@ fn conversation(text: &str, role: Option<Role>) -> ConversationInfo {
     let kind = ConversationKind::Group;
     ConversationInfo {
         conversation: name(text),
-        kind,
+        kind: Some(kind),
         title: "Team".into(),
         open: true,
         role,

@@ -194,7 +194,7 @@ pub(super) async fn refused(
     conversation: Option<ConversationName>,
 ) -> Problem {
     let Refusal { code, retry_after_ms, reason } = refusal;
-    if code != Code::FORBIDDEN {
+    if code != Code::FORBIDDEN && refusal != Refusal::UNMANAGED {
         return Problem::of(code, retry_after_ms, reason);
     }
     let is_there = match &conversation {

@@ -102,6 +102,7 @@ impl Reader<'_> {
             "events": events,
             "states": states,
             "gaps": gaps,
+            "complete": gaps.is_empty(),
             "from": from,
             "to": to,
             "more_before": more_before,
@@ -284,6 +285,7 @@ mod tests {
         );
         let later = page(FetchRange::After(Seq(floor - 1))).await;
         assert_eq!((&later["gaps"], &later["from"]), (&json!([]), &json!(floor)));
+        assert_eq!([&all, &early, &later].map(|page| page["complete"] == true), [false, false, true]);
     }
 
     #[tokio::test]

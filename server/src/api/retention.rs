@@ -2,6 +2,7 @@
 
 use axum::http::Method;
 use quoth_core::membership::Refusal;
+use quoth_core::retention::{Classes, Keeping, Kept, RetentionClass};
 use quoth_protocol::name::Reserved;
 use quoth_protocol::retention::Retention;
 use quoth_protocol::{Code, ConversationName, Seq};
@@ -17,8 +18,12 @@ use crate::engine::{Caller, Done, Looked, Preview, Retain};
 
 const OF_CONVERSATION: &str = "/v1/conversations/{conversation}/retention";
 const PREVIEW: &str = "/v1/conversations/{conversation}/retention/preview";
+const OF_CLASSES: &str = "/v1/retention/preview";
 const RUN: &str = "/v1/retention/run";
 const HOLD: &str = "/v1/conversations/{conversation}/hold";
+
+/// Classes of one request: each conversation is held against all of them.
+pub(super) const CLASSES_MAX: usize = 1_000;
 
 pub(super) fn operations(operations: Operations) -> Operations {
     let (get, put, of_conversations) = (Method::GET, Method::PUT, Scope::Conversations);
@@ -45,7 +50,7 @@ pub(super) fn operations(operations: Operations) -> Operations {
                 of_conversations,
                 set,
                 Some("Bounds"),
-                "Changed",
+                "Retained",
             ),
             |call| async move {
                 let policy = Retain::Policy(call.json::<Bounds>()?.retention()?);
@@ -72,15 +77,15 @@ pub(super) fn operations(operations: Operations) -> Operations {
                 of_conversations,
                 "Keep events as its class says again; what is absent by then stays so",
                 None,
-                "Changed",
+                "Retained",
             ),
             |call| async move { retain(&call, Retain::Class).await },
         )
-        .add(operation("hold", put, HOLD, of_conversations, hold, None, "Changed"), |call| async move {
+        .add(operation("hold", put, HOLD, of_conversations, hold, None, "Retained"), |call| async move {
             retain(&call, Retain::Hold(true)).await
         })
         .add(
-            operation("release", Method::DELETE, HOLD, of_conversations, "End a hold", None, "Changed"),
+            operation("release", Method::DELETE, HOLD, of_conversations, "End a hold", None, "Retained"),
             |call| async move { retain(&call, Retain::Hold(false)).await },
         );
     of_the_store(operations)
@@ -100,6 +105,18 @@ fn of_the_store(operations: Operations) -> Operations {
                 "RetentionPlan",
             ),
             plan,
+        )
+        .add(
+            operation(
+                "previewClasses",
+                Method::POST,
+                OF_CLASSES,
+                Scope::Stats,
+                "What retention.classes would make absent if the server were started with them; changes nothing",
+                Some("RetentionClasses"),
+                "Loss",
+            ),
+            loss,
         )
         .add(operation("reclaim", Method::POST, RUN, Scope::Admin, run, None, "Run"), |call| async move {
             Answer::of(&json!({ "run": call.app.service.engine.reclaim_soon() }))
@@ -160,7 +177,7 @@ async fn kept(call: Call) -> Result<Answer, Problem> {
     let (kept, of_class) = engine.kept(&conversation).await.map_err(|error| unreadable(&error))?;
     let keeping = engine.keeping(&conversation).await.map_err(|error| unreadable(&error))?;
     let bounds = engine.applied_bounds(&conversation, keeping).await.map_err(|error| unreadable(&error))?;
-    if bounds.head == Seq::ZERO && !is_managed(&call, &conversation).await? {
+    if bounds.head == Seq::ZERO && kept == Kept::default() {
         return Err(nothing_there());
     }
     Answer::of(&json!({
@@ -176,9 +193,6 @@ async fn preview(call: Call) -> Result<Answer, Problem> {
     let (kept, _) = engine.kept(&conversation).await.map_err(|error| unreadable(&error))?;
     let preview = engine.preview(&conversation, retention).await.map_err(|error| unreadable(&error))?;
     let Preview { floor, floor_then, head } = preview;
-    if head == Seq::ZERO && !is_managed(&call, &conversation).await? {
-        return Err(nothing_there());
-    }
     Answer::of(&json!({
         "retention": retention, "hold_ms": kept.hold_ms, "head": head,
         "floor": floor.seq, "floor_then": floor_then.seq,
@@ -187,14 +201,10 @@ async fn preview(call: Call) -> Result<Answer, Problem> {
     }))
 }
 
-async fn is_managed(call: &Call, conversation: &ConversationName) -> Result<bool, Problem> {
-    let is_managed = call.app.service.engine.with_state(conversation, |state| state.is_some()).await;
-    is_managed.map_err(|error| unreadable(&error))
-}
-
 fn nothing_there() -> Problem {
     Problem::not_found(
-        "nothing was ever said in a conversation of this name, and nobody has made one: GET /v1/conversations has all there are",
+        "nothing was ever said in a conversation of this name, nobody has made one, and nothing was set for it: GET /v1/conversations \
+         has all there are",
     )
 }
 
@@ -203,7 +213,11 @@ async fn retain(call: &Call, retain: Retain) -> Result<Answer, Problem> {
     let caller = Caller::Operator(call.caller()?.name.clone());
     match call.app.service.engine.retain(caller, &conversation, retain).await {
         Ok(Done { conversation, seq, time_ms }) => {
-            Answer::of(&json!({ "conversation": conversation, "seq": seq, "time_ms": time_ms }))
+            let bounds = call.app.service.engine.applied_bounds(&conversation, Keeping::default()).await;
+            let head = bounds.map_err(|error| unreadable(&error))?.head;
+            Answer::of(&json!({
+                "conversation": conversation, "seq": seq, "time_ms": time_ms, "head": head,
+            }))
         }
         // There is no rule by which an operator might not, but for what is the server's own.
         Err(Refusal { code: Code::FORBIDDEN, .. })
@@ -213,6 +227,24 @@ async fn retain(call: &Call, retain: Retain) -> Result<Answer, Problem> {
         }
         Err(refusal) => Err(refused(call, refusal, Some(conversation)).await),
     }
+}
+
+/// All classes that would be configured.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Configured {
+    classes: Vec<String>,
+}
+
+async fn loss(call: Call) -> Result<Answer, Problem> {
+    let Configured { classes } = call.json()?;
+    if classes.len() > CLASSES_MAX {
+        return Err(Problem::invalid(format!("classes: at most {CLASSES_MAX}")));
+    }
+    let classes: Result<Vec<RetentionClass>, _> = classes.iter().map(|class| class.parse()).collect();
+    let classes = classes.map_err(|error| Problem::invalid(format!("classes: {error}")))?;
+    let loss = call.app.service.engine.loss_by(Classes::new(classes)).await;
+    Answer::of(&loss.map_err(|error| unreadable(&error))?.to_json())
 }
 
 async fn plan(call: Call) -> Result<Answer, Problem> {

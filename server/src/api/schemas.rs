@@ -398,7 +398,7 @@ fn history() -> Value {
             "count": of("Count"),
             "mine": { "type": "boolean", "description": "whether the user of the key's name is among them" },
         })),
-        "History": object(&["events", "states", "gaps", "from", "to", "more_before", "more_after", "head", "floor"], json!({
+        "History": object(&["events", "states", "gaps", "complete", "from", "to", "more_before", "more_after", "head", "floor"], json!({
             "events": { "type": "array", "items": of("Event") },
             "states": {
                 "type": "array", "items": of("MessageState"),
@@ -408,6 +408,7 @@ fn history() -> Value {
                 "type": "array", "items": of("Gap"),
                 "description": "seqs of the page whose events are absent: expired, revoked or erased; also before the floor, as far as the page was asked for them",
             },
+            "complete": { "type": "boolean", "description": "whether there are no gaps: nothing of the page is absent" },
             "from": { "description": "the first seq that the page tells of", "$ref": "#/components/schemas/Seq" },
             "to": { "description": "the last one; from - 1 when there is none", "$ref": "#/components/schemas/Seq" },
             "more_before": { "type": "boolean", "description": "whether there are readable seqs before from" },

@@ -12,23 +12,29 @@ use quoth_store::{Class, OpenError, Pacer, Record, Rewrite, Store, SweepCursor, 
 use super::print;
 use crate::config::Config;
 use crate::engine::retention::{keep_in, marks_in};
-use crate::engine::{Outstanding, Overview, WindowPlan, free_log, notice, outstanding, overview};
+use crate::engine::{
+    ConversationPlan, Outstanding, Overview, WindowPlan, free_log, notice, outstanding, overview,
+};
 use crate::retention::{Worth, adopt, commit, former_classes, newly_absent_bytes, now_ms};
 use crate::server::store_options;
 
 /// Conversations between two looks at the terminal.
 const PROGRESS_CONVERSATIONS: u64 = 256;
 
+/// Conversations that a plan names for people.
+const CONVERSATIONS_TOLD: usize = 20;
+
 /// What to do about what is absent.
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub(super) enum RetentionCommand {
-    /// Say which windows go, and when, by the classes as they are configured now; change nothing
+    /// Say which windows go, and when, and which conversations lose most, by the classes as they are configured
+    /// now; change nothing
     ///
     /// What other classes would take it says of those that are given:
     /// `quoth-server retention plan --set 'retention.classes=teams:team-*:age_s=2592000'`. Of a running server:
     /// GET /v1/retention
     Plan {
-        /// Print it as JSON, as GET /v1/retention has it
+        /// Print it as JSON, as GET /v1/retention has it, with all conversations that lose something
         #[arg(long)]
         json: bool,
     },
@@ -67,18 +73,23 @@ pub(super) fn run(config: &Config, command: RetentionCommand) -> Result<(), Stri
     let erasure_max_ms = config.retention.erasure_max_s.saturating_mul(1_000);
     // Only who runs by changed classes takes them over: what is absent by them never comes back.
     let former = former_classes(&*store.view)?;
-    let seen =
-        |view: &dyn View| overview(view, &[&former, &classes], now_ms).map_err(|error| error.to_string());
+    let told_max =
+        if let RetentionCommand::Plan { json: true } = command { usize::MAX } else { CONVERSATIONS_TOLD };
+    let seen = |view: &dyn View| {
+        overview(view, &[&former, &classes], now_ms, told_max).map_err(|error| error.to_string())
+    };
     match command {
         RetentionCommand::Plan { json: true } | RetentionCommand::Status { json: true } => {
-            let outstanding = outstanding(&*store.view, erasure_max_ms, 0);
+            let outstanding = outstanding(&*store.view, erasure_max_ms, 0, |ms| ms.min(now_ms));
             let mut told = seen(&*store.view)?.to_json(&outstanding);
             told["view_bytes"] = store.view.disk_bytes().into();
             print(&format!("{told}\n"))?;
         }
         RetentionCommand::Plan { json: false } => {
             print(&changed(&store, &classes, now_ms)?)?;
-            print(&plan(&seen(&*store.view)?, &classes, now_ms))?;
+            let seen = seen(&*store.view)?;
+            print(&plan(&seen, &classes, now_ms))?;
+            print(&conversations(&seen, now_ms))?;
         }
         RetentionCommand::Status { json: false } => {
             print(&status(&seen(&*store.view)?, &*store.view, erasure_max_ms, now_ms))?
@@ -198,6 +209,24 @@ fn plan(overview: &Overview, classes: &Classes, now_ms: u64) -> String {
     text
 }
 
+/// Which conversations lose most.
+fn conversations(overview: &Overview, now_ms: u64) -> String {
+    let mut text = String::new();
+    for ConversationPlan { conversation, events, bytes, next_ms } in &overview.conversations {
+        let next = next_ms.map_or_else(String::new, |next_ms| match next_ms.checked_sub(now_ms) {
+            Some(0) | None => "  the next goes now".to_owned(),
+            Some(left_ms) => format!("  the next goes in {}", span(left_ms)),
+        });
+        let conversation = conversation.as_str().escape_debug();
+        let _infallible =
+            writeln!(text, "conversation {conversation}  {events} events absent  {}{next}", size(*bytes));
+    }
+    if overview.conversations.len() == CONVERSATIONS_TOLD {
+        text.push_str("these are the conversations that lose most; --json has all\n");
+    }
+    text
+}
+
 /// For how long, at most, what lies in the windows of a class is kept.
 fn kept_for(class: u8) -> &'static str {
     match class {
@@ -224,7 +253,7 @@ fn when(window: &WindowPlan, now_ms: u64) -> String {
 }
 
 fn status(overview: &Overview, view: &dyn View, erasure_max_ms: u64, now_ms: u64) -> String {
-    let Outstanding { erased, gone_by_ms, .. } = outstanding(view, erasure_max_ms, 0);
+    let Outstanding { erased, gone_by_ms, .. } = outstanding(view, erasure_max_ms, 0, |ms| ms.min(now_ms));
     let erased = match erased.since_ms.zip(gone_by_ms) {
         None => "nothing".to_owned(),
         Some((since_ms, gone_by_ms)) => format!(

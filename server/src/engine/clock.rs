@@ -48,6 +48,8 @@ pub(super) struct JudgedClock {
     clock: Arc<dyn Clock>,
     /// See [`JudgedTime::origin_ms`].
     origin_ms: AtomicU64,
+    /// Since when that time has not gone back with the clock, in milliseconds since 1970.
+    right_since_ms: AtomicU64,
 }
 
 impl JudgedClock {
@@ -70,7 +72,14 @@ impl JudgedClock {
                  expired and is not freed is back: set the clock and start again"
             );
         }
-        Self { clock, origin_ms: AtomicU64::new(JudgedTime::of(judged, elapsed_ms).origin_ms()) }
+        let origin_ms = AtomicU64::new(JudgedTime::of(judged, elapsed_ms).origin_ms());
+        Self { clock, origin_ms, right_since_ms: AtomicU64::new(judged) }
+    }
+
+    /// A time at which something was done, in milliseconds since 1970. One that is to come was told by a clock that
+    /// was far ahead: then it was done at the latest when that was mended, as far as this process knows.
+    pub(super) fn done_ms(&self, done_ms: u64) -> u64 {
+        if done_ms > self.now_ms() { self.right_since_ms.load(Ordering::Relaxed) } else { done_ms }
     }
 
     /// That time, in milliseconds since 1970.
@@ -88,6 +97,7 @@ impl JudgedClock {
         match self.origin_ms.compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed) {
             Ok(_) => {
                 if judged < latest {
+                    self.right_since_ms.store(judged, Ordering::Relaxed);
                     tracing::error!(
                         clock_ms,
                         judged_ms = latest,

@@ -1,6 +1,5 @@
 //! How conversations are kept: what was set for each, and their classes.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use quoth_core::membership::Refusal;
@@ -8,12 +7,10 @@ use quoth_core::retention::{Classes, End, Keeping, Kept, Marks, Place, Retention
 use quoth_protocol::frame::EventKind;
 use quoth_protocol::name::Reserved;
 use quoth_protocol::{ConversationName, Seq, codec};
-use quoth_store::{Bounds, Class, Dead, Keep, View, ViewError};
-use serde_json::{Value, json};
+use quoth_store::{Bounds, Class, Keep, View, ViewError};
 
 use super::Engine;
 use super::changes::{Caller, Done, What, unreadable};
-use super::space::Outstanding;
 use super::states::KnownKept;
 
 /// How one conversation is kept, as it is set from time to time.
@@ -74,8 +71,9 @@ impl Engine {
     }
 
     /// Says how a conversation is kept. The answer comes when that is durable and everybody is judged by it;
-    /// what is absent by what held before stays so. The same again changes nothing. It is refused where
-    /// nobody has created the conversation and it has no events.
+    /// what is absent by what held before stays so. The same again changes nothing. Of a conversation without
+    /// events it holds from the first one on, and no event says so; what was never set for one is refused to
+    /// be taken back.
     ///
     /// # Errors
     /// Why it is refused; [`Code::STORE_FAILED`](quoth_protocol::Code::STORE_FAILED) when it is not known
@@ -189,7 +187,7 @@ pub(super) fn remains_in(
     Ok(Remains { bounds, keeping })
 }
 
-fn keeping_in(
+pub(super) fn keeping_in(
     view: &dyn View,
     name: &ConversationName,
     classes: &Classes,
@@ -199,7 +197,11 @@ fn keeping_in(
 }
 
 /// The marks of a conversation that is kept like this.
-fn marks_by(view: &dyn View, name: &ConversationName, keeping: Keeping) -> Result<Marks, ViewError> {
+pub(super) fn marks_by(
+    view: &dyn View,
+    name: &ConversationName,
+    keeping: Keeping,
+) -> Result<Marks, ViewError> {
     let end = match view.last(name)? {
         Some(last) => End { seq: last.seq, bytes: last.end },
         None => End { seq: Seq::ZERO, bytes: 0 },
@@ -217,135 +219,4 @@ pub(crate) fn kept_in(view: &dyn View, name: &ConversationName) -> Result<Kept, 
         Some(row) => Kept::decode(&row).map_err(|_| damaged()),
         None => Ok(Kept::default()),
     }
-}
-
-/// How much of a view is absent, and when its windows go.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Overview {
-    /// Bytes of the contents that are kept.
-    pub live_bytes: u64,
-    /// Bytes of the contents that are absent and take space still; of those with a time to live of their own
-    /// about.
-    pub expired_bytes: u64,
-    /// When the oldest of these was stored, in milliseconds since 1970.
-    pub oldest_expired_ms: Option<u64>,
-    /// Conversations of which rows are damaged: nothing of them is in these numbers, and nothing is freed.
-    pub damaged_conversations: u64,
-    /// The windows, by class and number.
-    pub windows: Vec<WindowPlan>,
-}
-
-/// A window of the view.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WindowPlan {
-    /// Its class, as the view counts them.
-    pub class: u8,
-    /// Its number within the class.
-    pub window: u32,
-    /// Whether it gets no further events; it goes only then.
-    pub is_closed: bool,
-    /// Conversations that have events in it.
-    pub conversations: u64,
-    /// Bytes of the contents.
-    pub bytes: u64,
-    /// Bytes of those that are absent.
-    pub expired_bytes: u64,
-    /// When all of it is absent by age, in milliseconds since 1970: it has been since then, or will be.
-    /// `None`: that is not to be foreseen.
-    pub goes_ms: Option<u64>,
-}
-
-impl Overview {
-    /// As the server API and the command line tell it.
-    #[must_use]
-    pub fn to_json(&self, outstanding: &Outstanding) -> Value {
-        let windows = self.windows.iter().map(|window| {
-            json!({
-                "class": window.class, "window": window.window, "closed": window.is_closed,
-                "conversations": window.conversations, "bytes": window.bytes, "expired_bytes": window.expired_bytes,
-                "goes_ms": window.goes_ms,
-            })
-        });
-        json!({
-            "live_bytes": self.live_bytes, "expired_bytes": self.expired_bytes,
-            "oldest_expired_ms": self.oldest_expired_ms, "damaged_conversations": self.damaged_conversations,
-            "windows": windows.collect::<Vec<_>>(),
-            "erased": {
-                "events": outstanding.erased.events, "bytes": outstanding.erased.bytes,
-                "since_ms": outstanding.erased.since_ms, "gone_by_ms": outstanding.gone_by_ms,
-                "log_since_ms": outstanding.log_since_ms,
-            },
-        })
-    }
-}
-
-impl WindowPlan {
-    /// With what is dead one by one. What is gone already may lie anywhere, also before the marks.
-    fn with(self, dead: Dead) -> Self {
-        let there = self.bytes.saturating_sub(dead.gone_bytes);
-        let before_marks = u128::from(self.expired_bytes) * u128::from(there) / u128::from(self.bytes.max(1));
-        let before_marks = u64::try_from(before_marks).unwrap_or(there);
-        Self { bytes: there, expired_bytes: before_marks.saturating_add(dead.dead_bytes).min(there), ..self }
-    }
-}
-
-/// Looks at all that a view has. Absent is what is so by any of these classes; when windows go is told by the
-/// last of them.
-///
-/// # Errors
-/// When the view cannot be read.
-pub fn overview(view: &dyn View, classes: &[&Classes], now_ms: u64) -> Result<Overview, ViewError> {
-    let (mut overview, mut windows) = (Overview::default(), BTreeMap::<_, WindowPlan>::new());
-    let damaged = view.survey(&mut |name, spans| {
-        let mut keeping = Keeping::for_ever(now_ms);
-        let mut floor = Place { seq: Seq(1), ..Place::default() };
-        for classes in classes {
-            keeping = keeping_in(view, name, classes, now_ms)?;
-            let by_class = view.floor(name, marks_by(view, name, keeping)?, floor.seq)?;
-            floor = if by_class.seq > floor.seq { by_class } else { floor };
-        }
-        let age_s = keeping.policy.age_s;
-        for span in spans {
-            let bytes = span.next.offset.saturating_sub(span.first.offset);
-            let is_dead = span.next.seq <= floor.seq;
-            let expired_bytes = match floor.offset.saturating_sub(span.first.offset) {
-                _ if is_dead => bytes,
-                _ if floor.seq <= span.first.seq => 0,
-                expired => expired.min(bytes),
-            };
-            if span.first.seq < floor.seq {
-                let oldest = overview.oldest_expired_ms.unwrap_or(u64::MAX);
-                overview.oldest_expired_ms = Some(oldest.min(span.first.time_ms));
-            }
-            let goes_ms = match age_s {
-                _ if is_dead => Some(now_ms),
-                0 => None,
-                age_s => Some(span.next.time_ms.saturating_add(age_s.saturating_mul(1_000))),
-            };
-            let plan = windows.entry((span.class, span.window)).or_insert_with(|| WindowPlan {
-                class: span.class.number(),
-                window: span.window,
-                is_closed: span.is_closed,
-                conversations: 0,
-                bytes: 0,
-                expired_bytes: 0,
-                goes_ms: Some(0),
-            });
-            plan.conversations += 1;
-            plan.bytes += bytes;
-            plan.expired_bytes += expired_bytes;
-            plan.goes_ms = plan.goes_ms.zip(goes_ms).map(|(a, b)| a.max(b));
-        }
-        Ok(())
-    })?;
-    overview.damaged_conversations = damaged;
-    overview.windows = windows
-        .into_iter()
-        .map(|((class, window), plan)| plan.with(view.dead(class, window, now_ms)))
-        .collect();
-    for WindowPlan { bytes, expired_bytes, .. } in &overview.windows {
-        overview.live_bytes += bytes - expired_bytes;
-        overview.expired_bytes += expired_bytes;
-    }
-    Ok(overview)
 }

@@ -7,14 +7,16 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use quoth_core::membership::Refusal;
+use quoth_core::retention::Classes;
 use quoth_protocol::Code;
 use quoth_store::{
     Erased, Log, Pacer, Position, Reclaimed, Reserve, Rewrite, Rewritten, SweepCursor, Swept, View, ViewError,
 };
 
 use super::Engine;
+use super::overview::{Loss, Overview, TOLD_MAX, loss, overview};
 use super::passes::{Pass, Passes};
-use super::retention::{Overview, keep_in, marks_in, overview};
+use super::retention::{keep_in, marks_in};
 
 /// For so many times as long as a look took, it is not looked again: that takes a twentieth of a processor at
 /// most.
@@ -141,10 +143,16 @@ pub struct Outstanding {
     pub log_since_ms: u64,
 }
 
-/// What is outstanding in a view.
+/// What is outstanding in a view. `done_ms` judges times at which something was erased.
 #[must_use]
-pub fn outstanding(view: &dyn View, erasure_max_ms: u64, log_since_ms: u64) -> Outstanding {
+pub fn outstanding(
+    view: &dyn View,
+    erasure_max_ms: u64,
+    log_since_ms: u64,
+    done_ms: impl Fn(u64) -> u64,
+) -> Outstanding {
     let erased = view.erased();
+    let erased = Erased { since_ms: erased.since_ms.map(done_ms), ..erased };
     Outstanding {
         erased,
         gone_by_ms: erased.since_ms.map(|ms| ms.saturating_add(erasure_max_ms)),
@@ -352,7 +360,8 @@ impl Engine {
         outstanding(
             self.inner.reads.view(),
             space.erasure_max_ms.load(Ordering::Relaxed),
-            space.log_since_ms(),
+            self.inner.judged.done_ms(space.log_since_ms()),
+            |ms| self.inner.judged.done_ms(ms),
         )
     }
 
@@ -360,6 +369,7 @@ impl Engine {
     /// are in milliseconds since 1970.
     pub(crate) fn gone_since(&self, taken_ms: u64) -> (u64, bool) {
         let Outstanding { erased, log_since_ms, .. } = self.outstanding();
+        let taken_ms = self.inner.judged.done_ms(taken_ms);
         let by_ms = taken_ms.saturating_add(self.inner.space.erasure_max_ms.load(Ordering::Relaxed));
         (by_ms, erased.since_ms.is_none_or(|since_ms| since_ms > taken_ms) && log_since_ms > taken_ms)
     }
@@ -438,11 +448,24 @@ impl Engine {
         self.inner.reads.applied(self.released()).await;
         let (classes, at_ms) = (Arc::clone(&self.inner.classes), self.judged_ms());
         let begun = Instant::now();
-        let overview = self.inner.reads.run(move |view| overview(view, &[&*classes], at_ms)).await?;
+        let overview =
+            self.inner.reads.run(move |view| overview(view, &[&*classes], at_ms, TOLD_MAX)).await?;
         let (at, overview) = (Instant::now(), Arc::new(overview));
         let looked = Looked { overview, at_ms, at, took: at - begun };
         *self.inner.space.looked.lock() = Some(looked.clone());
         Ok(looked)
+    }
+
+    /// What other classes would make absent of what is stored, and nothing is changed. It reads as much as a
+    /// look, and one at a time does.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub async fn loss_by(&self, classes: Classes) -> Result<Loss, ViewError> {
+        let _one_looks_at_a_time = self.inner.space.looking.lock().await;
+        self.inner.reads.applied(self.released()).await;
+        let (former, now_ms) = (Arc::clone(&self.inner.classes), self.judged_ms());
+        self.inner.reads.run(move |view| loss(view, &former, &classes, now_ms, TOLD_MAX)).await
     }
 
     /// The same of late: anew where that takes no time, else as it was seen last.

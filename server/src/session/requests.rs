@@ -247,8 +247,16 @@ async fn describe(engine: &Engine, caller: &Caller, name: &ConversationName) -> 
     let now_ms = engine.judged_ms();
     let kept = engine.kept(name).await.map_err(|error| unreadable(&error))?;
     let describe = |state: Option<&ConversationState>| {
-        let state = allowed(caller.actor(), Action::Describe, name, state, now_ms)?;
-        Ok(Reply::Conversation(info(name, state, kept, caller.actor().user(), now_ms)))
+        let (actor, place) = (caller.actor(), Place { name, state, is_blocked: false });
+        authorize(actor, Action::Describe, place, now_ms)?;
+        let told = match (state, actor) {
+            (Some(state), _) => info(name, state, kept, actor.user(), now_ms),
+            (None, Actor::User(_)) => {
+                unmanaged(name, authorize(actor, Action::Publish, place, now_ms).is_ok(), kept)
+            }
+            (None, Actor::Operator { .. }) => return Err(Refusal::UNMANAGED),
+        };
+        Ok(Reply::Conversation(told))
     };
     engine.with_state(name, describe).await.map_err(|error| unreadable(&error))?
 }
@@ -337,7 +345,7 @@ fn info(
     let other = state.other(me).filter(|_| present.is_some());
     ConversationInfo {
         conversation: name.clone(),
-        kind: state.kind(),
+        kind: Some(state.kind()),
         title: other.map_or_else(|| state.title(), UserId::as_str).to_owned(),
         open: state.is_open(),
         role: present.map(|present| present.role),
@@ -348,6 +356,29 @@ fn info(
         retention: policy.unwrap_or(of_class),
         own_retention: policy.is_some(),
         version: state.version(),
+    }
+}
+
+/// A conversation without members, for one who reads it and may write there or not.
+fn unmanaged(
+    name: &ConversationName,
+    writes: bool,
+    (Kept { policy, .. }, of_class): (Kept, Retention),
+) -> ConversationInfo {
+    let writes = if writes { Permissions::WRITE } else { Permissions::NONE };
+    ConversationInfo {
+        conversation: name.clone(),
+        kind: None,
+        title: String::new(),
+        open: false,
+        role: None,
+        permissions: Permissions::READ.union(writes),
+        members: 0,
+        muted_until_ms: 0,
+        slow_mode_interval_ms: 0,
+        retention: policy.unwrap_or(of_class),
+        own_retention: policy.is_some(),
+        version: Seq::ZERO,
     }
 }
 

@@ -34,6 +34,7 @@ pub(crate) fn run(connection: ConnectionArgs, args: AdminArgs) -> anyhow::Result
     }
     if is_status && let Some(fields) = answer.as_object_mut() {
         fields.remove("windows");
+        fields.remove("conversations");
     }
     let text = match (json, waits) {
         (true, _) => format!("{answer}\n"),

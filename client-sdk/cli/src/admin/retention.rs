@@ -41,8 +41,17 @@ pub(crate) enum RetentionCommand {
         /// Which
         conversation: ConversationName,
     },
-    /// What is gone, and when its space is freed, window by window
+    /// What is gone, and when its space is freed: window by window, and of which conversations most
     Plan,
+    /// What other classes in the configuration would take of what is stored; nothing is changed
+    ///
+    /// A start with them takes that for good. Name all that would be configured, as retention.classes has them:
+    /// `quoth admin retention preview 'teams:team-*:age_s=2592000' 'rest:*:count=100000'`
+    Preview {
+        /// A class: its name, patterns with + between them, and bounds with & between them
+        #[arg(required = true, value_name = "CLASS")]
+        classes: Vec<String>,
+    },
     /// How much is kept, how much is gone and takes space still, and what was erased and when that is gone
     Status,
     /// Free that space now, all that can be
@@ -71,6 +80,9 @@ pub(super) fn of(command: RetentionCommand) -> Call {
         RetentionCommand::Hold { conversation } => Call::new("PUT", path(conversation, "hold"), None),
         RetentionCommand::Release { conversation } => Call::new("DELETE", path(conversation, "hold"), None),
         RetentionCommand::Plan | RetentionCommand::Status => Call::get("/v1/retention".to_owned()),
+        RetentionCommand::Preview { classes } => {
+            Call::new("POST", "/v1/retention/preview".to_owned(), Some(json!({ "classes": classes })))
+        }
         RetentionCommand::Run { .. } => Call::new("POST", "/v1/retention/run".to_owned(), None),
     }
 }
@@ -109,6 +121,10 @@ mod tests {
             ("hold a", "PUT /v1/conversations/a/hold "),
             ("release a", "DELETE /v1/conversations/a/hold "),
             ("plan", "GET /v1/retention "),
+            (
+                "preview teams:team-*:age_s=5 rest:*:count=9",
+                "POST /v1/retention/preview {\"classes\":[\"teams:team-*:age_s=5\",\"rest:*:count=9\"]}",
+            ),
             ("status", "GET /v1/retention "),
             ("run", "POST /v1/retention/run "),
             ("run --wait", "POST /v1/retention/run "),

@@ -58,6 +58,15 @@ pub(super) fn emptiness(answer: &Value) -> Option<String> {
             "run {run} does it, or has done it already: `--wait` says at its end what was freed"
         ));
     }
+    if answer["floor_then"].is_u64() && answer["head"] == 0 {
+        return Some("nothing was changed, and nothing was ever said there: is the name right?".to_owned());
+    }
+    if answer["affected"].is_u64() {
+        return Some(
+            "nothing was changed: what a start with these classes takes stays away, whatever is configured later"
+                .to_owned(),
+        );
+    }
     if answer["floor_then"].is_u64() {
         return Some(
             "nothing was changed: without --dry-run it is set, and what is gone by it stays so".to_owned(),
@@ -66,6 +75,11 @@ pub(super) fn emptiness(answer: &Value) -> Option<String> {
     let is_change = answer["conversation"].is_string() || answer["whom"].is_string();
     if is_change && answer["seq"] == 0 && answer["time_ms"] == 0 {
         return Some("nothing had to change: it is so already".to_owned());
+    }
+    if answer["conversation"].is_string() && answer["head"] == 0 {
+        return Some(
+            "nothing was said there yet: it holds from the first message on, if the name is right".to_owned(),
+        );
     }
     match (answer["state"].as_str(), answer["user"].as_str()) {
         (Some("under_way"), Some(user)) => {
@@ -184,7 +198,12 @@ mod tests {
         assert!(
             emptiness(&json!({ "floor_then": 7 })).is_some_and(|told| told.contains("nothing was changed"))
         );
-        assert_eq!(emptiness(&json!({ "conversation": "a", "head": 0 })), None);
+        assert!(
+            emptiness(&json!({ "floor_then": 1, "head": 0 })).is_some_and(|told| told.contains("name right"))
+        );
+        assert!(
+            emptiness(&json!({ "affected": 0 })).is_some_and(|told| told.contains("nothing was changed"))
+        );
     }
 
     #[test]
@@ -192,6 +211,8 @@ mod tests {
         let done = |seq: u64, time_ms: u64| json!({ "conversation": "a", "seq": seq, "time_ms": time_ms });
         assert!(emptiness(&done(0, 0)).is_some_and(|told| told.contains("nothing had to change")));
         assert_eq!((emptiness(&done(7, 5)), emptiness(&done(0, 5))), (None, None), "a hold has no seq");
+        let beforehand = json!({ "conversation": "a", "seq": 0, "time_ms": 5, "head": 0 });
+        assert!(emptiness(&beforehand).is_some_and(|told| told.contains("from the first message on")));
         let erasure =
             |state, found: bool| emptiness(&json!({ "user": "bob", "state": state, "found": found }));
         assert!(erasure("under_way", false).is_some_and(|told| told.contains("user erasure bob")));

@@ -18,6 +18,10 @@ use crate::hint::{Hint, Situation};
 use crate::output::{note, printable, written};
 use crate::states::telling_states;
 
+/// Why a conversation that can be read is in no inbox, and what to do.
+const WITHOUT_MEMBERS: &str = "a conversation in which somebody has spoken before it was created has no members, and is in \
+    nobody's inbox: `quoth conversation create` makes one that is, and `join` adds you to it";
+
 pub(crate) async fn run(connection: &Connection, args: InboxArgs) -> anyhow::Result<()> {
     if !args.watch {
         return asking(connection, async |client| list(client, &args, &mut Shown::default()).await).await;
@@ -59,7 +63,11 @@ async fn set(
     asking(connection, async |client| {
         let shown = printable(conversation.as_str());
         let Some(row) = client.inbox_row(conversation).await? else {
-            let hint = "`quoth inbox --all --archived` shows what is in it; `quoth conversation join` and `create` add to it";
+            let hint = match client.describe(conversation).await {
+                // Whoever reads there would look for it in vain.
+                Ok(info) if info.kind.is_none() => WITHOUT_MEMBERS,
+                _ => "`quoth inbox --all --archived` shows what is in it; `quoth conversation join` and `create` add to it",
+            };
             bail!(anyhow::anyhow!("{shown} is not in your inbox").context(Hint(hint.to_owned())));
         };
         let mut settings = InboxSettings::from(&row);
@@ -87,7 +95,7 @@ async fn list(client: &Client, args: &InboxArgs, shown: &mut Shown) -> anyhow::R
         }
     }
     if is_empty {
-        note("your inbox is empty: `quoth conversation create` and `join` add to it");
+        note(format_args!("your inbox is empty: {WITHOUT_MEMBERS}"));
     }
     Ok(())
 }

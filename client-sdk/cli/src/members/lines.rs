@@ -9,17 +9,26 @@ use crate::output::printable;
 pub(super) fn list_line(info: &ConversationInfo) -> String {
     let name = printable(info.conversation.as_str());
     match (info.kind, info.role) {
-        (ConversationKind::Direct, _) => format!("{name}  with {}", printable(&info.title)),
-        (ConversationKind::Notes, _) => format!("{name}  notes{}", called(&info.title)),
-        (kind, Some(role)) => format!("{name}  {role} of a {kind}{}", called(&info.title)),
-        (kind, None) => format!("{name}  {kind}{}", called(&info.title)),
+        (None, _) => format!("{name}  without members"),
+        (Some(ConversationKind::Direct), _) => format!("{name}  with {}", printable(&info.title)),
+        (Some(ConversationKind::Notes), _) => format!("{name}  notes{}", called(&info.title)),
+        (Some(kind), Some(role)) => format!("{name}  {role} of a {kind}{}", called(&info.title)),
+        (Some(kind), None) => format!("{name}  {kind}{}", called(&info.title)),
     }
 }
 
 pub(super) fn conversation_lines(info: &ConversationInfo) -> Vec<String> {
-    let kind = match (info.kind, info.open) {
-        (ConversationKind::Group | ConversationKind::Channel, true) => format!("open {}", info.kind),
-        _ => info.kind.to_string(),
+    let kept = format!("what is said there is {}", kept_by(info));
+    let Some(kind) = info.kind else {
+        return vec![
+            list_line(info),
+            "nobody has created it: tokens alone say who reads and writes".to_owned(),
+            kept,
+        ];
+    };
+    let kind = match (kind, info.open) {
+        (ConversationKind::Group | ConversationKind::Channel, true) => format!("open {kind}"),
+        _ => kind.to_string(),
     };
     let mut lines = vec![format!("{}  {kind}{}", printable(info.conversation.as_str()), called(&info.title))];
     let members = if info.members == 1 { "1 member".to_owned() } else { format!("{} members", info.members) };
@@ -32,7 +41,7 @@ pub(super) fn conversation_lines(info: &ConversationInfo) -> Vec<String> {
         let seconds = f64::from(info.slow_mode_interval_ms) / 1_000.0;
         lines.push(format!("slow mode: each member writes once in {seconds} s"));
     }
-    lines.push(format!("what is said there is {}", kept_by(info)));
+    lines.push(kept);
     lines
 }
 
@@ -87,7 +96,7 @@ mod tests {
     fn a_conversation_is_told_in_a_few_lines() {
         let mut info = ConversationInfo {
             conversation: ConversationName::new("team").unwrap(),
-            kind: ConversationKind::Group,
+            kind: Some(ConversationKind::Group),
             title: "The\u{202e} team".to_owned(),
             open: true,
             role: Some(Role::Owner),
@@ -110,14 +119,20 @@ mod tests {
                 "what is said there is kept for 30 days, up to 300 events, as set for it",
             ]
         );
-        let direct =
-            ConversationInfo { kind: ConversationKind::Direct, title: "bob".to_owned(), ..info.clone() };
+        let direct = ConversationInfo {
+            kind: Some(ConversationKind::Direct),
+            title: "bob".to_owned(),
+            ..info.clone()
+        };
         assert_eq!(list_line(&direct), "team  with bob");
         (info.title, info.role, info.members) = (String::new(), None, 1);
         (info.muted_until_ms, info.slow_mode_interval_ms) = (0, 0);
         (info.retention, info.own_retention) = (Retention::FOR_EVER, false);
         let kept = "what is said there is kept for ever, by the operator's rules";
         assert_eq!(conversation_lines(&info), ["team  open group", "1 member; you are not in it", kept]);
+        info.kind = None;
+        let by_tokens = "nobody has created it: tokens alone say who reads and writes";
+        assert_eq!(conversation_lines(&info), ["team  without members", by_tokens, kept]);
     }
 
     #[test]

@@ -233,7 +233,8 @@ async fn role_or_joiner_s(
 ) -> Result<Role, RequestError> {
     match role {
         Some(role) => Ok(role),
-        None => Ok(Role::of_joiner(client.describe(conversation).await?.kind)),
+        // Where there are no members the server refuses it, with the reason.
+        None => Ok(client.describe(conversation).await?.kind.map_or(Role::Member, Role::of_joiner)),
     }
 }
 

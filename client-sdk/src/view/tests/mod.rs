@@ -23,7 +23,17 @@ fn event(seq: u64, sender: UserId, kind: EventKind) -> Event {
 /// A page of all that there is.
 fn page(events: Vec<ClientEvent>, states: Vec<MessageState>, head: u64) -> Page {
     let (from, to) = (Seq(1), Seq(head));
-    Page { events, states, head: Seq(head), floor: Seq(1), from, to, more_before: false, more_after: false }
+    Page {
+        events,
+        states,
+        head: Seq(head),
+        floor: Seq(1),
+        from,
+        to,
+        more_before: false,
+        more_after: false,
+        gone_before: None,
+    }
 }
 
 #[test]

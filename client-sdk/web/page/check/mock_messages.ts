@@ -72,7 +72,8 @@ export class MockMessages implements Messages {
     const page = await room.history(this.rangeOf(room, options));
     const fold = new Fold(this.client.user);
     for (const event of room.log) fold.event(event);
-    return { ...page, states: page.events.flatMap((event) => (event.type === "message" ? (fold.state(event.seq) ?? []) : [])) };
+    const complete = page.events.every(({ type }) => type !== "gap");
+    return { ...page, complete, states: page.events.flatMap((event) => (event.type === "message" ? (fold.state(event.seq) ?? []) : [])) };
   }
 
   mark(conversation: string, upTo: { delivered?: number; read?: number }): void {

@@ -62,7 +62,8 @@ export class Belongings {
     while (asking.again) {
       asking.again = false;
       try {
-        this.take(name, await this.members.describe(name));
+        const info = await this.members.describe(name);
+        this.take(name, info.kind && info);
       } catch (error) {
         if (error instanceof QuothError && error.code === "FORBIDDEN") this.take(name, undefined);
       }

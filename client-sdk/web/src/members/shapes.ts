@@ -84,7 +84,8 @@ export interface NewConversation {
 /** What a conversation is. `role` and `permissions` are this user's. A direct one has the other user's id for a title. */
 export interface ConversationInfo {
   readonly conversation: string;
-  readonly kind: ConversationKind;
+  /** Missing where nobody has created it: it has no members, and `permissions` and how its events are kept are all that there is. */
+  readonly kind?: ConversationKind | undefined;
   readonly title: string;
   readonly open: boolean;
   readonly role?: Role | undefined;

@@ -55,7 +55,7 @@ export class Fold {
     this.settleAll();
   }
 
-  page(page: MessagePage): void {
+  page(page: Omit<MessagePage, "complete">): void {
     const states = new Map(page.states.map((state) => [state.seq, state]));
     for (const event of page.events) this.take(event, page.head, states);
     this.drop(1, page.floor - 1);

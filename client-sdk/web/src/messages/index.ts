@@ -16,7 +16,7 @@
  * inbox.onChange(() => draw(inbox.rows));
  * ```
  */
-import type { Client, Unsubscribe } from "../api.js";
+import type { Client, Page, Unsubscribe } from "../api.js";
 import { QuothError } from "../error.js";
 import { checkCount } from "../ids.js";
 import type { Done } from "../members/shapes.js";
@@ -94,7 +94,7 @@ class ClientMessages implements Messages {
     const range = rangeOf(place);
     checkCount("limit", limit);
     const { states = [], ...page } = await this.hub.client.page(conversation, range, limit, signal);
-    return { ...page, states: states.map(stateOf) };
+    return { ...page, states: states.map(stateOf), complete: isComplete(page, place) };
   }
 
   mark(conversation: string, upTo: { delivered?: number; read?: number }): void {
@@ -125,6 +125,12 @@ function rangeOf(place: Omit<MessageHistoryOptions, "limit" | "signal">): FetchR
   if (second) throw new QuothError("BAD_ARGUMENT", `a page is \`${first[0]}\` or \`${second[0]}\`, not both`, false);
   checkCount(first[0], first[1]);
   return { [first[0].replace(/Ms$/u, "")]: first[1] } as FetchRange;
+}
+
+/** Whether a page tells of no gap, and nothing of what was asked for is gone before it. */
+function isComplete({ events, floor, moreBefore }: Page, { after = 0, before = floor }: MessageHistoryOptions): boolean {
+  const isGone = !moreBefore && after + 1 < Math.min(before, floor);
+  return !isGone && events.every((event) => event.type !== "gap");
 }
 
 function stateOf(bytes: Uint8Array): MessageState {

@@ -107,6 +107,11 @@ export interface MessageStates {
 export interface MessagePage extends Page {
   /** Of those messages that were edited or reacted to. */
   readonly states: readonly MessageState[];
+  /**
+   * Whether nothing is missing in the page: it tells of no gap, and nothing of what was asked for lies before the
+   * `floor`, where nobody can have it. What lies beyond `from` and `to` is another page's.
+   */
+  readonly complete: boolean;
 }
 
 /**

@@ -56,7 +56,7 @@ export class ConversationView {
   }
 
   /** Takes a page of history. */
-  page(page: MessagePage): void {
+  page(page: Omit<MessagePage, "complete">): void {
     this.head = Math.max(this.head, page.head);
     for (const event of page.events) this.note(event);
     this.fold.page(page);

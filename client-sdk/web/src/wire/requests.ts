@@ -45,7 +45,7 @@ export type Request = Variant<typeof requests>;
 
 const conversationInfo = struct({
   conversation,
-  kind,
+  kind: option(kind),
   title,
   open: bool,
   role: option(role),

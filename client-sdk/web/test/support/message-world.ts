@@ -56,7 +56,7 @@ export class World {
     }
     // The head is told as it was before the states were read.
     const head = Math.floor((to + this.head) / 2);
-    return { events, states, head, floor: 1, from, to, moreBefore: from > 1, moreAfter: to < head };
+    return { events, states, head, floor: 1, from, to, moreBefore: from > 1, moreAfter: to < head, complete: events.every(({ type }) => type !== "gap") };
   }
 
   private state(seq: number): MessageState | undefined {

@@ -39,7 +39,10 @@ pub(super) fn authorize(
     if let Change::Create { kind, members, .. } = change {
         return create(actor.user(), *kind, members, place);
     }
-    let state = place.state.ok_or(Refusal::FORBIDDEN)?;
+    let state = place.state.ok_or_else(|| match place.name.reserved() {
+        Some(_) => Refusal::FORBIDDEN,
+        None => Refusal::UNMANAGED,
+    })?;
     if matches!(change, Change::Rename { .. }) {
         return allowed(member(actor, state)?.permissions.contains(Permissions::MANAGE));
     }

@@ -227,15 +227,15 @@ impl Membership {
         match *self {
             Self::Operator => Ok(Reach::Whole),
             Self::Managed { present: Some(present), .. } => has(present, Permissions::MANAGE),
-            Self::Unmanaged | Self::Own | Self::Nowhere | Self::Managed { present: None, .. } => {
-                Err(Refusal::FORBIDDEN)
-            }
+            Self::Unmanaged => Err(Refusal::UNMANAGED),
+            Self::Own | Self::Nowhere | Self::Managed { present: None, .. } => Err(Refusal::FORBIDDEN),
         }
     }
 
     fn sees_members(&self, now_ms: u64) -> Result<Reach, Refusal> {
         match self {
-            Self::Unmanaged | Self::Own => Err(Refusal::FORBIDDEN),
+            Self::Unmanaged => Err(Refusal::UNMANAGED),
+            Self::Own => Err(Refusal::FORBIDDEN),
             Self::Nowhere | Self::Operator | Self::Managed { .. } => whole(self.reads(now_ms)),
         }
     }
@@ -250,13 +250,13 @@ impl Membership {
         }
     }
 
-    /// Who wants nothing of somebody does not tell them what was read either.
+    /// Who wants nothing of somebody does not tell them what was read either. Where there are no members, it is
+    /// told how many have read, and not who.
     fn sees_receipts(&self, now_ms: u64) -> Result<Reach, Refusal> {
         match self {
             Self::Managed { is_blocked: true, .. } => Err(Refusal::FORBIDDEN),
-            Self::Unmanaged | Self::Own | Self::Nowhere | Self::Operator | Self::Managed { .. } => {
-                self.sees_members(now_ms)
-            }
+            Self::Unmanaged => whole(self.reads(now_ms)),
+            Self::Own | Self::Nowhere | Self::Operator | Self::Managed { .. } => self.sees_members(now_ms),
         }
     }
 
@@ -267,9 +267,9 @@ impl Membership {
             {
                 Ok(Reach::Whole)
             }
-            Self::Unmanaged | Self::Nowhere | Self::Own | Self::Operator | Self::Managed { .. } => {
-                self.sees_members(now_ms)
-            }
+            // How long what is said there is kept concerns who reads it.
+            Self::Unmanaged => whole(self.reads(now_ms)),
+            Self::Nowhere | Self::Own | Self::Operator | Self::Managed { .. } => self.sees_members(now_ms),
         }
     }
 }

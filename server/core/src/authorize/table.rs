@@ -23,6 +23,7 @@ use crate::session::{Identity, Input, Output, Session};
 /// - `M` MUTED
 /// - `S` it passes once in an interval, else SLOW_MODE
 /// - `O` TOO_OLD
+/// - `I` INVALID_REQUEST: it is for conversations with members
 /// - `E` TOKEN_EXPIRED
 /// - `R` TOKEN_REVOKED
 /// - `A` TOKEN_REJECTED
@@ -314,6 +315,7 @@ fn letter(code: Code) -> char {
         Code::FORBIDDEN => 'F',
         Code::MUTED => 'M',
         Code::TOO_OLD => 'O',
+        Code::INVALID_REQUEST => 'I',
         Code::TOKEN_EXPIRED => 'E',
         Code::TOKEN_REVOKED => 'R',
         Code::TOKEN_REJECTED => 'A',
@@ -457,18 +459,14 @@ fn unmanaged_conversations_go_by_the_token_alone() {
         (Action::PublishAs(&guest), "w", true),
         (Action::PublishAs(&guest), "r", false),
         (Action::PublishAs(&boss), "w", false),
-        (Action::Members, "rw", false),
-        (Action::Describe, "rw", false),
+        (Action::Describe, "rw", true),
         (Action::Mark, "rw", true),
         (Action::Mark, "w", false),
-        (Action::Receipts, "rw", false),
-        (Action::Inbox, "rw", false),
-        (Action::Change(&Change::Leave), "rw", false),
+        (Action::Receipts, "rw", true),
         (Action::React, "w", true),
         (Action::React, "r", false),
         (Action::Hide, "r", true),
         (Action::Hide, "w", false),
-        (Action::Retain, "rw", false),
         (Action::Edit(own), "w", true),
         (Action::Edit(own), "r", false),
         (Action::Edit(of_guest), "w", true),
@@ -486,6 +484,22 @@ fn unmanaged_conversations_go_by_the_token_alone() {
         (Action::ReadLive, "$user/x", false),
         (Action::Publish, "$user/x", false),
     ];
+    // What is for members alone is refused with the reason, where the token lets its user know of the name.
+    let of_members = [
+        (Action::Members, "r", "w"),
+        (Action::Inbox, "r", "w"),
+        (Action::Change(&Change::Leave), "w", "r"),
+        (Action::Retain, "w", "r"),
+        (Action::Change(&Change::Leave), "w", "group/x"),
+    ];
+    for (action, told, untold) in of_members {
+        for (name, refusal) in [(told, Refusal::UNMANAGED), (untold, Refusal::FORBIDDEN)] {
+            let name = quoth_protocol::ConversationName::new(name).unwrap();
+            let place = Place { name: &name, state: None, is_blocked: false };
+            let refused = authorize(Actor::User(&grant), action, place, 0);
+            assert_eq!(refused, Err(refusal), "{action:?} {name}");
+        }
+    }
     let missing = Grant::of_membership(user("alice"));
     for (action, name, allowed) in cases {
         let name = quoth_protocol::ConversationName::new(name).unwrap();

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use super::super::erasure::ERASING_MAX;
+use super::super::retention::CLASSES_MAX;
 use super::{number, object, of};
-use crate::engine::Step;
+use crate::engine::{Step, TOLD_MAX};
 
 pub(super) fn all() -> Value {
     let u64_max = u64::MAX;
@@ -34,7 +35,36 @@ pub(super) fn all() -> Value {
             "head": of("Seq"),
             "floor": of("Seq"),
         })),
+        "Retained": object(&["conversation", "seq", "time_ms", "head"], json!({
+            "conversation": of("ConversationName"),
+            "seq": { "$ref": "#/components/schemas/Seq", "description": "of the event that says so; 0 when none does: nothing had to change, or it is a hold, or nothing was said there yet" },
+            "time_ms": { "$ref": "#/components/schemas/TimeMs", "description": "0 when nothing had to change" },
+            "head": { "$ref": "#/components/schemas/Seq", "description": "the last event; 0: it holds from the first one on" },
+        })),
         "Preview": preview(),
+        "RetentionClasses": {
+            "type": "object",
+            "required": ["classes"],
+            "additionalProperties": false,
+            "properties": { "classes": {
+                "type": "array",
+                "items": { "type": "string", "minLength": 1 },
+                "maxItems": CLASSES_MAX,
+                "description": "all of them, as retention.classes has them: teams:team-*:age_s=2592000",
+            } },
+        },
+        "Loss": object(&["affected", "events", "bytes", "conversations"], json!({
+            "affected": number(u64_max, "conversations that would lose something"),
+            "events": number(u64_max, "that would be absent and are not by the classes that hold"),
+            "bytes": bytes(),
+            "conversations": conversations(),
+        })),
+        "ConversationPlan": object(&["conversation", "events", "bytes", "next_ms"], json!({
+            "conversation": of("ConversationName"),
+            "events": number(u64_max, "that are, or would be, absent by how the conversation is kept; in a plan those that take space still, about"),
+            "bytes": bytes(),
+            "next_ms": time("when the first of those that are kept is absent by its age, in milliseconds since 1970; null: by age none is"),
+        })),
         "RetentionPlan": object(
             &[
                 "live_bytes",
@@ -44,6 +74,7 @@ pub(super) fn all() -> Value {
                 "reclaimed_bytes",
                 "view_bytes",
                 "windows",
+                "conversations",
                 "erased",
                 "erasures",
                 "looked_ms",
@@ -57,6 +88,7 @@ pub(super) fn all() -> Value {
                 "reclaimed_bytes": number(u64_max, "of the disk that were freed since the start"),
                 "view_bytes": number(u64_max, "of the disk that the view takes"),
                 "windows": { "type": "array", "items": of("Window") },
+                "conversations": conversations(),
                 "erased": of("Outstanding"),
                 "erasures": { "type": "array", "items": of("UserId"), "maxItems": ERASING_MAX, "description": "users whose erasure was asked for and is not done, the first of them" },
             }),
@@ -81,6 +113,13 @@ pub(super) fn all() -> Value {
             "running": pass("the pass that is under way; null: there is none"),
             "last": pass("the last one that somebody has asked for and that has ended; null: there is none"),
         })),
+    })
+}
+
+fn conversations() -> Value {
+    json!({
+        "type": "array", "items": of("ConversationPlan"), "maxItems": TOLD_MAX,
+        "description": "those that lose most, these first; what goes by a time to live of its own, or was revoked, is in the windows alone",
     })
 }
 

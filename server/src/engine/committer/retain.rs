@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use quoth_core::authorize::{Action, Place, authorize};
 use quoth_core::membership::{Actor, Refusal};
-use quoth_core::retention::End;
+use quoth_core::retention::{End, Kept};
 use quoth_protocol::frame::EventKind;
 use quoth_protocol::{ConversationName, Seq};
 use quoth_store::{Record, Register};
@@ -39,23 +39,20 @@ impl Committer {
                 authorize(actor, Action::Retain, place, now_ms)
             })?;
         }
-        let is_new = self.head(name, heads)? == Seq::ZERO;
-        // Its first event would stand in the way of whoever creates it, and of names that only the server
-        // gives.
-        if is_new && !self.drafts.conversations.look(name, known, Option::is_some) {
-            return Err(Refusal::FORBIDDEN.into());
-        }
+        let is_unused = self.head(name, heads)? == Seq::ZERO;
         let (seq, bytes) = self.sequencer.end(name).unwrap_or_default();
         let end = End { seq, bytes };
         let class = keeps.of_class;
         let kept = self.drafts.kept.get_mut(name, &keeps.known);
-        let is_new = match retain {
+        let changes = match retain {
             Retain::Policy(policy) => kept.set_policy(Some(policy), class, now_ms, end),
             Retain::Class => kept.set_policy(None, class, now_ms, end),
             Retain::Hold(on) => kept.set_hold(on, class, now_ms, end),
         };
-        if !is_new {
-            return Ok(nothing);
+        if !changes {
+            // Whoever takes back what was never set has slipped in the name.
+            let is_slip = is_unused && *kept == Kept::default();
+            return if is_slip { Err(Refusal::FORBIDDEN.into()) } else { Ok(nothing) };
         }
         let kept = *kept;
         keeps.known.set_sequenced(kept.version);
@@ -66,10 +63,12 @@ impl Committer {
         }
         let register = (kept_key(), Some(kept.encode()));
         let retention = match retain {
-            Retain::Policy(retention) => retention,
+            Retain::Policy(retention) if !is_unused => retention,
             // What members see of it: by what they are kept from now on.
-            Retain::Class => class,
-            Retain::Hold(_) => {
+            Retain::Class if !is_unused => class,
+            // A first event would stand in the way of whoever creates the conversation, and nobody is there
+            // to be told by one.
+            Retain::Policy(_) | Retain::Class | Retain::Hold(_) => {
                 let (key, value) = register;
                 let registers = vec![Register { key: key.into(), value: value.map(Into::into) }];
                 group.records.push(Record::notice(name.clone(), now_ms, actor.user().clone(), registers));
@@ -85,5 +84,5 @@ impl Committer {
 }
 
 fn kept_key() -> Vec<u8> {
-    quoth_core::retention::Kept::REGISTER.to_vec()
+    Kept::REGISTER.to_vec()
 }

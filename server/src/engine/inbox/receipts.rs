@@ -27,7 +27,7 @@ const REGISTERS_PAGE: usize = 1_000;
 /// To whom a message has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipts {
-    /// To how many members.
+    /// To how many members; where there are none, to how many users.
     pub delivered: u32,
     /// How many of them have read it.
     pub read: u32,
@@ -103,25 +103,33 @@ pub(crate) fn is_small(state: Option<&ConversationState>) -> bool {
     state.is_some_and(|state| state.members_count() as usize <= RECEIPT_MEMBERS_MAX)
 }
 
+/// Whether a user's cursor counts: where there are members, of one of them.
+fn counts(state: Option<&ConversationState>, user: &UserId) -> bool {
+    state.is_none_or(|state| state.present(user).is_some())
+}
+
 /// A user's cursor as the view has it.
 pub(super) fn cursor(view: &dyn View, name: &ConversationName, user: &UserId) -> Result<Cursor, ViewError> {
     let row = view.register(name, &key_of(user))?;
     row.map_or(Ok(Cursor::default()), |row| Cursor::decode(&row).map_err(|error| damaged(name, error)))
 }
 
-/// All cursors of a conversation, as the view has them.
-fn cursors(view: &dyn View, name: &ConversationName) -> Result<BTreeMap<UserId, Cursor>, ViewError> {
-    let mut all = BTreeMap::new();
+/// Hands over all cursors of a conversation, as the view has them, in the order of their users' ids.
+fn each_cursor(
+    view: &dyn View,
+    name: &ConversationName,
+    mut take: impl FnMut(UserId, Cursor) -> Result<(), ViewError>,
+) -> Result<(), ViewError> {
     let mut after = None;
     loop {
         let page = view.registers(name, &[CURSOR], after.as_deref(), REGISTERS_PAGE)?;
         for (key, row) in &page {
             let user = user_of(key).ok_or_else(|| damaged(name, Damaged("a key is no user's")))?;
-            all.insert(user, Cursor::decode(row).map_err(|error| damaged(name, error))?);
+            take(user, Cursor::decode(row).map_err(|error| damaged(name, error))?)?;
         }
         match page.last() {
             Some((key, _)) if page.len() == REGISTERS_PAGE => after = Some(key.clone()),
-            _ => return Ok(all),
+            _ => return Ok(()),
         }
     }
 }
@@ -211,7 +219,7 @@ impl Engine {
     }
 
     /// To which members the message at `seq` has come, but for its sender and for those who want nothing of
-    /// `me`; `None` when there is no such message.
+    /// `me`; to how many users, where nobody is a member. `None` when there is no such message.
     ///
     /// # Errors
     /// When the view cannot be read.
@@ -230,29 +238,25 @@ impl Engine {
             let Some(sender) = sender_of(view, (&name, &absent), &classes, seq, now_ms)? else {
                 return Ok(None);
             };
-            let mut told = BTreeMap::new();
-            for (user, cursor) in cursors(view, &name)? {
-                // Of many it is told how many they are, and not who.
-                if cursor.delivered >= seq && !(is_small_one && has_blocked(view, &user, &me)?) {
-                    told.insert(user, cursor);
+            let mut receipts = Receipts { delivered: 0, read: 0, users: Vec::new() };
+            each_cursor(view, &name, |user, cursor| {
+                if cursor.delivered < seq || user == sender || !counts(known.read().as_ref(), &user) {
+                    return Ok(());
                 }
-            }
-            Ok(Some((sender, told)))
+                // Of many it is told how many they are, and not who.
+                if is_small_one && has_blocked(view, &user, &me)? {
+                    return Ok(());
+                }
+                receipts.delivered += 1;
+                receipts.read += u32::from(cursor.read >= seq);
+                if is_small_one {
+                    receipts.users.push((user, cursor));
+                }
+                Ok(())
+            })?;
+            Ok(Some(receipts))
         };
-        let Some((sender, cursors)) = self.inner.reads.run(read).await? else { return Ok(None) };
-        let state = known.read();
-        let is_other = |user: &UserId| {
-            *user != sender && state.as_ref().is_some_and(|state| state.present(user).is_some())
-        };
-        let mut receipts = Receipts { delivered: 0, read: 0, users: Vec::new() };
-        for (user, cursor) in cursors.into_iter().filter(|(user, _)| is_other(user)) {
-            receipts.delivered += 1;
-            receipts.read += u32::from(cursor.read >= seq);
-            if is_small_one {
-                receipts.users.push((user, cursor));
-            }
-        }
-        Ok(Some(receipts))
+        self.inner.reads.run(read).await
     }
 
     /// Stores the cursors that wait for that, at once. To be called at the end, when all connections are

@@ -79,6 +79,46 @@ async fn nobody_else_is_judged_by_a_conversation_that_is_ahead() {
     assert_eq!(world.engine.outstanding().erased.since_ms, Some(right_ms + 10 * HOUR_MS));
 }
 
+/// Whoever erased something then would wait for a year until it is gone, and as long to be told so.
+#[tokio::test]
+async fn what_was_erased_while_the_clock_was_far_ahead_is_due_when_that_is_mended() {
+    const ERASURE_MAX_MS: u64 = 3_600_000;
+    for restarts in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let view = FjallView::open(dir.path(), 1 << 20).unwrap();
+        let mut world = world(Arc::new(MemoryLog::new()), Arc::new(view)).await;
+        let right_ms = 3 * DAY_MS;
+        world.clock.0.store(right_ms + 365 * DAY_MS, Ordering::Relaxed);
+        world.publish(&mut Model::default(), 10, 0).await;
+        let operator = Caller::Operator(user("ops"));
+        world.engine.alter(operator, &room("room"), Seq(1), Alteration::Revoke).await.unwrap();
+        world.engine.free_log().await.unwrap();
+        let taken_ms = world.engine.judged_ms();
+        world.clock.0.store(right_ms, Ordering::Relaxed);
+        if restarts {
+            world.restart().await;
+        }
+        assert_eq!(world.engine.judged_ms(), right_ms);
+        world.engine.set_erasure_max(ERASURE_MAX_MS);
+        pass(&world, 60_000);
+        let outstanding = world.engine.outstanding();
+        assert_eq!(outstanding.erased.since_ms, Some(right_ms));
+        assert_eq!(outstanding.gone_by_ms, Some(right_ms + ERASURE_MAX_MS));
+        assert_eq!(world.engine.gone_since(taken_ms), (right_ms + ERASURE_MAX_MS, false));
+        // What was erased by now is not wanted yet, but this is late already.
+        let pace = world.engine.pace(u64::MAX);
+        let before_ms = world.engine.judged_ms() - ERASURE_MAX_MS / 2;
+        for _ in 0..2 {
+            world.engine.rewrite(before_ms, false, &pace).await.unwrap();
+        }
+        assert_eq!(world.engine.outstanding().erased.events, 0);
+        pass(&world, 60_000);
+        world.publish(&mut Model::default(), 10, 0).await;
+        world.engine.free_log().await.unwrap();
+        assert!(world.engine.gone_since(taken_ms).1, "and so is the log");
+    }
+}
+
 #[tokio::test]
 async fn cursors_are_stored_and_dated_whatever_becomes_of_the_clock() {
     for back_ms in [HOUR_MS, 3 * DAY_MS] {

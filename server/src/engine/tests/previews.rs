@@ -224,6 +224,28 @@ async fn who_watches_is_told_a_row_anew_when_it_is_stale_and_once_in_a_second() 
     world.stop().await;
 }
 
+/// Two parts of an application watch one after the other; the rows of the first are on its screen still.
+#[tokio::test]
+async fn a_watch_that_takes_over_another_one_tells_its_rows_anew_when_they_are_stale() {
+    let mut world = World::new();
+    world.group(&room("a"), "alice", &["bob"]).await;
+    let first = world.publish(&room("a"), "alice", &[]).await.0;
+    let second = world.say(&room("a"), "alice", of_life(5_000)).await.0;
+    world.settled().await;
+    let row = world.row("bob").await;
+    assert_eq!(shown(&row), (Some(second), 2));
+    let watch = world.engine.watch_inbox(&user("bob"));
+    watch.give(&[row], world.clock.unix_ms());
+    let other = world.engine.watch_inbox(&user("bob"));
+    other.take_over(&watch);
+    drop(watch);
+    world.clock.advance(5_000);
+    let anew = told(&world, &other, (Some(first), 1));
+    tokio::time::timeout(Duration::from_secs(20), anew).await.expect("it is told anew");
+    drop(other);
+    world.stop().await;
+}
+
 #[tokio::test]
 async fn what_goes_by_age_goes_out_of_rows_and_what_is_held_does_not() {
     let mut world = World::new();

@@ -131,7 +131,8 @@ pub type Keepings<'a> = dyn FnMut(&ConversationName) -> Result<Keep, ViewError> 
 pub struct Rewrite<'a> {
     /// The time, in milliseconds since 1970.
     pub now_ms: u64,
-    /// What was erased by this time leaves the disk, in milliseconds since 1970.
+    /// What was erased by this time leaves the disk, in milliseconds since 1970; and what was erased more than a
+    /// minute behind `now_ms`, when the clock was ahead.
     pub erased_by_ms: u64,
     /// Whether open windows hold it up that have little to free: for whoever wants all of it now, they are
     /// ended too.

@@ -28,36 +28,36 @@ const TABLE: &str = "
     publish_as_another  FFFF    F      F       F           F     F          FFFF
     typing              YYYF    Y      F       F           Y     F          YFYF
     roster              YYYY    Y      Y       F           Y     F          YYFF
-    members             YYYY    Y      Y       F           Y     F          FFFF
-    describe            YYYY    Y      Y       F           Y     F          FFFF
+    members             YYYY    Y      Y       F           Y     F          IIFF
+    describe            YYYY    Y      Y       F           Y     F          YYFF
     mark                YYYY    Y      Y       F           Y     F          YYFF
-    receipts            YYYY    Y      F       F           Y     F          FFFF
-    inbox               YYYY    Y      Y       F           Y     F          FFFF
-    join                YYYY    F      F       F           F     F          FFFF
-    join_by_invitation  YYYY    F      F       F           F     F          FFFF
-    leave               YYYY    F      F       F           F     F          FFFF
-    add_joiner          YYYF    F      F       F           F     F          FFFF
-    add_admin           YYFF    F      F       F           F     F          FFFF
-    add_owner           YFFF    F      F       F           F     F          FFFF
-    set_role            YYFF    F      F       F           F     F          FFFF
-    set_role_of_owner   YFFF    F      F       F           F     F          FFFF
-    remove              YYFF    F      F       F           F     F          FFFF
-    remove_owner        YFFF    F      F       F           F     F          FFFF
-    rename              YYFF    F      F       F           Y     F          FFFF
-    mute                YYFF    F      F       F           F     F          FFFF
-    mute_owner          YFFF    F      F       F           F     F          FFFF
-    mute_all            YYFF    F      F       F           F     F          FFFF
-    ban                 YYFF    F      F       F           F     F          FFFF
-    ban_owner           YFFF    F      F       F           F     F          FFFF
-    slow_mode           YYFF    F      F       F           F     F          FFFF
-    invite              YYYF    F      F       F           F     F          FFFF
-    invite_admin        YYFF    F      F       F           F     F          FFFF
-    revoke_invitation   YYFF    F      F       F           F     F          FFFF
-    revoke_invitations  YYFF    F      F       F           F     F          FFFF
+    receipts            YYYY    Y      F       F           Y     F          YYFF
+    inbox               YYYY    Y      Y       F           Y     F          IIFF
+    join                YYYY    F      F       F           F     F          IFIF
+    join_by_invitation  YYYY    F      F       F           F     F          IFIF
+    leave               YYYY    F      F       F           F     F          IFIF
+    add_joiner          YYYF    F      F       F           F     F          IFIF
+    add_admin           YYFF    F      F       F           F     F          IFIF
+    add_owner           YFFF    F      F       F           F     F          IFIF
+    set_role            YYFF    F      F       F           F     F          IFIF
+    set_role_of_owner   YFFF    F      F       F           F     F          IFIF
+    remove              YYFF    F      F       F           F     F          IFIF
+    remove_owner        YFFF    F      F       F           F     F          IFIF
+    rename              YYFF    F      F       F           Y     F          IFIF
+    mute                YYFF    F      F       F           F     F          IFIF
+    mute_owner          YFFF    F      F       F           F     F          IFIF
+    mute_all            YYFF    F      F       F           F     F          IFIF
+    ban                 YYFF    F      F       F           F     F          IFIF
+    ban_owner           YFFF    F      F       F           F     F          IFIF
+    slow_mode           YYFF    F      F       F           F     F          IFIF
+    invite              YYYF    F      F       F           F     F          IFIF
+    invite_admin        YYFF    F      F       F           F     F          IFIF
+    revoke_invitation   YYFF    F      F       F           F     F          IFIF
+    revoke_invitations  YYFF    F      F       F           F     F          IFIF
     create              YYYY    F      F       F           F     F          YFYF
     react               YYYF    Y      F       F           Y     F          YFYF
     hide                YYYY    Y      Y       F           Y     F          YYFF
-    retain              YYFF    F      F       F           Y     F          FFFF
+    retain              YYFF    F      F       F           Y     F          IFIF
     edit                YYYF    Y      F       F           Y     F          YFYF
     edit_old            OOOF    O      F       F           O     F          OFOF
     edit_of_guest       YYYF    Y      F       F           Y     F          YFYF

@@ -95,7 +95,7 @@ impl FjallView {
         keepings: &mut Keepings<'_>,
         rewrite: &mut Rewrite<'_>,
     ) -> Result<Rewritten, ViewError> {
-        self.end_rest(|tally| is_due(tally, rewrite.erased_by_ms));
+        self.end_rest(|tally| is_due(tally, rewrite));
         // The lock is not held while the other one is taken, which a flush has when it takes this one.
         let writing = self.writing.lock().windows.map(|open| open.window);
         if writing != self.closed() {
@@ -106,7 +106,7 @@ impl FjallView {
         let mut rewritten = Rewritten { is_done: true, ..Rewritten::default() };
         let mut windows = self.begun(&assessed, &closed, &mut rewritten);
         // What was erased has a time by which it is to be gone.
-        self.add_erased(&assessed, &closed, rewrite.erased_by_ms, &mut windows, &mut rewritten);
+        self.add_erased(&assessed, &closed, rewrite, &mut windows, &mut rewritten);
         for Candidate { window, dead, .. } in self.dead_windows(&assessed, rewrite.now_ms) {
             if window.number >= closed[window.class.index()] {
                 if rewrite.ends_small || dead >= self.window_bytes / OPEN_PARTS {
@@ -251,13 +251,13 @@ impl FjallView {
         &self,
         assessed: &BTreeMap<ClassWindow, Assessed>,
         closed: &[Window; Class::COUNT],
-        erased_by_ms: u64,
+        rewrite: &Rewrite<'_>,
         windows: &mut BTreeSet<ClassWindow>,
         rewritten: &mut Rewritten,
     ) {
         let due: Vec<_> = {
             let writing = self.writing.lock();
-            let due = writing.tallies.iter().filter(|(_, tally)| is_due(tally, erased_by_ms));
+            let due = writing.tallies.iter().filter(|(_, tally)| is_due(tally, rewrite));
             let due = due.map(|(window, _)| window).filter(|window| *window != UNKNOWN);
             // Of others only registers may have something.
             due.filter(|window| !self.is_no_more(*window, assessed.contains_key(window), closed)).collect()
@@ -457,9 +457,17 @@ fn must_be_whole(name: &ConversationName, first: Seq, messages: &[Message<'_>]) 
     if messages.is_empty() { Err(hole(name, first, None)) } else { Ok(()) }
 }
 
-/// Whether something was erased by a time.
-fn is_due(tally: &Tally, erased_by_ms: u64) -> bool {
-    tally.due_since_ms().is_some_and(|since_ms| since_ms <= erased_by_ms)
+/// So much later than a rewrite begins something may be erased while it runs, in milliseconds.
+const MEANWHILE_MS: u64 = 60_000;
+
+/// Whether something was erased by the time that is wanted. What was so at one that is to come was erased when
+/// the clock was far ahead: that was long ago for all that is known, and its time would come when the clock
+/// is there again.
+fn is_due(tally: &Tally, rewrite: &Rewrite<'_>) -> bool {
+    let is_due = |since_ms: u64| {
+        since_ms <= rewrite.erased_by_ms || since_ms > rewrite.now_ms.saturating_add(MEANWHILE_MS)
+    };
+    tally.due_since_ms().is_some_and(is_due)
 }
 
 impl Assessed {

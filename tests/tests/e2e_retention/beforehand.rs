@@ -1,0 +1,133 @@
+//! What is said of a conversation before anything is said in it, and what is told before anything is changed.
+
+use super::*;
+
+fn hold(api: &Api, room: &str) -> anyhow::Result<Value> {
+    api.done("PUT", &format!("/v1/conversations/{room}/hold"), None)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_set_before_anything_is_said_holds_from_the_first_message_on() -> anyhow::Result<()> {
+    let class: RetentionClass = "held:held*:count=1".parse()?;
+    let server = EmbeddedServer::start_configured(|config| config.retention.classes = vec![class.clone()])?;
+    let api = server.api()?;
+    let two = Retention { count: 2, ..Retention::FOR_EVER };
+    for room in ["room", "team"] {
+        let set = retain(&api, room, two)?;
+        ensure!((&set["seq"], &set["head"]) == (&json!(0), &json!(0)), "no event says so: {set}");
+        ensure!(set["time_ms"].as_u64() > Some(0), "and it is new: {set}");
+        assert_eq!(retain(&api, room, two)?["time_ms"], json!(0), "the same again changes nothing");
+        let kept = api.done("GET", &format!("/v1/conversations/{room}/retention"), None)?;
+        assert_eq!(
+            (&kept["own"], &kept["retention"]["count"], &kept["head"]),
+            (&json!(true), &json!(2), &json!(0))
+        );
+    }
+    ensure!(hold(&api, "held")?["time_ms"].as_u64() > Some(0));
+    let server = server.restart_configured(|config| config.retention.classes = vec![class])?;
+    let api = server.api()?;
+    publish(&api, "held", 3)?;
+    publish(&api, "room", 5)?;
+    assert_eq!(replay(&server, "ada", &name("held")).await?, [1, 2, 3].map(Event), "held");
+    assert_eq!(replay(&server, "ada", &name("room")).await?, [Gap(1, 3), Event(4), Event(5)]);
+    let released = api.done("DELETE", "/v1/conversations/held/hold", None)?;
+    assert_eq!(released["head"], json!(3));
+    assert_eq!(replay(&server, "ada", &name("held")).await?, [Gap(1, 2), Event(3)]);
+    // Nobody is kept from creating a conversation of the name, and its members are told.
+    let mut owner = member(&server, "ada").await?;
+    let create = Request::Create {
+        conversation: Some(name("team")),
+        kind: ConversationKind::Group,
+        title: String::new(),
+        members: vec![],
+        open: false,
+    };
+    owner.done(create).await?;
+    let Reply::Conversation(info) = owner.request(Request::Describe { conversation: name("team") }).await?
+    else {
+        bail!("it is not described")
+    };
+    assert_eq!((info.retention, info.own_retention), (two, true));
+    publish(&api, "team", 5)?;
+    let kept = api.done("GET", "/v1/conversations/team/retention", None)?;
+    assert_eq!((&kept["head"], &kept["floor"]), (&json!(7), &json!(6)));
+    // Behind the first event it is an event that says so.
+    assert_eq!(retain(&api, "team", Retention { count: 3, ..two })?["seq"], json!(8));
+    owner.close().await;
+    server.stop()
+}
+
+#[test]
+fn a_plan_names_who_loses_most_and_classes_are_tried_before_they_hold() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (data_dir, config) = (dir.path().join("data"), dir.path().join("quoth.toml"));
+    let classes = |count: u64| {
+        let class = format!("name = \"rooms\"\nconversations = [\"room*\"]\ncount = {count}\n");
+        let old = "name = \"old\"\nconversations = [\"old*\"]\nage_s = 86400\n";
+        let classes = format!("[[retention.classes]]\n{class}[[retention.classes]]\n{old}");
+        std::fs::write(&config, format!("[server]\ndevelopment = true\n{classes}"))
+    };
+    let path = config.display().to_string();
+    classes(20)?;
+    let server = ServerProcess::start_with(&data_dir, "127.0.0.1:0", &["--config", &path])?;
+    let api = Api::told(&server.client_file()?)?;
+    // Of each conversation of a plan its name and how many events.
+    let named = |told: &Value| -> anyhow::Result<Vec<(String, u64)>> {
+        let all = told["conversations"].as_array().context("conversations")?;
+        let one = |of: &Value| Some((of["conversation"].as_str()?.to_owned(), of["events"].as_u64()?));
+        all.iter().map(|of| one(of).with_context(|| of.to_string())).collect()
+    };
+    for n in 0..25 {
+        publish(&api, &format!("room-{n:02}"), 3)?;
+    }
+    publish(&api, "room-07", 20)?;
+    publish(&api, "old", 1)?;
+    publish(&api, "other", 30)?;
+    // A look of a moment ago may be told again.
+    let until = Instant::now() + PATIENCE;
+    let mut plan = api.done("GET", "/v1/retention", None)?;
+    while named(&plan)? != [("room-07".to_owned(), 3), ("old".to_owned(), 0)] {
+        ensure!(Instant::now() < until, "one loses something, one will: {plan}");
+        std::thread::sleep(Duration::from_millis(50));
+        plan = api.done("GET", "/v1/retention", None)?;
+    }
+    let now_ms = plan["looked_ms"].as_u64().context("a time")?;
+    let (of_room, of_old) = (&plan["conversations"][0], &plan["conversations"][1]);
+    ensure!(of_room["bytes"].as_u64() >= Some(3 * 98) && of_room["next_ms"].is_null(), "{of_room}");
+    let next_ms = of_old["next_ms"].as_u64().context("when it goes")?;
+    ensure!(next_ms <= now_ms + 86_400_000 && next_ms > now_ms, "{next_ms} behind {now_ms}");
+
+    // With one message each, 25 rooms lose two, and one 19 of the 20 that it has.
+    let tried = json!({ "classes": ["rooms:room*:count=1"] });
+    let loss = api.done("POST", "/v1/retention/preview", Some(&tried))?;
+    assert_eq!((&loss["affected"], &loss["events"]), (&json!(25), &json!(24 * 2 + 19)), "{loss}");
+    ensure!(loss["bytes"].as_u64() >= Some((24 * 2 + 19) * 98), "{loss}");
+    let first = [("room-07".to_owned(), 19), ("room-00".to_owned(), 2)];
+    assert_eq!((named(&loss)?.len(), &named(&loss)?[..2]), (25, &first[..]));
+    let none = api.done("POST", "/v1/retention/preview", Some(&json!({ "classes": [] })))?;
+    assert_eq!(
+        (&none["affected"], &none["events"]),
+        (&json!(0), &json!(0)),
+        "what is kept longer loses nothing"
+    );
+    let odd =
+        api.send("POST", "/v1/retention/preview", Some(&json!({ "classes": ["rooms:room*:days=1"] })))?;
+    ensure!(odd.status() == 400 && odd.json()["detail"].to_string().contains("age_s"), "{}", odd.json());
+    assert_eq!(
+        api.done("GET", "/v1/retention", None)?["expired_bytes"],
+        plan["expired_bytes"],
+        "nothing is changed"
+    );
+    server.terminate()?;
+
+    // The same of a store that no server has: some for people, all as JSON.
+    classes(1)?;
+    let said = retention("plan", &data_dir, &config)?;
+    let lines: Vec<_> = said.lines().filter(|line| line.starts_with("conversation ")).collect();
+    ensure!(lines.len() == 20 && lines[0].contains("room-07  22 events absent"), "{said}");
+    ensure!(said.contains("--json has all"), "{said}");
+    let json: Value = serde_json::from_str(&retention_of(&["plan", "--json"], &data_dir, &config)?)?;
+    let all = named(&json)?;
+    assert_eq!((all.len(), &all[0], &all[25]), (26, &("room-07".to_owned(), 22), &("old".to_owned(), 0)));
+    Ok(())
+}
