@@ -55,6 +55,7 @@ mod tally;
 mod tests;
 mod unfinished;
 mod window;
+mod writing;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
@@ -80,10 +81,12 @@ pub(crate) use self::pin::{Place as FilePlace, place};
 use self::row::Block;
 use self::run::Message;
 use self::tally::Tallies;
-use self::window::{ClassWindow, Held, WINDOW_BYTES, Window, window_bytes};
+use self::window::{ClassWindow, Held, WINDOW_BYTES, Window};
+use self::writing::Writing;
 use super::{
-    Bounds, Dead, Erased, Found, Keepings, Keeps, Last, Marks, Pacer, PageLimit, Place, ProducerState,
-    Reclaimed, Rewrite, Rewritten, Stretch, Survey, SweepCursor, Swept, View, ViewError,
+    Bounds, Dead, Erased, Found, Keepings, Keeps, Last, Latest, Marks, Pacer, PageLimit, Place,
+    ProducerState, Reclaimed, Rewrite, Rewritten, Stretch, Survey, SweepCursor, Swept, View, ViewError,
+    VisitEvent,
 };
 use crate::class::Class;
 use crate::durable::{create_durable_dir, sync_dir};
@@ -117,60 +120,6 @@ pub struct FjallView {
     known_damaged: Mutex<HashSet<ConversationKey>>,
     /// The folder of a view whose files must not change. Deleted after the database is dropped.
     copy: Option<TempDir>,
-}
-
-/// The windows that are written.
-#[derive(Debug, Default)]
-struct Writing {
-    windows: [OpenWindow; Class::COUNT],
-    /// The one that a conversation is known to have its last span in.
-    begun: HashMap<ConversationKey, ClassWindow>,
-    tallies: Tallies,
-    /// See [`View::stored_ms`].
-    stored_ms: u64,
-}
-
-impl Writing {
-    /// The window that gets the events of a class.
-    const fn window(&self, class: Class) -> ClassWindow {
-        ClassWindow { class, number: self.windows[class.index()].window }
-    }
-
-    /// Takes a group that was written, and ends the windows that it has filled.
-    fn take(&mut self, records: &[Record], window_bytes_max: u64) {
-        let Some(stored_ms) = Record::stored_ms(records) else { return };
-        self.stored_ms = stored_ms;
-        for record in records {
-            let open = &mut self.windows[record.class.index()];
-            if record.is_event() {
-                open.bytes += window_bytes(record);
-                if open.since_ms == 0 {
-                    open.since_ms = stored_ms;
-                }
-            }
-        }
-        for record in records {
-            let open = &mut self.windows[record.class.index()];
-            if (record.ends_window && open.bytes > 0)
-                || open.is_full(record.class, stored_ms, window_bytes_max)
-            {
-                let ended = ClassWindow { class: record.class, number: open.window };
-                *open = OpenWindow { window: open.window.next(), ..OpenWindow::default() };
-                self.begun.retain(|_, window| *window != ended);
-            }
-        }
-    }
-}
-
-impl OpenWindow {
-    /// Whether it ends behind a group that was stored at this time. One that begins later was begun by a clock
-    /// that was wrong, and would hold up what is stored by the right one.
-    fn is_full(&self, class: Class, stored_ms: u64, window_bytes_max: u64) -> bool {
-        let is_over = |window_ms: u64| {
-            stored_ms < self.since_ms || stored_ms >= self.since_ms.saturating_add(window_ms)
-        };
-        self.bytes >= window_bytes_max || (self.bytes > 0 && class.window_ms().is_some_and(is_over))
-    }
 }
 
 impl fmt::Debug for FjallView {
@@ -461,6 +410,20 @@ impl View for FjallView {
         self.read_after(conversation, after, limit)
     }
 
+    fn visit_after(
+        &self,
+        conversation: &ConversationName,
+        after: Seq,
+        limit: PageLimit,
+        visit: &mut VisitEvent<'_>,
+    ) -> Result<(Seq, Seq), ViewError> {
+        self.visit_events_after(conversation, after, limit, visit)
+    }
+
+    fn latest(&self, conversation: &ConversationName, limit: PageLimit) -> Result<Latest, ViewError> {
+        self.read_latest(conversation, limit)
+    }
+
     fn before(
         &self,
         conversation: &ConversationName,
@@ -536,7 +499,15 @@ impl View for FjallView {
     }
 
     fn register(&self, conversation: &ConversationName, key: &[u8]) -> Result<Option<Bytes>, ViewError> {
-        self.read_register(conversation, key)
+        Ok(self.read_registers_at(conversation, &[key])?.pop().flatten())
+    }
+
+    fn registers_at(
+        &self,
+        conversation: &ConversationName,
+        keys: &[&[u8]],
+    ) -> Result<Vec<Option<Bytes>>, ViewError> {
+        self.read_registers_at(conversation, keys)
     }
 
     fn registers(
