@@ -5,13 +5,9 @@ Prints a JSON object for each attack: how many frames it sent over how many conn
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import itertools
-import json
 import os
-import time
-from collections import Counter
 from typing import Callable, Iterator
 
 from aioquic.buffer import encode_uint_var
@@ -20,6 +16,7 @@ from aioquic.quic.packet_builder import QuicPacketBuilder
 from aioquic.tls import Epoch
 
 import quoth_wire as wire
+from hostile_run import Run
 from quoth_peer import Peer
 from quoth_streams import Deadline, Ended
 
@@ -234,8 +231,9 @@ ATTACKS: dict[str, Callable[[Attacker, int, int], Iterator[Frame | None]]] = {
 }
 
 
-async def connection(args: argparse.Namespace, until: float) -> tuple[int, str]:
-    """One connection's worth of an attack: the frames that it sent, and how it ended."""
+async def connection(run: Run) -> str:
+    """One connection's worth of an attack, and how it ended."""
+    args = run.args
     host, port = args.server.rsplit(":", 1)
     peer = await Attacker.dial(host, int(port), args.ca)
     try:
@@ -245,38 +243,26 @@ async def connection(args: argparse.Namespace, until: float) -> tuple[int, str]:
         await room.opened()
         frames = ATTACKS[args.attack](peer, room.id, peer.new_id())
         peer.goes_past()
-        sent = 0
-        while time.monotonic() < until and peer.end is None:
+        while run.goes_on() and peer.end is None:
             count = peer.send_frames(frames)
-            sent += count
+            run.has_sent(count)
             # What comes is read, and time passes if nothing may be sent.
             await asyncio.sleep(0 if count else 0.002)
         # A close may be on its way.
         await asyncio.sleep(0.1)
-        return sent, "still open" if peer.end is None else str(peer.end)
+        return "still open" if peer.end is None else str(peer.end)
     finally:
         peer.abandon()
 
 
 async def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--server", required=True)
-    parser.add_argument("--ca", required=True)
-    parser.add_argument("--token", required=True)
-    parser.add_argument("--attack", required=True, choices=ATTACKS)
-    parser.add_argument("--seconds", type=float, required=True)
-    args = parser.parse_args()
-    until = time.monotonic() + args.seconds
-    ends: Counter[str] = Counter()
-    frames = 0
-    while time.monotonic() < until:
+    run = Run(__doc__, ATTACKS)
+    while run.goes_on():
         try:
-            sent, end = await connection(args, until)
-            frames += sent
-            ends[end] += 1
+            run.has_ended(await connection(run))
         except (Ended, Deadline) as error:
-            ends[f"before the attack: {error}"] += 1
-    print(json.dumps({"attack": args.attack, "frames": frames, "ends": ends}))
+            run.has_ended(f"before the attack: {error}")
+    run.report()
 
 
 if __name__ == "__main__":

@@ -5,15 +5,13 @@ from __future__ import annotations
 import argparse
 import base64
 import itertools
-import json
 import os
 import select
 import socket
-import time
-from collections import Counter
 from typing import Iterator
 
 import quoth_wire as wire
+from hostile_run import Run
 from quoth_streams import hello_frame
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
@@ -102,13 +100,13 @@ def closed_with(came: bytes) -> str | None:
     return None if at < 0 or len(came) < at + 4 else str(int.from_bytes(came[at + 2 : at + 4]))
 
 
-def connection(args: argparse.Namespace, until: float) -> tuple[int, str]:
-    """One connection's worth of the attack: the frames that it sent, and how it ended."""
-    sock = connected(args)
+def connection(run: Run) -> str:
+    """One connection's worth of the attack, and how it ended."""
+    sock = connected(run.args)
     sock.setblocking(False)
-    frames, sent, came, rest = ATTACKS[args.attack](), 0, b"", b""
+    frames, came, rest = ATTACKS[run.args.attack](), b"", b""
     end = "still open"
-    while time.monotonic() < until:
+    while run.goes_on():
         readable, writable, _ = select.select([sock], [sock], [], 0.1)
         try:
             if readable:
@@ -120,31 +118,20 @@ def connection(args: argparse.Namespace, until: float) -> tuple[int, str]:
             if writable:
                 if not rest:
                     rest = b"".join(next(frames) for _ in range(FRAMES_AT_ONCE))
-                    sent += FRAMES_AT_ONCE
+                    run.has_sent(FRAMES_AT_ONCE)
                 rest = rest[sock.send(rest) :]
         except OSError:
             end = "closed"
             break
     sock.close()
-    return sent, closed_with(came) or end
+    return closed_with(came) or end
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--server", required=True)
-    parser.add_argument("--ca", help="not used: it goes without TLS, as in development")
-    parser.add_argument("--token", required=True)
-    parser.add_argument("--attack", required=True, choices=ATTACKS)
-    parser.add_argument("--seconds", type=float, required=True)
-    args = parser.parse_args()
-    until = time.monotonic() + args.seconds
-    ends: Counter[str] = Counter()
-    frames = 0
-    while time.monotonic() < until:
-        sent, end = connection(args, until)
-        frames += sent
-        ends[end] += 1
-    print(json.dumps({"attack": args.attack, "frames": frames, "ends": ends}))
+    run = Run(__doc__, ATTACKS)
+    while run.goes_on():
+        run.has_ended(connection(run))
+    run.report()
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@
 
 #[path = "structure/graph.rs"]
 mod graph;
+#[path = "structure/paths.rs"]
+mod paths;
 #[path = "structure/source.rs"]
 mod source;
 #[path = "structure/workspace.rs"]
@@ -52,4 +54,15 @@ fn the_architecture_text_names_every_crate_folder() {
     let workspace = Workspace::load();
     let text = workspace.read("docs/ARCHITECTURE.md");
     assert_none(&workspace::unnamed_folders(&text, &workspace.crates));
+}
+
+#[test]
+fn every_path_that_a_document_names_is_there() {
+    let workspace = Workspace::load();
+    let documents = workspace.documents();
+    assert!(documents.len() > 5, "found only {documents:?}");
+    let exists = |path: &str| workspace.has(path);
+    let nowhere =
+        documents.iter().flat_map(|name| paths::leading_nowhere(name, &workspace.read(name), exists));
+    assert_none(&nowhere.collect::<Vec<_>>());
 }

@@ -96,7 +96,7 @@ impl Outcome {
     }
 }
 
-/// Makes an attack in the name of bob for so long, and checks what becomes of it.
+/// Makes an attack in the name of bob for so long, or until it is closed as is to be, and checks what becomes of it.
 ///
 /// # Errors
 /// When the script fails or has hardly attacked, or something else becomes of it.
@@ -106,16 +106,20 @@ pub fn make(
     (name, outcome): Attack,
     lasts: Duration,
 ) -> anyhow::Result<Report> {
+    /// As in `hostile_run.py`.
     const FRAMES_MIN: u64 = 100;
     let program = python(script);
     // Its work would be another machine's.
     let mut attacker = Command::new("nice");
     attacker.args(["-n", "19"]).arg(program.get_program()).args(program.get_args());
+    if let Closed(reason) = outcome {
+        attacker.args(["--closed", reason]);
+    }
     add_server(&mut attacker, server).args(["--token", &server.token("bob")?, "--attack", name]);
     let output = attacker.args(["--seconds", &lasts.as_secs_f64().to_string()]).output()?;
     ensure!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
     let report: Report = serde_json::from_slice(&output.stdout)?;
-    ensure!(report.frames > FRAMES_MIN, "{name} has sent {} frames", report.frames);
+    ensure!(report.frames >= FRAMES_MIN, "{name} has sent {} frames", report.frames);
     ensure!(outcome.is_of(&report.ends), "{name}: {:?}", report.ends);
     Ok(report)
 }

@@ -54,6 +54,18 @@ impl Workspace {
         fs::read_to_string(self.root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
+    /// Whether there is a file or folder.
+    pub(crate) fn has(&self, path: &str) -> bool {
+        self.root.join(path).exists()
+    }
+
+    /// The README and the pages in `docs/`.
+    pub(crate) fn documents(&self) -> Vec<String> {
+        let pages = fs::read_dir(self.root.join("docs")).unwrap();
+        let pages = pages.map(|page| format!("docs/{}", page.unwrap().file_name().to_string_lossy()));
+        pages.filter(|page| page.ends_with(".md")).chain(["README.md".to_owned()]).collect()
+    }
+
     /// Every Rust file of the repository.
     pub(crate) fn source_files(&self) -> Vec<SourceFile> {
         let mut files = Vec::new();
