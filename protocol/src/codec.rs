@@ -66,9 +66,9 @@ impl Run {
     /// As [`encode`].
     #[must_use]
     pub fn encode<F: Serialize>(frames: impl IntoIterator<Item = F>, bytes_about: usize) -> Self {
-        let mut buffer = Vec::with_capacity(bytes_about);
-        let ends = frames.into_iter().map(|frame| encode_to(&frame, &mut buffer)).collect();
-        Self { bytes: Bytes::from(buffer), ends }
+        let mut run = RunBuilder::with_capacity(bytes_about);
+        frames.into_iter().for_each(|frame| run.push(&frame));
+        run.build()
     }
 
     /// How many frames there are.
@@ -97,6 +97,45 @@ impl Run {
     /// Each frame by itself.
     pub fn frames(&self) -> impl Iterator<Item = Bytes> {
         (0..self.len()).map(|i| self.slice(i..i + 1))
+    }
+}
+
+/// A [`Run`] that is being made, for frames that come one by one.
+#[derive(Debug, Default)]
+pub struct RunBuilder {
+    buffer: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl RunBuilder {
+    /// One without frames, that has room for so many bytes of them.
+    #[must_use]
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self { buffer: Vec::with_capacity(bytes), ends: Vec::new() }
+    }
+
+    /// Adds a frame.
+    ///
+    /// # Panics
+    /// As [`encode`].
+    pub fn push<F: Serialize>(&mut self, frame: &F) {
+        self.ends.push(encode_to(frame, &mut self.buffer));
+    }
+
+    /// Bytes of its frames.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// The run.
+    #[must_use]
+    pub fn build(mut self) -> Run {
+        // Whoever holds one of its frames holds all of the buffer.
+        if self.buffer.capacity() / 2 > self.buffer.len() {
+            self.buffer.shrink_to_fit();
+        }
+        Run { bytes: Bytes::from(self.buffer), ends: self.ends }
     }
 }
 
@@ -180,10 +219,11 @@ impl Decoder {
     /// # Errors
     /// Every [`DecodeError`]; the stream cannot be read on after one.
     pub fn next_frame<F: DeserializeOwned>(&mut self) -> Result<Option<F>, DecodeError> {
-        match self.next_bytes()? {
-            Some(bytes) => decode(&bytes).map(Some),
-            None => Ok(None),
-        }
+        // Decoded where it lies: frames own what they hold, so none keeps the buffer.
+        let Some(frame) = self.next_range()? else { return Ok(None) };
+        let (decoded, end) = (decode(&self.buffer[frame.clone()]), frame.end);
+        self.buffer.advance(end);
+        decoded.map(Some)
     }
 
     /// The next complete frame's bytes without the length, for a reader that skips frames which it does not
@@ -192,13 +232,20 @@ impl Decoder {
     /// # Errors
     /// [`DecodeError::TooLarge`] and [`DecodeError::BadLength`].
     pub fn next_bytes(&mut self) -> Result<Option<Bytes>, DecodeError> {
+        let Some(frame) = self.next_range()? else { return Ok(None) };
+        self.buffer.advance(frame.start);
+        Ok(Some(self.buffer.split_to(frame.len()).freeze()))
+    }
+
+    /// Where the next complete frame's bytes lie in the buffer, without the length.
+    fn next_range(&mut self) -> Result<Option<Range<usize>>, DecodeError> {
         let Some((len, prefix_len)) = self.length()? else { return Ok(None) };
-        if self.buffer.len() < prefix_len + len {
-            self.buffer.reserve(prefix_len + len - self.buffer.len());
+        let end = prefix_len + len;
+        if self.buffer.len() < end {
+            self.buffer.reserve(end - self.buffer.len());
             return Ok(None);
         }
-        self.buffer.advance(prefix_len);
-        Ok(Some(self.buffer.split_to(len).freeze()))
+        Ok(Some(prefix_len..end))
     }
 
     fn length(&self) -> Result<Option<(usize, usize)>, DecodeError> {

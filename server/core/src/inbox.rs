@@ -85,6 +85,25 @@ impl Entry {
     /// The registers that put another entry in the place of this one.
     #[must_use]
     pub fn replaced(self, by: Self, conversation: &ConversationName) -> Vec<RegisterChange> {
+        self.changed(by, self.stands_large(), conversation)
+    }
+
+    /// The registers that put it where there is no entry. An earlier one may have left that it stands among
+    /// the large ones, for which whoever reads these asks the entry: to remove that each time would leave a
+    /// row that is none for each conversation, and whoever looks for the large ones would look through all of
+    /// these.
+    #[must_use]
+    pub fn placed(self, conversation: &ConversationName) -> Vec<RegisterChange> {
+        Self::default().changed(self, false, conversation)
+    }
+
+    /// Whether it is among those that are looked at each time.
+    #[must_use]
+    pub const fn stands_large(self) -> bool {
+        self.moved_ms == 0
+    }
+
+    fn changed(self, by: Self, is_large: bool, conversation: &ConversationName) -> Vec<RegisterChange> {
         let mut changes = vec![(of(ENTRY, conversation), Some(encode(&by)))];
         let time = |time_ms: u64| (time_ms > 0).then_some(time_ms);
         for (kind, from, to) in [
@@ -98,10 +117,10 @@ impl Entry {
                 changes.extend(to.map(|to_ms| (timed(kind, to_ms, conversation), Some(Vec::new()))));
             }
         }
-        match (self.moved_ms, by.moved_ms) {
-            (_, 0) => changes.push((of(LARGE, conversation), Some(Vec::new()))),
-            (0, _) => changes.push((of(LARGE, conversation), None)),
-            _ => {}
+        if by.stands_large() {
+            changes.push((of(LARGE, conversation), Some(Vec::new())));
+        } else if is_large {
+            changes.push((of(LARGE, conversation), None));
         }
         changes
     }
@@ -111,7 +130,7 @@ impl Entry {
 #[must_use]
 pub fn joined(conversation: &ConversationName, time_ms: u64, members: u32) -> Vec<RegisterChange> {
     let moved_ms = if members > MOVED_MEMBERS_MAX { 0 } else { time_ms };
-    Entry::default().replaced(Entry { moved_ms, ..Entry::default() }, conversation)
+    Entry { moved_ms, ..Entry::default() }.placed(conversation)
 }
 
 /// The registers of a conversation that a user has left, but for those with a time in their keys, which only
@@ -293,6 +312,8 @@ mod tests {
             of_kind.filter_map(|key| conversation_of(key)).collect::<Vec<_>>()
         };
         assert_eq!((rows.timed(MOVED).len(), large_rows(&rows)), (1, vec![large.clone()]));
+        // What is not there is not removed: that costs those who look for the large ones.
+        assert!(joined(&small, 1_000, 2).iter().all(|(key, value)| key[0] != LARGE && value.is_some()));
         // One that has grown.
         let before = rows.entry(&small);
         rows.change(before.replaced(Entry { moved_ms: 0, ..before }, &small));

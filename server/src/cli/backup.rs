@@ -26,7 +26,7 @@ pub(super) struct BackupArgs {
     /// development tokens are no longer good
     #[arg(long)]
     keys: bool,
-    /// Copy as fast as the disk is, also beside a running server. Default: a third of the time is left to the
+    /// Copy as fast as the disk is, also beside a running server. Default: a fifth of the time is left to the
     /// server
     #[arg(long)]
     full_speed: bool,

@@ -1,11 +1,12 @@
 //! A record of the store as the frame that its readers get.
 
-use quoth_protocol::codec::{self, Run};
-use quoth_protocol::frame::{Event, EventKind, ServerFrame};
-use quoth_protocol::{Seq, UserId};
-use quoth_store::{Content, Record, ViewError};
+use bytes::Bytes;
+use quoth_protocol::codec::{self, Run, RunBuilder};
+use quoth_protocol::frame::{Event, EventKind};
+use quoth_protocol::{ConversationName, Seq, UserId};
+use quoth_store::{Content, Record, StoredContent, StoredEvent, ViewError};
 use serde::Serialize;
-use serde::ser::{SerializeTuple as _, Serializer};
+use serde::ser::{SerializeStructVariant as _, SerializeTuple as _, Serializer};
 
 /// About what a frame takes besides its body and its sender, in bytes.
 const FRAME_FIXED_BYTES: usize = 32;
@@ -14,6 +15,44 @@ const FRAME_FIXED_BYTES: usize = 32;
 /// frames is, so this is what a tail, or a reader that takes nothing, may hold beyond what is counted.
 const SHARED_BUFFER_BYTES_MAX: usize = 16 * 1024;
 
+/// Frames of events that come one by one from the view: the same bytes as those of [`encode_events`].
+#[derive(Debug, Default)]
+pub(super) struct Frames {
+    runs: Vec<Run>,
+    next: RunBuilder,
+}
+
+impl Frames {
+    /// Adds the next event.
+    pub(super) fn push(&mut self, event: &StoredEvent<'_>) {
+        if self.next.bytes() + bytes_about(event) > SHARED_BUFFER_BYTES_MAX {
+            self.end();
+        }
+        if self.next.bytes() == 0 {
+            self.next = RunBuilder::with_capacity(bytes_about(event).max(SHARED_BUFFER_BYTES_MAX));
+        }
+        self.next.push(&Frame(event));
+    }
+
+    fn end(&mut self) {
+        if self.next.bytes() > 0 {
+            self.runs.push(std::mem::take(&mut self.next).build());
+        }
+    }
+
+    /// The frames of all events, in their order.
+    pub(super) fn into_runs(mut self) -> Vec<Run> {
+        self.end();
+        self.runs
+    }
+}
+
+/// About what an event's frame takes.
+fn bytes_about(event: &StoredEvent<'_>) -> usize {
+    let (StoredContent::Message(content) | StoredContent::Kind(content)) = event.content;
+    FRAME_FIXED_BYTES + event.sender.as_str().len() + content.len()
+}
+
 /// Encodes a conversation's events: the same bytes for every reader, live or from history.
 pub(crate) fn encode_events(records: &[&Record]) -> Vec<Run> {
     let mut runs = Vec::new();
@@ -21,11 +60,13 @@ pub(crate) fn encode_events(records: &[&Record]) -> Vec<Run> {
     while !rest.is_empty() {
         let (mut count, mut bytes) = (0, 0);
         while count < rest.len() && bytes < SHARED_BUFFER_BYTES_MAX {
-            bytes += FRAME_FIXED_BYTES + rest[count].sender.as_str().len() + rest[count].content.len();
+            bytes += bytes_about(&StoredEvent::of(rest[count]));
             count += 1;
         }
         let (these, others) = rest.split_at(count);
-        runs.push(Run::encode(these.iter().map(|record| Frame(record)), bytes));
+        let mut run = RunBuilder::with_capacity(bytes);
+        these.iter().for_each(|record| run.push(&Frame(&StoredEvent::of(record))));
+        runs.push(run.build());
         rest = others;
     }
     runs
@@ -36,56 +77,93 @@ pub(crate) fn encode_events(records: &[&Record]) -> Vec<Run> {
 /// # Errors
 /// When the change does not decode.
 pub(crate) fn event(record: &Record) -> Result<Event, ViewError> {
-    let Record { seq, time_ms, sender, origin_time_ms, content, .. } = record;
-    let kind = match content {
+    let kind = match &record.content {
         Content::Message(body) => EventKind::message(body.clone()),
-        Content::Change(kind) | Content::Notice(kind) => {
-            codec::decode(kind).map_err(|_| ViewError::DamagedRow {
-                conversation: record.conversation.clone(),
-                seq: *seq,
-                what: "its change does not decode",
-            })?
-        }
+        Content::Change(kind) | Content::Notice(kind) => decoded(&record.conversation, record.seq, kind)?,
     };
-    let (seq, time_ms, sender, origin_time_ms) = (*seq, *time_ms, sender.clone(), *origin_time_ms);
-    Ok(Event { seq, time_ms, sender, origin_time_ms, kind })
+    Ok(event_with(&StoredEvent::of(record), kind))
 }
 
-/// The frame of an event, whose change is not decoded for it: an event's encoding ends with that of its kind.
-struct Frame<'a>(&'a Record);
+/// The same of an event in the view, whose content is copied.
+///
+/// # Errors
+/// When the change does not decode.
+pub(super) fn stored_event(
+    conversation: &ConversationName,
+    event: &StoredEvent<'_>,
+) -> Result<Event, ViewError> {
+    let kind = match event.content {
+        StoredContent::Message(body) => EventKind::message(Bytes::copy_from_slice(body)),
+        StoredContent::Kind(kind) => decoded(conversation, event.seq, kind)?,
+    };
+    Ok(event_with(event, kind))
+}
+
+fn event_with(event: &StoredEvent<'_>, kind: EventKind) -> Event {
+    let StoredEvent { seq, time_ms, sender, origin_time_ms, .. } = *event;
+    Event { seq, time_ms, sender: sender.clone(), origin_time_ms, kind }
+}
+
+fn decoded(conversation: &ConversationName, seq: Seq, kind: &[u8]) -> Result<EventKind, ViewError> {
+    let what = "its change does not decode";
+    codec::decode(kind).map_err(|_| ViewError::DamagedRow { conversation: conversation.clone(), seq, what })
+}
+
+/// The frame of an event, of which nothing is copied or decoded for it: an event's encoding ends with that of
+/// its kind.
+struct Frame<'a>(&'a StoredEvent<'a>);
 
 impl Serialize for Frame<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Record { seq, time_ms, sender, origin_time_ms, content, .. } = self.0;
-        match content {
-            Content::Message(body) => ServerFrame::Event(Event {
-                seq: *seq,
-                time_ms: *time_ms,
-                sender: sender.clone(),
-                origin_time_ms: *origin_time_ms,
-                kind: EventKind::message(body.clone()),
-            })
-            .serialize(serializer),
-            Content::Change(kind) | Content::Notice(kind) => {
-                let (seq, time_ms, origin_time_ms) = (*seq, *time_ms, *origin_time_ms);
-                let event = Encoded { seq, time_ms, sender, origin_time_ms, kind: Raw(kind) };
-                serializer.serialize_newtype_variant("ServerFrame", EVENT_VARIANT, "event", &event)
-            }
+        match self.0.content {
+            StoredContent::Message(body) => self.with(Message(body), serializer),
+            StoredContent::Kind(kind) => self.with(Raw(kind), serializer),
         }
     }
 }
 
-/// Number of [`ServerFrame::Event`].
+impl Frame<'_> {
+    fn with<S: Serializer>(&self, kind: impl Serialize, serializer: S) -> Result<S::Ok, S::Error> {
+        let StoredEvent { seq, time_ms, sender, origin_time_ms, .. } = *self.0;
+        let event = Borrowed { seq, time_ms, sender, origin_time_ms, kind };
+        serializer.serialize_newtype_variant("ServerFrame", EVENT_VARIANT, "event", &event)
+    }
+}
+
+/// Number of [`ServerFrame::Event`](quoth_protocol::frame::ServerFrame::Event).
 const EVENT_VARIANT: u32 = 4;
 
-/// An [`Event`] whose kind is encoded already.
+/// An [`Event`] that owns nothing.
 #[derive(Serialize)]
-struct Encoded<'a> {
+struct Borrowed<'a, K> {
     seq: Seq,
     time_ms: u64,
     sender: &'a UserId,
     origin_time_ms: Option<u64>,
-    kind: Raw<'a>,
+    kind: K,
+}
+
+/// An [`EventKind::Message`] that is nothing but its body.
+struct Message<'a>(&'a [u8]);
+
+impl Serialize for Message<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut message = serializer.serialize_struct_variant("EventKind", 0, "message", 4)?;
+        message.serialize_field("body", &Body(self.0))?;
+        message.serialize_field("reply_to", &None::<Seq>)?;
+        message.serialize_field::<[UserId]>("mentions", &[])?;
+        message.serialize_field("expires_ms", &0_u64)?;
+        message.end()
+    }
+}
+
+/// Bytes behind their length.
+struct Body<'a>(&'a [u8]);
+
+impl Serialize for Body<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
 }
 
 /// Bytes as they are: those of a tuple, which has no length in front.
@@ -107,12 +185,12 @@ mod tests {
     use quoth_protocol::membership::{ConversationKind, GoneCause, InvitationHash, Permissions, Role};
     use quoth_protocol::retention::Retention;
     use quoth_protocol::{ConversationName, Seq, UserId};
-    use quoth_store::{Content, Record, testing};
+    use quoth_store::{Content, Record, StoredEvent, testing};
 
-    use super::{Frame, encode_events};
+    use super::{Frame, Frames, SHARED_BUFFER_BYTES_MAX, encode_events};
 
     fn encode_event(record: &Record) -> Bytes {
-        codec::encode(&Frame(record))
+        codec::encode(&Frame(&StoredEvent::of(record)))
     }
 
     #[test]
@@ -132,6 +210,35 @@ mod tests {
         }
         let together: Vec<Bytes> = together.iter().flat_map(Run::frames).collect();
         assert_eq!(together, records.iter().map(encode_event).collect::<Vec<_>>());
+        let mut frames = Frames::default();
+        records.iter().for_each(|record| frames.push(&StoredEvent::of(record)));
+        let runs = frames.into_runs();
+        assert_eq!(runs.iter().flat_map(Run::frames).collect::<Vec<_>>(), together);
+        assert!(runs.iter().all(|run| run.slice(0..run.len()).len() <= SHARED_BUFFER_BYTES_MAX));
+    }
+
+    #[test]
+    fn one_that_is_larger_than_a_shared_buffer_is_alone() {
+        let body = vec![b'x'; 2 * SHARED_BUFFER_BYTES_MAX];
+        let records = [1, 2, 3].map(|seq| testing::record("general", seq, seq));
+        let large = Record { content: Content::Message(body.into()), ..records[1].clone() };
+        let mut frames = Frames::default();
+        for record in [&records[0], &large, &records[2]] {
+            frames.push(&StoredEvent::of(record));
+        }
+        assert_eq!(frames.into_runs().iter().map(Run::len).collect::<Vec<_>>(), [1, 1, 1]);
+        assert!(Frames::default().into_runs().is_empty());
+    }
+
+    #[test]
+    fn a_frame_of_a_message_is_that_of_its_event() {
+        for body in [Bytes::new(), Bytes::from(vec![7; 70_000])] {
+            let content = Content::Message(body.clone());
+            let record = Record { content, origin_time_ms: Some(1), ..testing::record("general", 9, 9) };
+            let (sender, kind) = (record.sender.clone(), EventKind::message(body));
+            let event = Event { seq: Seq(9), time_ms: record.time_ms, sender, origin_time_ms: Some(1), kind };
+            assert_eq!(encode_event(&record), codec::encode(&ServerFrame::Event(event)));
+        }
     }
 
     /// One of each kind.

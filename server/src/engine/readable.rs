@@ -6,7 +6,9 @@ use quoth_core::messages::{Target, ends_with};
 use quoth_core::retention::{Classes, End, Judge, Keeping, Place};
 use quoth_protocol::frame::EventKind;
 use quoth_protocol::{ConversationName, Seq};
-use quoth_store::{Bounds, Content, PageLimit, Record, Stretch, View, ViewError};
+use quoth_store::{
+    Bounds, PageLimit, Record, StoredContent, StoredEvent, Stretch, View, ViewError, VisitEvent,
+};
 
 use super::frame::event;
 use super::retention::kept_in;
@@ -79,9 +81,8 @@ impl Reading {
 
     /// The judge, by the end of the conversation that is the latest.
     fn judge(&self, view: &dyn View, name: &ConversationName) -> Result<Judge, ViewError> {
-        let Keeping { policy, .. } = self.keeping;
         let mut end = self.ahead.end;
-        if policy.count > 0 || policy.bytes > 0 {
+        if self.keeping.depends_on_end() {
             let last = view.last(name)?.map(|last| End { seq: last.seq, bytes: last.end });
             end = last.filter(|last| last.seq > end.seq).unwrap_or(end);
         }
@@ -98,33 +99,40 @@ impl Reading {
         Ok(Bounds { floor: view.floor(name, judge.marks, bounds.floor)?.seq, ..bounds })
     }
 
-    /// The first events behind a seq that are not absent, up to `to`. Where all of a page are absent it reads
-    /// on, for a few pages: whoever wants what is behind these asks again.
+    /// `visit` is told of the first events behind a seq that are not absent, up to `to`. Where all of a page
+    /// are absent it reads on, for a few pages: whoever wants what is behind these asks again. Gives the last
+    /// seq that it tells of.
     pub(super) fn after(
         &self,
         view: &dyn View,
         name: &ConversationName,
-        after: Seq,
-        to: Seq,
+        (after, to): (Seq, Seq),
         limit: PageLimit,
-    ) -> Result<Stretch, ViewError> {
+        visit: &mut VisitEvent<'_>,
+    ) -> Result<Seq, ViewError> {
         let judged = self.judged(view, name)?;
         // What lies before the floor need not be read.
         let mut reached = after.max(Seq(judged.rule.floor.0.saturating_sub(1)).min(to));
         for _ in 0..PAGES_MAX {
             let records = usize::try_from(to.0.saturating_sub(reached.0)).unwrap_or(usize::MAX);
             if records == 0 {
-                return Ok(Stretch { to: reached, ..Stretch::nothing_behind(after) });
+                break;
             }
             let limit = PageLimit { records: limit.records.min(records), ..limit };
-            let Stretch { to: last, mut records, .. } = read_behind(view, name, reached, limit)?;
-            records.retain(|record| record.seq <= to && !judged.is_absent(record));
-            if !records.is_empty() || last == reached {
-                return Ok(Stretch { from: after.next(), to: last.min(to), records });
-            }
+            let mut is_any_there = false;
+            let last = visit_behind(view, name, reached, limit, &mut |event| {
+                if event.seq <= to && !judged.lacks(&Facts::of(event)) {
+                    is_any_there = true;
+                    visit(event);
+                }
+            })?;
+            let is_all = is_any_there || last == reached;
             reached = last.min(to);
+            if is_all {
+                break;
+            }
         }
-        Ok(Stretch { to: reached, ..Stretch::nothing_behind(after) })
+        Ok(reached)
     }
 
     /// The same in the other direction: the last events before a seq, behind `after`.
@@ -182,14 +190,19 @@ impl Reading {
     ) -> Result<Seq, ViewError> {
         let (judged, mut at) = (self.judged(view, name)?, after);
         for _ in 0..LOOKS_MAX {
-            let stretch = read_behind(view, name, at, LOOK)?;
-            if let Some(found) = stretch.iter().find(|record| !judged.is_absent(record)) {
-                return Ok(found.seq);
+            let mut found = None;
+            let last = visit_behind(view, name, at, LOOK, &mut |event| {
+                if found.is_none() && !judged.lacks(&Facts::of(event)) {
+                    found = Some(event.seq);
+                }
+            })?;
+            if let Some(found) = found {
+                return Ok(found);
             }
-            if stretch.to <= at {
+            if last <= at {
                 break;
             }
-            at = stretch.to;
+            at = last;
         }
         Ok(at)
     }
@@ -212,6 +225,26 @@ pub(super) struct Rule {
     pub(super) floor: Seq,
 }
 
+/// By what of it an event is judged.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Facts {
+    pub(super) place: Place,
+    expires_ms: u64,
+    /// The message with which it ends.
+    about: Option<Seq>,
+}
+
+impl Facts {
+    pub(super) fn of(event: &StoredEvent<'_>) -> Self {
+        let StoredEvent { seq, time_ms, offset, expires_ms, content, .. } = *event;
+        let about = match content {
+            StoredContent::Kind(kind) => ends_with(kind),
+            StoredContent::Message(_) => None,
+        };
+        Self { place: Place { seq, time_ms, offset }, expires_ms, about }
+    }
+}
+
 /// Says of each event of a conversation whether it is absent.
 pub(crate) struct Judged<'a> {
     reading: &'a Reading,
@@ -220,10 +253,16 @@ pub(crate) struct Judged<'a> {
 
 impl Judged<'_> {
     pub(crate) fn is_absent(&self, record: &Record) -> bool {
-        let place = Place { seq: record.seq, time_ms: record.time_ms, offset: record.offset };
-        self.rule.judge.is_absent(place, record.expires_ms)
-            || self.reading.is_revoked(record.seq)
-            || about(record).is_some_and(|message| message < self.rule.floor)
+        let facts = Facts::of(&StoredEvent::of(record));
+        // What a notice says is no kind of event.
+        self.lacks(&Facts { about: facts.about.filter(|_| record.is_event()), ..facts })
+    }
+
+    /// The same by what it is judged by.
+    pub(super) fn lacks(&self, Facts { place, expires_ms, about }: &Facts) -> bool {
+        self.rule.judge.is_absent(*place, *expires_ms)
+            || self.reading.is_revoked(place.seq)
+            || about.is_some_and(|message| message < self.rule.floor)
     }
 
     /// As [`Reading::target`].
@@ -254,26 +293,19 @@ impl Judged<'_> {
     }
 }
 
-/// The message with which an event ends.
-fn about(record: &Record) -> Option<Seq> {
-    match &record.content {
-        Content::Change(kind) => ends_with(kind),
-        Content::Message(_) | Content::Notice(_) => None,
-    }
-}
-
-/// What a view has behind a seq. One that tells of something else would be taken for one that tells that what
-/// lies between is absent, or be asked for ever.
-pub(super) fn read_behind(
+/// `visit` is told of what a view has behind a seq; gives the last one that it tells of. A view that tells of
+/// something else would be taken for one that tells that what lies between is absent, or be asked for ever.
+pub(super) fn visit_behind(
     view: &dyn View,
     conversation: &ConversationName,
     after: Seq,
     limit: PageLimit,
-) -> Result<Stretch, ViewError> {
-    let stretch = view.after(conversation, after, limit)?;
-    if stretch.from == after.next() {
-        return Ok(stretch);
+    visit: &mut VisitEvent<'_>,
+) -> Result<Seq, ViewError> {
+    let (from, to) = view.visit_after(conversation, after, limit, visit)?;
+    if from == after.next() {
+        return Ok(to);
     }
-    let (conversation, expected, found) = (conversation.clone(), after.next(), Some(stretch.from));
+    let (conversation, expected, found) = (conversation.clone(), after.next(), Some(from));
     Err(ViewError::Hole { conversation, expected, found })
 }

@@ -8,15 +8,17 @@ use quoth_core::retention::Gaps;
 use quoth_protocol::codec::{self, Run};
 use quoth_protocol::frame::{Event, FetchRange, ServerFrame};
 use quoth_protocol::{ConversationName, Seq};
-use quoth_store::{Bounds, Found, Hurry, PageLimit, Position, ProducerKey, Stretch, View, ViewError};
+use quoth_store::{
+    Bounds, Found, Hurry, PageLimit, Position, ProducerKey, StoredEvent, Stretch, View, ViewError,
+};
 
 use tokio::sync::{Semaphore, oneshot};
 
 use super::Execution;
 use super::coalesced::Coalesced;
-use super::frame::{encode_events, event};
+use super::frame::{Frames, event, stored_event};
 use super::publisher::{Prior, Publisher};
-use super::readable::{Judged, Reading, read_behind};
+use super::readable::{Facts, Reading, visit_behind};
 
 /// Streams whose old message ids are looked up at once; the others wait, so that many repeats leave threads
 /// to other reads.
@@ -62,25 +64,40 @@ struct Wanted {
     bytes_max: usize,
 }
 
-/// What was read: events of which none is judged yet.
+/// Events that are being read.
+#[derive(Debug, Default)]
+struct Gathered {
+    facts: Vec<Facts>,
+    frames: Frames,
+}
+
+impl Gathered {
+    fn take(&mut self, event: &StoredEvent<'_>) {
+        self.facts.push(Facts::of(event));
+        self.frames.push(event);
+    }
+
+    fn into_read(self, last: Seq) -> Read {
+        Read { last, facts: self.facts, runs: self.frames.into_runs() }
+    }
+}
+
+/// What was read: events, with what they are judged by.
 #[derive(Debug)]
 struct Read {
-    stretch: Stretch,
+    /// The last seq that it tells of.
+    last: Seq,
+    facts: Vec<Facts>,
     /// The events' frames, in their order.
     runs: Vec<Run>,
 }
 
 impl Read {
-    fn of(stretch: Stretch) -> Self {
-        let runs = encode_events(&stretch.iter().collect::<Vec<_>>());
-        Self { stretch, runs }
-    }
-
     /// As a page of who asked for what is behind `cursor`, up to and including `to`.
-    fn page(&self, judged: &Judged<'_>, cursor: Seq, to: Seq) -> Page {
+    fn page(&self, is_absent: impl Fn(&Facts) -> bool, cursor: Seq, to: Seq) -> Page {
         let gap = |(from, to)| codec::encode(&ServerFrame::Gap { from, to });
-        let (mut chunks, mut events, mut gaps) = (Vec::new(), Vec::new(), Gaps::behind(cursor));
-        let mut records = self.stretch.records.iter();
+        let (mut chunks, mut events) = (Vec::new(), Vec::with_capacity(self.facts.len()));
+        let (mut gaps, mut facts) = (Gaps::behind(cursor), self.facts.iter());
         for run in &self.runs {
             // From where on the frames of the run are to come that were not cut off yet.
             let mut from = 0;
@@ -89,28 +106,37 @@ impl Read {
                     chunks.push(run.slice(from..to));
                 }
             };
-            for (i, record) in records.by_ref().take(run.len()).enumerate() {
-                if record.seq <= cursor || record.seq > to || judged.is_absent(record) {
+            for (i, one) in facts.by_ref().take(run.len()).enumerate() {
+                let seq = one.place.seq;
+                if seq <= cursor || seq > to || is_absent(one) {
                     cut(&mut chunks, from, i);
                     from = i + 1;
                     continue;
                 }
-                if let Some(absent) = gaps.event(record.seq) {
+                if let Some(absent) = gaps.event(seq) {
                     cut(&mut chunks, from, i);
                     chunks.push(gap(absent));
                     from = i;
                 }
-                events.push(record.seq);
+                events.push(seq);
             }
             cut(&mut chunks, from, run.len());
         }
-        let reached = self.stretch.to.min(to).max(cursor);
+        let reached = self.last.min(to).max(cursor);
         // What is absent behind the last event may go on in the next page, and is told there as one.
         let last = events.last().copied().filter(|last| *last < reached && reached < to);
         let reached = last.unwrap_or(reached);
         chunks.extend(gaps.until(reached).map(gap));
         Page { chunks, events, reached }
     }
+}
+
+/// Part of what is behind a cursor.
+struct Part<T> {
+    /// The last seq that it tells of.
+    last: Seq,
+    is_any_there: bool,
+    part: T,
 }
 
 /// Part of a conversation: what of `from` to `to` is no event is absent.
@@ -204,32 +230,33 @@ impl Reads {
         limit: PageLimit,
         at: Reading,
     ) -> Result<Page, ViewError> {
-        let read = self.judged_after(conversation, cursor, to, limit, at).await?;
-        // It is judged already.
-        let nothing_more = Reading::default();
-        Ok(read.page(&nothing_more.by(nothing_more.rule_without_marks()), cursor, to))
+        let name = conversation.clone();
+        let read = move |view: &dyn View, from: Seq| {
+            let mut gathered = Gathered::default();
+            let last = at.after(view, &name, (from, to), limit, &mut |event| gathered.take(event))?;
+            let is_any_there = !gathered.facts.is_empty();
+            // They are judged already.
+            let page = gathered.into_read(last).page(|_| false, cursor, to);
+            Ok(Part { last, is_any_there, part: page })
+        };
+        Ok(self.first_part((cursor, to), read).await?.part)
     }
 
-    /// The first events behind a cursor that are not absent, up to and including `to`.
-    async fn judged_after(
+    /// The first part of what is behind a cursor, up to and including `to`, that tells of an event; where
+    /// there is none, the last one.
+    async fn first_part<T: Send + 'static>(
         &self,
-        conversation: &ConversationName,
-        cursor: Seq,
-        to: Seq,
-        limit: PageLimit,
-        at: Reading,
-    ) -> Result<Read, ViewError> {
+        (cursor, to): (Seq, Seq),
+        read: impl Fn(&dyn View, Seq) -> Result<Part<T>, ViewError> + Clone + Send + 'static,
+    ) -> Result<Part<T>, ViewError> {
         let mut from = cursor;
         loop {
-            let (at, name) = (at.clone(), conversation.clone());
-            let read = move |view: &dyn View| at.after(view, &name, from, to, limit).map(Read::of);
-            let mut read = self.run(read).await?;
-            let reached = read.stretch.to;
-            if !read.stretch.records.is_empty() || reached >= to || reached <= from {
-                read.stretch.from = cursor.next();
-                return Ok(read);
+            let read = read.clone();
+            let part = self.run(move |view| read(view, from)).await?;
+            if part.is_any_there || part.last >= to || part.last <= from {
+                return Ok(part);
             }
-            from = reached;
+            from = part.last;
         }
     }
 
@@ -264,15 +291,15 @@ impl Reads {
             let conversation = conversation.clone();
             let wanted = Wanted { conversation, after: from, to, records_max, bytes_max };
             let read = self.pages.get(wanted, read).await?;
-            let last = read.stretch.to.min(to);
+            let last = read.last.min(to);
             // All of it is absent, and what follows may be too: it is told as one gap.
-            if last <= from || last == to || read.stretch.records.iter().any(|one| !judged.is_absent(one)) {
+            if last <= from || last == to || read.facts.iter().any(|one| !judged.lacks(one)) {
                 break read;
             }
             from = last;
         };
         // What has become absent since the read began is left out, whoever began it.
-        Ok(read.page(&judged, cursor, to))
+        Ok(read.page(|one| judged.lacks(one), cursor, to))
     }
 
     /// The first events behind `after` up to and including `last`, which are readable ones, or the last of
@@ -293,11 +320,19 @@ impl Reads {
             return Ok(Events { from: after.next(), to: after, events: Vec::new() });
         }
         let limit = PageLimit { records, bytes: bytes_max };
-        let mut stretch = if from_the_end {
-            self.judged_before(conversation, after, last, limit, at).await?
-        } else {
-            self.judged_after(conversation, after, last, limit, at).await?.stretch
-        };
+        if !from_the_end {
+            let name = conversation.clone();
+            let read = move |view: &dyn View, from: Seq| {
+                let mut events = Vec::new();
+                let mut take = |event: &StoredEvent<'_>| events.push(stored_event(&name, event));
+                let last = at.after(view, &name, (from, last), limit, &mut take)?;
+                let events = events.into_iter().collect::<Result<Vec<_>, _>>()?;
+                Ok(Part { last, is_any_there: !events.is_empty(), part: events })
+            };
+            let Part { last: to, part: events, .. } = self.first_part((after, last), read).await?;
+            return Ok(Events { from: after.next(), to, events });
+        }
+        let mut stretch = self.judged_before(conversation, after, last, limit, at).await?;
         stretch.records.retain(|record| record.seq > after);
         stretch.from = stretch.from.max(after.next());
         self.run(move |_| Events::of(stretch)).await
@@ -476,9 +511,11 @@ fn read_after(
     limit: PageLimit,
 ) -> Result<Read, ViewError> {
     let records = usize::try_from(to.0.saturating_sub(cursor.0)).unwrap_or(usize::MAX);
+    let mut gathered = Gathered::default();
     if records == 0 {
-        return Ok(Read::of(Stretch::nothing_behind(cursor)));
+        return Ok(gathered.into_read(cursor));
     }
     let limit = PageLimit { records: limit.records.min(records), ..limit };
-    read_behind(view, conversation, cursor, limit).map(Read::of)
+    let last = visit_behind(view, conversation, cursor, limit, &mut |event| gathered.take(event))?;
+    Ok(gathered.into_read(last))
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use quoth_core::membership::Refusal;
 use quoth_core::retention::{Classes, End, Keeping, Kept, Marks, Place, Retention};
 use quoth_protocol::frame::EventKind;
@@ -180,7 +181,17 @@ pub(super) fn remains_in(
     now_ms: u64,
 ) -> Result<Remains, ViewError> {
     let keeping = keeping_in(view, name, classes, now_ms)?;
-    let (mut bounds, marks) = (view.bounds(name)?, marks_by(view, name, keeping)?);
+    remains_by(view, name, keeping, view.bounds(name)?)
+}
+
+/// The same of a conversation that is kept like this and has these bounds in the view.
+pub(super) fn remains_by(
+    view: &dyn View,
+    name: &ConversationName,
+    keeping: Keeping,
+    mut bounds: Bounds,
+) -> Result<Remains, ViewError> {
+    let marks = marks_by(view, name, keeping)?;
     if !marks.is_nothing() {
         bounds.floor = view.floor(name, marks, bounds.floor)?.seq;
     }
@@ -197,26 +208,22 @@ pub(super) fn keeping_in(
 }
 
 /// The marks of a conversation that is kept like this.
-pub(super) fn marks_by(
-    view: &dyn View,
-    name: &ConversationName,
-    keeping: Keeping,
-) -> Result<Marks, ViewError> {
-    let end = match view.last(name)? {
-        Some(last) => End { seq: last.seq, bytes: last.end },
-        None => End { seq: Seq::ZERO, bytes: 0 },
-    };
+pub(super) fn marks_by(view: &dyn View, name: &ConversationName, keeping: Keeping) -> Result<Marks, ViewError> {
+    let last = if keeping.depends_on_end() { view.last(name)? } else { None };
+    let end = last.map_or_else(End::default, |last| End { seq: last.seq, bytes: last.end });
     Ok(keeping.judge(end).marks)
 }
 
 /// What was set for a conversation, by what the view has.
 pub(crate) fn kept_in(view: &dyn View, name: &ConversationName) -> Result<Kept, ViewError> {
+    decode_kept(name, view.register(name, Kept::REGISTER)?)
+}
+
+/// How a conversation is kept, by its register.
+pub(super) fn decode_kept(name: &ConversationName, row: Option<Bytes>) -> Result<Kept, ViewError> {
     let damaged = || ViewError::DamagedConversation {
         conversation: name.clone(),
         what: "its retention does not decode",
     };
-    match view.register(name, Kept::REGISTER)? {
-        Some(row) => Kept::decode(&row).map_err(|_| damaged()),
-        None => Ok(Kept::default()),
-    }
+    row.map_or(Ok(Kept::default()), |row| Kept::decode(&row).map_err(|_| damaged()))
 }

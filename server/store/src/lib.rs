@@ -62,6 +62,7 @@ pub use verify::{Finding, MayBeAbsent, Progress, Report, verify, verify_kept};
 pub use view::fjall::FjallView;
 pub use view::memory::MemoryView;
 pub use view::{
-    Bounds, Dead, Erased, Found, Keep, Keepings, Keeps, Last, Marks, Pacer, PageLimit, Place, ProducerState,
-    Reclaimed, Rewrite, Rewritten, Span, Stretch, Survey, SweepCursor, Swept, View, ViewError,
+    Bounds, Dead, Erased, Found, Keep, Keepings, Keeps, Last, Latest, Marks, Pacer, PageLimit, Place,
+    ProducerState, Reclaimed, Rewrite, Rewritten, Span, StoredContent, StoredEvent, Stretch, Survey,
+    SweepCursor, Swept, View, ViewError, VisitEvent,
 };

@@ -91,6 +91,10 @@ fn the_latest_value_holds_and_survives_a_restart() {
             assert_eq!(get(view, "a", "gone"), None);
             assert_eq!(get(view, "a", "titl"), None);
             assert_eq!(get(view, "a", ""), None);
+            let several = view.registers_at(&name("a"), &[b"title", b"gone", b"mode", b"title"]).unwrap();
+            let texts: Vec<_> = several.iter().map(|value| value.as_deref()).collect();
+            assert_eq!(texts, [Some(&b"three"[..]), None, Some(b""), Some(b"three")]);
+            assert_eq!(view.registers_at(&name("never"), &[b"title"]).unwrap(), [None]);
         };
         check(&*view);
         view.flush().unwrap();

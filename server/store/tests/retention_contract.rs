@@ -1,5 +1,6 @@
 //! What every view keeps of what is no longer to be read.
 
+mod alike;
 mod views;
 
 use quoth_protocol::{ConversationName, Seq};
@@ -92,6 +93,8 @@ fn what_is_erased_is_absent_and_the_rest_is_as_it_was() {
             let two = PageLimit { records: 2, ..ALL };
             assert_eq!(seqs(&view.after(&a, Seq::ZERO, two).unwrap()), (1, 4, vec![1, 4]));
             assert_eq!(seqs(&view.before(&a, Some(Seq(7)), two).unwrap()), (4, 6, vec![4, 5]));
+            alike::check(view, &a, Seq::ZERO, ALL);
+            alike::check(view, &a, Seq(1), two);
             assert_eq!(view.bounds(&a).unwrap(), Bounds { floor: Seq(1), head: Seq(10) });
             for record in &all {
                 let id = record.id.unwrap();
@@ -139,6 +142,8 @@ fn what_is_reclaimed_is_absent_and_heads_and_ids_stay() {
         let check = |view: &dyn View| {
             for (name, all, floor) in [(&a, &all, floors.0), (&b, &others, floors.1)] {
                 assert_eq!(view.bounds(name).unwrap(), Bounds { floor, head: Seq(90) });
+                alike::check(view, name, Seq::ZERO, ALL);
+                alike::check(view, name, Seq(70), PageLimit { records: 5, ..ALL });
                 let kept: Vec<_> = (floor.0..=90).collect();
                 assert_eq!(seqs(&view.after(name, Seq::ZERO, ALL).unwrap()), (1, 90, kept.clone()));
                 assert_eq!(seqs(&view.before(name, None, ALL).unwrap()), (1, 90, kept));
@@ -161,6 +166,21 @@ fn what_is_reclaimed_is_absent_and_heads_and_ids_stay() {
 }
 
 #[test]
+fn reads_of_what_a_reclaim_has_left_tell_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let view = FjallView::open(dir.path(), CACHE_BYTES).unwrap().with_window_bytes(1);
+    for (position, event) in (1..).map(Position).zip(events("a", 1..=90)) {
+        view.apply(position, &[event]).unwrap();
+        view.flush().unwrap();
+    }
+    view.reclaim(&mut |_| Ok(keep_from(60))).unwrap();
+    assert_eq!(view.bounds(&name("a")).unwrap().floor, Seq(60));
+    for (after, records) in [(0, 1_000), (0, 5), (59, 5), (59, 31), (70, 31), (90, 5)] {
+        alike::check(&view, &name("a"), Seq(after), PageLimit { records, ..ALL });
+    }
+}
+
+#[test]
 fn a_conversation_of_which_nothing_is_left_goes_on_with_its_next_seq() {
     each(|Subject { view, reopen, _dir }| {
         let a = name("a");
@@ -174,6 +194,7 @@ fn a_conversation_of_which_nothing_is_left_goes_on_with_its_next_seq() {
         drop(view);
         let view = reopen();
         assert_eq!(view.bounds(&a).unwrap().head, Seq(7));
+        alike::check(&*view, &a, Seq::ZERO, ALL);
         assert_eq!(view.last(&a).unwrap().unwrap().end, events("a", 7..=7)[0].end());
         view.apply(Position(4), &events("a", 8..=9)).unwrap();
         let Stretch { to, records, .. } = view.after(&a, Seq::ZERO, ALL).unwrap();

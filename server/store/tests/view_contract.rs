@@ -1,5 +1,6 @@
 //! What every view keeps, run for each of them.
 
+mod alike;
 mod views;
 
 use std::path::Path;
@@ -36,6 +37,7 @@ fn an_unknown_conversation_is_empty() {
         let unknown = name("unknown");
         assert_eq!(view.bounds(&unknown).unwrap(), Bounds { floor: Seq(1), head: Seq::ZERO });
         assert_eq!(view.after(&unknown, Seq::ZERO, ALL).unwrap(), []);
+        alike::check(&*view, &unknown, Seq::ZERO, ALL);
         assert_eq!(view.before(&unknown, None, ALL).unwrap(), []);
         assert_eq!(view.before(&unknown, Some(Seq(9)), ALL).unwrap(), []);
         assert_eq!(view.producer(&unknown, record("unknown", 1, 1).id.unwrap().producer).unwrap(), None);
@@ -99,6 +101,8 @@ fn every_page_of_groups_of_any_size_is_right() {
                     let limit = PageLimit { records, bytes: 1 << 20 };
                     let after = view.after(name, Seq(at as u64), limit).unwrap();
                     assert_eq!(after, all[at..(at + records).min(all.len())], "{records} after {at}");
+                    assert_eq!(after.to, Seq((at + records).min(all.len()) as u64), "{records} after {at}");
+                    alike::check(&*view, name, Seq(at as u64), limit);
                     let before = view.before(name, Some(Seq(at as u64 + 1)), limit).unwrap();
                     assert_eq!(before, all[at.saturating_sub(records)..at], "{records} before {}", at + 1);
                 }
@@ -127,6 +131,10 @@ fn pages_keep_their_limits_and_make_progress() {
         let nothing = PageLimit { records: 0, bytes: 0 };
         assert_eq!(seqs(&view.after(&a, Seq(2), nothing).unwrap()), [3]);
         assert_eq!(seqs(&view.before(&a, Some(Seq(3)), nothing).unwrap()), [2]);
+        assert_eq!(view.after(&a, Seq(2), two_bodies).unwrap().to, Seq(4), "what is too much comes next");
+        for limit in [three, two_bodies, nothing] {
+            alike::check(&*view, &a, Seq(2), limit);
+        }
     });
 }
 
@@ -398,6 +406,7 @@ fn changes_are_read_as_messages_are_and_notices_are_not_read() {
             assert_eq!(view.bounds(&a).unwrap(), Bounds { floor: Seq(1), head: Seq(5) });
             assert_eq!(view.after(&a, Seq::ZERO, ALL).unwrap(), events);
             assert_eq!(view.after(&a, Seq(1), ALL).unwrap(), events[1..]);
+            alike::check(view, &a, Seq(1), ALL);
             assert_eq!(view.before(&a, None, ALL).unwrap(), events);
             assert_eq!(view.before(&a, Some(Seq(3)), ALL).unwrap(), events[..2]);
             let producer = id(&events[0]).producer;

@@ -35,13 +35,14 @@ pub(super) fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
         let floor = mb_per_s(own).max(mb_per_s(alike));
         let mib = |kib: u64| kib as f64 / 1024.0;
         let note = format!(
-            "{} messages of {:.0} bytes: {:.1} MB/s, {:.2} us of the server's time each; bare quinn {:.1} with its own settings, \
-             {:.1} with our client's; memory {:.1} MiB when new, {:.1} at the most the first time, now {:.1} and {:.1} at \
+            "{} messages of {:.0} bytes: {:.1} MB/s, {:.2} us of the server's time each and {:.2} of the reader's; bare quinn \
+             {:.1} with its own settings, {:.1} with our client's; memory {:.1} MiB when new, {:.1} at the most the first time, now {:.1} and {:.1} at \
              the most",
             plan.catch_up_messages,
             caught_up.bytes as f64 / plan.catch_up_messages as f64,
             mb_per_s(caught_up.elapsed),
             caught_up.cpu_s * 1e6 / plan.catch_up_messages as f64,
+            caught_up.reader_cpu_s * 1e6 / plan.catch_up_messages as f64,
             mb_per_s(own),
             mb_per_s(alike),
             mib(new_kib),
@@ -63,6 +64,8 @@ struct CaughtUp {
     bytes: u64,
     /// The server's processor time, in seconds.
     cpu_s: f64,
+    /// This process' own meanwhile.
+    reader_cpu_s: f64,
     /// The server's memory before, and the most of it meanwhile.
     before_kib: u64,
     peak_kib: u64,
@@ -73,14 +76,16 @@ fn catch_up(target: &Target, messages: u64) -> anyhow::Result<CaughtUp> {
         let mut clients = Clients::of(target)?;
         let peer = clients.connect().await?;
         begin_peak(target.pid())?;
-        let (before_kib, cpu_before_s) = (resident_kib(target.pid())?, Usage::of(target.pid())?.cpu_s);
+        let cpu_s = || anyhow::Ok([Usage::of(target.pid())?.cpu_s, Usage::of(std::process::id())?.cpu_s]);
+        let (before_kib, cpu_before_s) = (resident_kib(target.pid())?, cpu_s()?);
         let started = Instant::now();
         let bytes = read(peer.quic.clone(), messages).await?;
         let elapsed = started.elapsed();
-        let cpu_s = Usage::of(target.pid())?.cpu_s - cpu_before_s;
+        let cpu_behind_s = cpu_s()?;
+        let [cpu_s, reader_cpu_s] = [0, 1].map(|of| cpu_behind_s[of] - cpu_before_s[of]);
         let peak_kib = peak_kib(target.pid())?;
         clients.close().await;
-        Ok(CaughtUp { elapsed, bytes, cpu_s, before_kib, peak_kib })
+        Ok(CaughtUp { elapsed, bytes, cpu_s, reader_cpu_s, before_kib, peak_kib })
     })
 }
 

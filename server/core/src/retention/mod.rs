@@ -85,6 +85,12 @@ impl Keeping {
         if expires_ms > 0 && expires_ms < by_age && !is_held { expires_ms } else { by_age }
     }
 
+    /// Whether what is absent depends on where the conversation ends.
+    #[must_use]
+    pub const fn depends_on_end(&self) -> bool {
+        self.policy.count > 0 || self.policy.bytes > 0
+    }
+
     /// What is absent of a conversation with this end.
     #[must_use]
     pub fn judge(&self, end: End) -> Judge {

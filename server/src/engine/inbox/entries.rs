@@ -43,11 +43,10 @@ impl<'a> Entries<'a> {
         let mut notes: BTreeMap<UserId, Vec<Register>> = BTreeMap::new();
         for ((user, name), (before, after)) in self.changed {
             let changes = match (before, after) {
-                (before, Some(after)) if before != Some(after) => {
-                    before.unwrap_or_default().replaced(after, &name)
-                }
+                (None, Some(after)) => after.placed(&name),
+                (Some(before), Some(after)) if before != after => before.replaced(after, &name),
                 (Some(before), None) => over(before, &name),
-                (None | Some(_), None | Some(_)) => continue,
+                (None, None) | (Some(_), Some(_)) => continue,
             };
             let registers = changes
                 .into_iter()

@@ -136,11 +136,11 @@ fn moved(
     while places.len() < count {
         let wanted = count - places.len();
         let rows = view.registers(log, &[MOVED], behind.as_deref(), wanted)?;
-        for (key, _) in &rows {
-            let Some((time_ms, name)) = of_timed(key) else { continue };
-            if !is_pinned.contains(&name)
-                && entry(view, log, &name)?.is_some_and(|entry| entry.moved_ms == time_ms)
-            {
+        let listed = rows.iter().filter_map(|(key, _)| of_timed(key));
+        let listed: Vec<_> = listed.filter(|(_, name)| !is_pinned.contains(name)).collect();
+        let entries = entries(view, log, listed.iter().map(|(_, name)| name))?;
+        for ((time_ms, name), entry) in listed.into_iter().zip(entries) {
+            if entry.is_some_and(|entry| entry.moved_ms == time_ms) {
                 places.push(Place { time_ms, name });
             }
         }
@@ -161,8 +161,12 @@ fn large(
 ) -> Result<Vec<Place>, ViewError> {
     let rows = view.registers(log, &[LARGE], None, LARGE_MAX)?;
     let names = rows.iter().filter_map(|(key, _)| conversation_of(key));
+    let names: Vec<_> = names.filter(|name| !is_pinned.contains(name)).collect();
+    let entries = entries(view, log, &names)?;
     let mut places = Vec::new();
-    for name in names.filter(|name| !is_pinned.contains(name)) {
+    // One that was left and entered again may be listed still, and moves by now.
+    let large = names.into_iter().zip(entries).filter(|(_, entry)| entry.is_some_and(Entry::stands_large));
+    for (name, _) in large {
         let last = view.before(&name, None, PageLimit { records: 1, bytes: 0 })?;
         let place = Place { time_ms: last.last().map_or(0, |record| record.time_ms), name };
         if after.is_none_or(|after| place.is_behind(after)) {
@@ -172,12 +176,58 @@ fn large(
     Ok(places)
 }
 
-/// Where a conversation stands in a user's list, whose own log is given.
+/// Where conversations stand in a user's list, whose own log is given.
+fn entries<'a>(
+    view: &dyn View,
+    log: &ConversationName,
+    names: impl IntoIterator<Item = &'a ConversationName>,
+) -> Result<Vec<Option<Entry>>, ViewError> {
+    let keys: Vec<_> = names.into_iter().map(entry_key).collect();
+    let rows = view.registers_at(log, &keys.iter().map(AsRef::as_ref).collect::<Vec<_>>())?;
+    rows.into_iter().map(|row| decode_entry(log, row)).collect()
+}
+
+/// The same of one conversation.
 pub(super) fn entry(
     view: &dyn View,
     log: &ConversationName,
     name: &ConversationName,
 ) -> Result<Option<Entry>, ViewError> {
-    let row = view.register(log, &entry_key(name))?;
+    decode_entry(log, view.register(log, &entry_key(name))?)
+}
+
+fn decode_entry(log: &ConversationName, row: Option<Bytes>) -> Result<Option<Entry>, ViewError> {
     row.map(|row| Entry::decode(&row).map_err(|error| damaged(log, error))).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use quoth_core::inbox::{Entry, MOVED_MEMBERS_MAX, joined, over};
+    use quoth_protocol::{ConversationName, UserId};
+    use quoth_store::testing::notice;
+    use quoth_store::{MemoryView, Position, Register, View as _};
+
+    use super::{Place, names};
+
+    #[test]
+    fn one_that_was_large_and_is_entered_again_as_a_small_one_is_listed_once() {
+        let log = ConversationName::of_user(&UserId::new("alice").unwrap());
+        let [room, large] = ["room", "large"].map(|name| ConversationName::new(name).unwrap());
+        let view = MemoryView::new();
+        let set = |position: u64, changes: Vec<(Vec<u8>, Option<Vec<u8>>)>| {
+            let changes = changes.into_iter();
+            let registers =
+                changes.map(|(key, value)| Register { key: key.into(), value: value.map(Into::into) });
+            let registers: Vec<_> = registers.collect();
+            view.apply(Position(position), &[notice(log.as_str(), registers)]).unwrap();
+        };
+        set(1, joined(&room, 1_000, MOVED_MEMBERS_MAX + 1));
+        set(2, joined(&large, 1_000, MOVED_MEMBERS_MAX + 1));
+        // It was put among the large ones behind the user's leave.
+        set(3, over(Entry::default(), &room));
+        set(4, joined(&room, 2_000, 2));
+        let listed = names(&view, &log, None, 9).unwrap().others;
+        let place = |time_ms, name: &ConversationName| Place { time_ms, name: name.clone() };
+        assert_eq!(listed, [place(2_000, &room), place(0, &large)]);
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use quoth_core::membership::user::blocked_key;
 use quoth_core::membership::{ConversationState, Damaged};
 use quoth_core::receipts::{CURSOR, Cursor, key_of, user_of};
@@ -110,7 +111,11 @@ fn counts(state: Option<&ConversationState>, user: &UserId) -> bool {
 
 /// A user's cursor as the view has it.
 pub(super) fn cursor(view: &dyn View, name: &ConversationName, user: &UserId) -> Result<Cursor, ViewError> {
-    let row = view.register(name, &key_of(user))?;
+    decode_cursor(name, view.register(name, &key_of(user))?)
+}
+
+/// A cursor by its register.
+pub(super) fn decode_cursor(name: &ConversationName, row: Option<Bytes>) -> Result<Cursor, ViewError> {
     row.map_or(Ok(Cursor::default()), |row| Cursor::decode(&row).map_err(|error| damaged(name, error)))
 }
 

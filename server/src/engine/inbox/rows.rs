@@ -7,20 +7,21 @@ use quoth_core::authorize::{Action, Grant, Place, authorize};
 use quoth_core::inbox::{Settings, settings_key};
 use quoth_core::membership::{Actor, ConversationState, Damaged};
 use quoth_core::messages::{hidden_key, hidden_of, hidden_prefix};
-
+use quoth_core::receipts::key_of;
+use quoth_core::retention::Kept;
 use quoth_core::unread::{Life, Posted};
 use quoth_protocol::frame::{Event, EventKind};
 use quoth_protocol::inbox::InboxRow;
 use quoth_protocol::limits::{INBOX_PREVIEW_BYTES_MAX, UNREAD_MAX};
 use quoth_protocol::{ConversationName, Seq, UserId};
-use quoth_store::{PageLimit, View, ViewError};
+use quoth_store::{Latest, PageLimit, Record, View, ViewError};
 
 use super::Inbox;
-use super::receipts::{cursor, damaged};
+use super::receipts::{damaged, decode_cursor};
 use crate::engine::Engine;
 use crate::engine::frame::event;
 use crate::engine::messages::latest_edit;
-use crate::engine::retention::{Remains, remains_in};
+use crate::engine::retention::{Remains, decode_kept, remains_by};
 use crate::engine::states::{KnownAbsent, KnownConversation};
 
 /// Events among which the last message is looked for.
@@ -164,17 +165,25 @@ fn filled(
     row: InboxRow,
 ) -> Result<InboxRow, ViewError> {
     let me = &to.grant.user;
-    let remains = remains_in(view, name, &inbox.classes, to.now_ms)?;
+    let mut rows = view.registers_at(name, &[Kept::REGISTER, &key_of(me)])?;
+    let (cursor, kept) = (rows.pop().flatten(), rows.pop().flatten());
+    let keeping = decode_kept(name, kept)?.keeping(inbox.classes.policy(name), to.now_ms);
+    let read = decode_cursor(name, cursor)?.read;
+    let Latest { bounds, events } = view.latest(name, PREVIEW_EVENTS)?;
+    let remains = remains_by(view, name, keeping, bounds)?;
     let Remains { bounds, .. } = remains;
     let is_absent = absent(known, remains);
     let until_ms =
         |life: Life| (!is_absent(life)).then(|| remains.keeping.ends_ms(life.time_ms, life.expires_ms));
-    let read = cursor(view, name, me)?.read;
     let hidden = hidden(view, me, name, read)?;
     let counted = |life: Life| until_ms(life).filter(|_| !hidden.contains(&life.seq));
     let unread = inbox.counts.unread(view, name, bounds, (me, read), counted)?;
     let settings = settings(view, me, name)?;
-    let last = last_message(view, me, name, until_ms)?;
+    let is_hidden = |seq: Seq| match seq > read {
+        true => Ok(hidden.contains(&seq)),
+        false => Ok(view.register(&ConversationName::of_user(me), &hidden_key(name, seq))?.is_some()),
+    };
+    let last = last_message(view, name, &events, until_ms, is_hidden)?;
     let stale_ms = unread.until_ms.min(last.until_ms);
     Ok(InboxRow {
         head: bounds.head,
@@ -203,6 +212,9 @@ pub(super) fn absent(
             || known.read().contains(life.seq)
     }
 }
+
+// A list looks among the latest messages only, so those that are hidden of these are known.
+const _: () = assert!(PREVIEW_EVENTS.records <= UNREAD_MAX as usize);
 
 /// Which messages of a conversation behind `read` a user has hidden, the latest of them.
 fn hidden(
@@ -249,18 +261,17 @@ struct Last {
 
 fn last_message(
     view: &dyn View,
-    me: &UserId,
     name: &ConversationName,
+    records: &[Record],
     until_ms: impl Fn(Life) -> Option<u64>,
+    is_hidden: impl Fn(Seq) -> Result<bool, ViewError>,
 ) -> Result<Last, ViewError> {
-    let log = ConversationName::of_user(me);
-    let records = view.before(name, None, PREVIEW_EVENTS)?;
     let time_ms = records.last().map_or(0, |record| record.time_ms);
     for record in records.iter().rev() {
         let mut event = event(record)?;
         let Some(posted) = Posted::of(&event) else { continue };
         let Some(until_ms) = until_ms(posted.life) else { continue };
-        if view.register(&log, &hidden_key(name, event.seq))?.is_some() {
+        if is_hidden(event.seq)? {
             continue;
         }
         if let (EventKind::Message { body, .. }, Some(edit)) =

@@ -22,6 +22,7 @@ mod folder;
 mod frozen;
 mod manifest;
 mod restore;
+mod target;
 
 pub use check::CheckedBackups;
 pub use copy::Pace;

@@ -14,10 +14,12 @@ use crate::log::Position;
 use crate::record::Record;
 
 mod error;
+mod event;
 pub(crate) mod fjall;
 pub(crate) mod memory;
 
 pub use error::ViewError;
+pub use event::{StoredContent, StoredEvent, VisitEvent};
 
 /// Which part of a conversation is readable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +69,15 @@ impl Stretch {
     pub const fn nothing_behind(after: Seq) -> Self {
         Self { from: Seq(after.0.saturating_add(1)), to: after, records: Vec::new() }
     }
+}
+
+/// The end of a conversation, with what of it is readable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Latest {
+    /// What is readable.
+    pub bounds: Bounds,
+    /// The last events, up to its head.
+    pub events: Stretch,
 }
 
 impl Deref for Stretch {
@@ -231,35 +242,62 @@ pub struct PageLimit {
     pub bytes: usize,
 }
 
+/// How much of its limit a read has taken.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    limit: PageLimit,
+    records: usize,
+    bytes: usize,
+}
+
+impl Taken {
+    pub(crate) const fn nothing(limit: PageLimit) -> Self {
+        Self { limit, records: 0, bytes: 0 }
+    }
+
+    /// Whether a further record of no bytes would be over the limit.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.records > 0 && self.records >= self.limit.records
+    }
+
+    /// Takes a record of so many bytes unless it is over the limit; says whether it did.
+    pub(crate) const fn take(&mut self, bytes: usize) -> bool {
+        let bytes = self.bytes.saturating_add(bytes);
+        if self.is_full() || (self.records > 0 && bytes > self.limit.bytes) {
+            return false;
+        }
+        self.bytes = bytes;
+        self.records += 1;
+        true
+    }
+}
+
 /// A page under construction.
 #[derive(Debug)]
 pub(crate) struct Page {
     records: Vec<Record>,
-    limit: PageLimit,
-    bytes: usize,
+    taken: Taken,
 }
 
 impl Page {
     pub(crate) fn new(limit: PageLimit) -> Self {
         /// Most pages have no more.
         const RECORDS_USUAL: usize = 64;
-        Self { records: Vec::with_capacity(limit.records.min(RECORDS_USUAL)), limit, bytes: 0 }
+        Self { records: Vec::with_capacity(limit.records.min(RECORDS_USUAL)), taken: Taken::nothing(limit) }
     }
 
     /// Whether a further record of no bytes would be over the limit.
     pub(crate) const fn is_full(&self) -> bool {
-        !self.records.is_empty() && self.records.len() >= self.limit.records
+        self.taken.is_full()
     }
 
     /// Takes a record unless it is over the limit; says whether it did.
     pub(crate) fn take(&mut self, record: Record) -> bool {
-        let bytes = self.bytes.saturating_add(record.content.len());
-        if self.is_full() || (!self.records.is_empty() && bytes > self.limit.bytes) {
-            return false;
+        let is_taken = self.taken.take(record.content.len());
+        if is_taken {
+            self.records.push(record);
         }
-        self.bytes = bytes;
-        self.records.push(record);
-        true
+        is_taken
     }
 
     /// All from `from` to `to`, when the records were taken ascending.
@@ -342,6 +380,24 @@ pub trait View: Send + Sync + fmt::Debug {
         limit: PageLimit,
     ) -> Result<Stretch, ViewError>;
 
+    /// The same events for whoever needs no records: `visit` is told of each, ascending, and what it was told
+    /// is worth nothing after an error. Gives the first seq and the last one that it tells of, as
+    /// [`Stretch::from`] and [`Stretch::to`].
+    ///
+    /// # Errors
+    /// As [`View::after`].
+    fn visit_after(
+        &self,
+        conversation: &ConversationName,
+        after: Seq,
+        limit: PageLimit,
+        visit: &mut VisitEvent<'_>,
+    ) -> Result<(Seq, Seq), ViewError> {
+        let stretch = self.after(conversation, after, limit)?;
+        stretch.iter().for_each(|record| visit(&StoredEvent::of(record)));
+        Ok((stretch.from, stretch.to))
+    }
+
     /// The last records before a seq, or the last ones of all, ascending.
     ///
     /// # Errors
@@ -352,6 +408,17 @@ pub trait View: Send + Sync + fmt::Debug {
         before: Option<Seq>,
         limit: PageLimit,
     ) -> Result<Stretch, ViewError>;
+
+    /// The last records of all, and the bounds with this head: what lists show, from fewer rows than by two
+    /// reads.
+    ///
+    /// # Errors
+    /// As of [`View::bounds`] and [`View::before`].
+    fn latest(&self, conversation: &ConversationName, limit: PageLimit) -> Result<Latest, ViewError> {
+        let events = self.before(conversation, None, limit)?;
+        let (head, Bounds { floor, .. }) = (events.to, self.bounds(conversation)?);
+        Ok(Latest { bounds: Bounds { floor: floor.min(head.next()), head }, events })
+    }
 
     /// Frees the space of windows of which everything lies before the marks of its conversation. What lies
     /// there must not be read any more, and marks must not move back later. What goes is absent; heads and
@@ -451,6 +518,18 @@ pub trait View: Send + Sync + fmt::Debug {
     /// # Errors
     /// When its row is damaged or could not be read.
     fn register(&self, conversation: &ConversationName, key: &[u8]) -> Result<Option<Bytes>, ViewError>;
+
+    /// What several registers of a conversation hold, in the order of their keys.
+    ///
+    /// # Errors
+    /// When one of the rows is damaged or could not be read.
+    fn registers_at(
+        &self,
+        conversation: &ConversationName,
+        keys: &[&[u8]],
+    ) -> Result<Vec<Option<Bytes>>, ViewError> {
+        keys.iter().map(|key| self.register(conversation, key)).collect()
+    }
 
     /// A conversation's registers whose keys begin with `prefix` and come behind `after`, with their values,
     /// ascending by key. Fewer than `limit` means that these are the last ones.

@@ -85,8 +85,9 @@ use self::tally::Tallies;
 use self::window::{ClassWindow, Held, WINDOW_BYTES, Window};
 use self::writing::{Told, Writing};
 use super::{
-    Bounds, Dead, Erased, Found, Keepings, Keeps, Last, Marks, Pacer, PageLimit, Place, ProducerState,
-    Reclaimed, Rewrite, Rewritten, Stretch, Survey, SweepCursor, Swept, View, ViewError,
+    Bounds, Dead, Erased, Found, Keepings, Keeps, Last, Latest, Marks, Pacer, PageLimit, Place,
+    ProducerState, Reclaimed, Rewrite, Rewritten, Stretch, Survey, SweepCursor, Swept, View, ViewError,
+    VisitEvent,
 };
 use crate::class::Class;
 use crate::durable::{create_durable_dir, sync_dir};
@@ -438,6 +439,20 @@ impl View for FjallView {
         self.read_after(conversation, after, limit)
     }
 
+    fn visit_after(
+        &self,
+        conversation: &ConversationName,
+        after: Seq,
+        limit: PageLimit,
+        visit: &mut VisitEvent<'_>,
+    ) -> Result<(Seq, Seq), ViewError> {
+        self.visit_events_after(conversation, after, limit, visit)
+    }
+
+    fn latest(&self, conversation: &ConversationName, limit: PageLimit) -> Result<Latest, ViewError> {
+        self.read_latest(conversation, limit)
+    }
+
     fn before(
         &self,
         conversation: &ConversationName,
@@ -513,7 +528,15 @@ impl View for FjallView {
     }
 
     fn register(&self, conversation: &ConversationName, key: &[u8]) -> Result<Option<Bytes>, ViewError> {
-        self.read_register(conversation, key)
+        Ok(self.read_registers_at(conversation, &[key])?.pop().flatten())
+    }
+
+    fn registers_at(
+        &self,
+        conversation: &ConversationName,
+        keys: &[&[u8]],
+    ) -> Result<Vec<Option<Bytes>>, ViewError> {
+        self.read_registers_at(conversation, keys)
     }
 
     fn registers(

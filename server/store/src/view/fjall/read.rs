@@ -10,10 +10,12 @@ use super::FjallView;
 use super::engine::{MESSAGE_BLOCK_BYTES, Snapshot};
 use super::row::{self, Named};
 use super::run::{self, Message, Senders};
-use super::window::{Held, Piece};
+use super::window::{Held, Piece, Span};
 use crate::key::ConversationKey;
 use crate::record::Record;
-use crate::view::{Bounds, Last, Marks, Page, PageLimit, Place, Stretch, ViewError};
+use crate::view::{
+    Bounds, Last, Latest, Marks, Page, PageLimit, Place, Stretch, Taken, ViewError, VisitEvent,
+};
 
 /// A shorter row is copied: a page of rows that lie in as many blocks would keep all of these, of which nobody
 /// counts the bytes. Either way that is one allocation.
@@ -38,20 +40,59 @@ impl FjallView {
     pub(super) fn read_bounds(&self, conversation: &ConversationName) -> Result<Bounds, ViewError> {
         let key = ConversationKey::new(conversation);
         let snapshot = self.snapshot();
-        let named = self.read_name(&snapshot, conversation, key)?;
-        let head = self.read_end(&snapshot, conversation, key)?.map_or(Seq::ZERO, |last| last.seq);
-        if named.is_some_and(|named| named.has_events) != (head > Seq::ZERO) {
-            let what = "either the name or the messages are missing";
-            return Err(ViewError::DamagedConversation { conversation: conversation.clone(), what });
+        let span = self.span_at(&snapshot, key, Seq(u64::MAX))?;
+        let end = span.map(|span| self.end_of(&snapshot, conversation, span)).transpose()?;
+        let head = end.map_or(Seq::ZERO, |last| last.seq);
+        self.must_be_named(&snapshot, conversation, key, head)?;
+        let floor = match span {
+            // It is the only one.
+            Some(Span { first: Seq(1), held: Held::There { .. }, .. }) | None => Seq(1),
+            Some(_) => self.floor_of_spans(&snapshot, key)?,
+        };
+        Ok(Bounds { floor, head })
+    }
+
+    /// A conversation has a name that says whether there are events.
+    fn must_be_named(
+        &self,
+        snapshot: &Snapshot<'_>,
+        conversation: &ConversationName,
+        key: ConversationKey,
+        head: Seq,
+    ) -> Result<(), ViewError> {
+        let named = self.read_name(snapshot, conversation, key)?;
+        if named.is_some_and(|named| named.has_events) == (head > Seq::ZERO) {
+            return Ok(());
         }
+        let what = "either the name or the messages are missing";
+        Err(ViewError::DamagedConversation { conversation: conversation.clone(), what })
+    }
+
+    /// The first seq behind what was reclaimed at the beginning of a conversation.
+    fn floor_of_spans(&self, snapshot: &Snapshot<'_>, key: ConversationKey) -> Result<Seq, ViewError> {
         let mut floor = Seq(1);
-        for span in self.spans_behind(&snapshot, key, Seq::ZERO) {
+        for span in self.spans_behind(snapshot, key, Seq::ZERO) {
             match span?.held {
                 Held::Gone { last, .. } => floor = last.seq.next(),
                 Held::There { .. } => break,
             }
         }
-        Ok(Bounds { floor, head })
+        Ok(floor)
+    }
+
+    pub(super) fn read_latest(
+        &self,
+        conversation: &ConversationName,
+        limit: PageLimit,
+    ) -> Result<Latest, ViewError> {
+        let (key, snapshot) = (ConversationKey::new(conversation), self.snapshot());
+        let events = self.read_before_in(&snapshot, conversation, None, limit)?;
+        let head = events.to;
+        self.must_be_named(&snapshot, conversation, key, head)?;
+        // Where the page begins with an event that is the first one of all nothing was reclaimed before it.
+        let is_whole = events.records.first().is_some_and(|first| first.seq == Seq(1)) || head == Seq::ZERO;
+        let floor = if is_whole { Seq(1) } else { self.floor_of_spans(&snapshot, key)? };
+        Ok(Latest { bounds: Bounds { floor, head }, events })
     }
 
     pub(super) fn read_last(&self, conversation: &ConversationName) -> Result<Option<Last>, ViewError> {
@@ -130,8 +171,42 @@ impl FjallView {
         limit: PageLimit,
     ) -> Result<Stretch, ViewError> {
         let (mut page, mut senders) = (Page::new(limit), Senders::default());
+        let mut take = |run: &StoredRun, message: Message<'_>| {
+            Ok(Took::of(page.take(run.record(conversation, message, &mut senders)?), page.is_full()))
+        };
+        let (from, to) = self.walk_after(conversation, after, &mut take)?;
+        Ok(page.ascending(from, to))
+    }
+
+    pub(super) fn visit_events_after(
+        &self,
+        conversation: &ConversationName,
+        after: Seq,
+        limit: PageLimit,
+        visit: &mut VisitEvent<'_>,
+    ) -> Result<(Seq, Seq), ViewError> {
+        let (mut taken, mut senders) = (Taken::nothing(limit), Senders::default());
+        self.walk_after(conversation, after, &mut |_, message| {
+            if !taken.take(message.content().len()) {
+                return Ok(Took::Nothing);
+            }
+            let event = message.to_event(&mut senders);
+            visit(&event.map_err(|what| damaged(conversation, message.seq, what))?);
+            Ok(Took::of(true, taken.is_full()))
+        })
+    }
+
+    /// Gives the messages behind a seq that are not absent, ascending, to who takes them until there is
+    /// enough. Gives the first seq that was looked at and the last one that was taken or is absent.
+    fn walk_after(
+        &self,
+        conversation: &ConversationName,
+        after: Seq,
+        take: &mut Take<'_>,
+    ) -> Result<(Seq, Seq), ViewError> {
         if after == Seq(u64::MAX) {
-            return Ok(Stretch::nothing_behind(after));
+            let Stretch { from, to, .. } = Stretch::nothing_behind(after);
+            return Ok((from, to));
         }
         let (first, mut to) = (after.next(), after);
         let key = ConversationKey::new(conversation);
@@ -149,20 +224,17 @@ impl FjallView {
                         if message.seq != to.next() {
                             return Err(hole(conversation, to.next(), Some(message.seq)));
                         }
-                        if !message.is_absent()
-                            && !page.take(run.record(conversation, message, &mut senders)?)
-                        {
-                            return Ok(page.ascending(first, to));
-                        }
-                        to = message.seq;
-                        if page.is_full() {
-                            return Ok(page.ascending(first, to));
+                        let took = if message.is_absent() { Took::More } else { take(&run, message)? };
+                        match took {
+                            Took::Nothing => return Ok((first, to)),
+                            Took::Last => return Ok((first, message.seq)),
+                            Took::More => to = message.seq,
                         }
                     }
                 }
             }
         }
-        Ok(page.ascending(first, to))
+        Ok((first, to))
     }
 
     pub(super) fn read_before(
@@ -171,8 +243,17 @@ impl FjallView {
         before: Option<Seq>,
         limit: PageLimit,
     ) -> Result<Stretch, ViewError> {
+        self.read_before_in(&self.snapshot(), conversation, before, limit)
+    }
+
+    fn read_before_in(
+        &self,
+        snapshot: &Snapshot<'_>,
+        conversation: &ConversationName,
+        before: Option<Seq>,
+        limit: PageLimit,
+    ) -> Result<Stretch, ViewError> {
         let key = ConversationKey::new(conversation);
-        let snapshot = self.snapshot();
         let until = before.map_or(Seq(u64::MAX), |before| Seq(before.0.saturating_sub(1)));
         // What the page tells of: from before this seq, once the last one is known.
         let mut told: Option<(Seq, Seq)> = None;
@@ -181,11 +262,11 @@ impl FjallView {
             (Some((from, _)), _) => Ok(Some(Seq(from.0.saturating_sub(1)))),
             (None, None) => Ok(None),
             (None, Some(_)) => {
-                let last = self.read_end(&snapshot, conversation, key)?;
+                let last = self.read_end(snapshot, conversation, key)?;
                 Ok::<_, ViewError>(last.map(|last| until.min(last.seq)))
             }
         };
-        for piece in self.pieces_until(&snapshot, key, until) {
+        for piece in self.pieces_until(snapshot, key, until) {
             match piece? {
                 Piece::Gone { first, last } => {
                     let found = last.seq.min(until);
@@ -266,18 +347,26 @@ impl FjallView {
         conversation: &ConversationName,
         key: ConversationKey,
     ) -> Result<Option<Last>, ViewError> {
-        let Some(span) = self.span_at(snapshot, key, Seq(u64::MAX))? else {
-            return Ok(None);
-        };
+        let span = self.span_at(snapshot, key, Seq(u64::MAX))?;
+        span.map(|span| self.end_of(snapshot, conversation, span)).transpose()
+    }
+
+    /// The end of a conversation whose last span is given.
+    fn end_of(
+        &self,
+        snapshot: &Snapshot<'_>,
+        conversation: &ConversationName,
+        span: Span,
+    ) -> Result<Last, ViewError> {
         let missing = || {
             let what = "its last messages are missing";
             ViewError::DamagedConversation { conversation: conversation.clone(), what }
         };
         match self.pieces_back(snapshot, span, Seq(u64::MAX)).next().transpose()?.ok_or_else(missing)? {
-            Piece::Gone { last, .. } => Ok(Some(last)),
+            Piece::Gone { last, .. } => Ok(last),
             Piece::Run(run) => {
                 let last = run.messages(conversation)?.last().map(|message| message.to_last());
-                last.ok_or_else(missing).map(Some)
+                last.ok_or_else(missing)
             }
         }
     }
@@ -298,6 +387,29 @@ impl FjallView {
         ViewError::engine(&self.dir, "read a message from", "a row has a key of another length".to_owned())
     }
 }
+
+/// What became of a message that a walk has come to.
+enum Took {
+    /// It is too much.
+    Nothing,
+    /// It was taken, and nothing more is wanted.
+    Last,
+    /// It was taken.
+    More,
+}
+
+impl Took {
+    const fn of(is_taken: bool, is_full: bool) -> Self {
+        match (is_taken, is_full) {
+            (false, _) => Self::Nothing,
+            (true, true) => Self::Last,
+            (true, false) => Self::More,
+        }
+    }
+}
+
+/// Takes messages of runs.
+type Take<'a> = dyn FnMut(&StoredRun, Message<'_>) -> Result<Took, ViewError> + 'a;
 
 /// A row of `messages`.
 pub(super) struct StoredRun {

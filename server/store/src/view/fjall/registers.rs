@@ -45,19 +45,22 @@ impl FjallView {
         }
     }
 
-    pub(super) fn read_register(
+    pub(super) fn read_registers_at(
         &self,
         conversation: &ConversationName,
-        key: &[u8],
-    ) -> Result<Option<Bytes>, ViewError> {
+        keys: &[&[u8]],
+    ) -> Result<Vec<Option<Bytes>>, ViewError> {
         let snapshot = self.snapshot();
         let conversation_key = ConversationKey::new(conversation);
         let named = self.read_name(&snapshot, conversation, conversation_key)?;
-        let row_key = row::register_key(conversation_key, key);
-        let value = snapshot.get(&self.engine.registers, &row_key);
-        let Some(value) = self.engine.database(ACTION, value)? else { return Ok(None) };
-        must_be_named(conversation, named.as_ref())?;
-        register_value(conversation, &row_key, &value).map(Some)
+        let read = |key: &&[u8]| {
+            let row_key = row::register_key(conversation_key, key);
+            let value = snapshot.get(&self.engine.registers, &row_key);
+            let Some(value) = self.engine.database(ACTION, value)? else { return Ok(None) };
+            must_be_named(conversation, named.as_ref())?;
+            register_value(conversation, &row_key, &value).map(Some)
+        };
+        keys.iter().map(read).collect()
     }
 
     pub(super) fn read_registers(
@@ -159,7 +162,7 @@ mod tests {
     use super::{Bound, Bytes, ConversationKey, FjallView, behind_all};
     use crate::log::Position;
     use crate::testing::{change, notice, record, set};
-    use crate::view::{View, ViewError};
+    use crate::view::{PageLimit, View, ViewError};
 
     fn view(dir: &std::path::Path) -> FjallView {
         let view = FjallView::open(dir, 1 << 20).unwrap();
@@ -193,6 +196,7 @@ mod tests {
             assert!(matches!(&error, ViewError::DamagedRegister { key, .. } if key == "l"), "{error}");
             assert!(matches!(view.registers(&a, b"", None, 9), Err(ViewError::DamagedRegister { .. })));
             assert_eq!(view.register(&a, b"k").unwrap(), Some(Bytes::from("v")));
+            assert!(matches!(view.registers_at(&a, &[b"k", b"l"]), Err(ViewError::DamagedRegister { .. })));
             assert_eq!(view.register(&c.conversation, b"k").unwrap(), Some(Bytes::from("v")));
             assert_eq!(view.bounds(&b.conversation).unwrap().head, b.seq);
             let found = findings(&view);
@@ -243,6 +247,8 @@ mod tests {
             let key = ConversationKey::new(&name).0;
             view.engine.conversations.insert(key, row::encode_name(&key, &name, has_events)).unwrap();
             assert!(matches!(view.bounds(&name), Err(ViewError::DamagedConversation { .. })));
+            let limit = PageLimit { records: 9, bytes: 9 };
+            assert!(matches!(view.latest(&name, limit), Err(ViewError::DamagedConversation { .. })));
             let found = findings(&view);
             assert!(found.len() == 1 && found[0].contains("conversations, its messages have"), "{found:?}");
             view.engine.conversations.insert(key, row::encode_name(&key, &name, !has_events)).unwrap();

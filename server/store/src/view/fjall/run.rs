@@ -19,7 +19,7 @@ use crate::record::{
     Content, FLAG_EXPIRES, FLAG_ID, FLAG_OFFSET, FLAG_ORIGIN_TIME, KIND_ABSENT, KIND_CHANGE, KIND_MESSAGE,
     MessageId, Record,
 };
-use crate::view::{Last, Place};
+use crate::view::{Last, Place, StoredContent, StoredEvent};
 
 /// Version of the values of runs.
 const FORMAT: u8 = 5;
@@ -198,18 +198,20 @@ fn read<'a>(
     })
 }
 
+/// Of a message that cannot be told.
+const NO_SENDER: &str = "a sender is no user id";
+
 /// The senders of messages that are read one after the other: mostly it is that of the one before.
 #[derive(Default)]
 pub(super) struct Senders(Option<UserId>);
 
 impl Senders {
     /// A sender by its bytes.
-    fn of(&mut self, sender: &[u8]) -> Option<UserId> {
-        if let Some(same) = self.0.as_ref().filter(|last| last.as_str().as_bytes() == sender) {
-            return Some(same.clone());
+    fn of(&mut self, sender: &[u8]) -> Option<&UserId> {
+        if self.0.as_ref().is_none_or(|last| last.as_str().as_bytes() != sender) {
+            self.0 = UserId::new(std::str::from_utf8(sender).ok()?).ok();
         }
-        self.0 = UserId::new(std::str::from_utf8(sender).ok()?).ok();
-        self.0.clone()
+        self.0.as_ref()
     }
 }
 
@@ -276,6 +278,25 @@ impl<'a> Message<'a> {
         self.offset.saturating_add(self.bytes.into())
     }
 
+    /// What happened, in its run's value; nothing of what is absent.
+    pub(super) const fn content(&self) -> &'a [u8] {
+        self.content
+    }
+
+    /// The message where it lies. There is none of what is absent.
+    pub(super) fn to_event<'s>(self, senders: &'s mut Senders) -> Result<StoredEvent<'s>, &'static str>
+    where
+        'a: 's,
+    {
+        let Self { seq, time_ms, origin_time_ms, expires_ms, offset, .. } = self;
+        let sender = senders.of(self.sender).ok_or(NO_SENDER)?;
+        let content = match self.kind {
+            KIND_MESSAGE => StoredContent::Message(self.content),
+            _ => StoredContent::Kind(self.content),
+        };
+        Ok(StoredEvent { seq, time_ms, origin_time_ms, sender, content, expires_ms, offset })
+    }
+
     /// The message as a record, whose content is a part of its run's value. There is none of what is absent.
     pub(super) fn to_record(
         self,
@@ -283,7 +304,7 @@ impl<'a> Message<'a> {
         value: &Bytes,
         senders: &mut Senders,
     ) -> Result<Record, &'static str> {
-        let sender = senders.of(self.sender).ok_or("a sender is no user id")?;
+        let sender = senders.of(self.sender).ok_or(NO_SENDER)?.clone();
         let content = value.slice_ref(self.content);
         let content = match self.kind {
             KIND_MESSAGE => Content::Message(content),
