@@ -64,7 +64,9 @@ impl Page {
         let events = events.into_iter().map(|event| (event.seq, ClientEvent::Event(event)));
         let events: BTreeMap<Seq, ClientEvent> = events.chain(gaps).collect();
         let events = events.into_values().collect();
-        quoth_client::Page { events, states, head, floor, from, to, more_before, more_after }
+        // Views look at what pages tell of.
+        let gone_before = None;
+        quoth_client::Page { events, states, head, floor, from, to, more_before, more_after, gone_before }
     }
 }
 

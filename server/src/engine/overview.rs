@@ -213,7 +213,7 @@ pub fn loss(
             return Ok(());
         }
         let (_, before) = kept_by(view, name, &[former], now_ms)?;
-        let (keeping, then) = kept_by(view, name, &[former, classes], now_ms)?;
+        let (keeping, then) = kept_by(view, name, &[classes], now_ms)?;
         let events = then.seq.0.saturating_sub(before.seq.0);
         if events == 0 {
             return Ok(());

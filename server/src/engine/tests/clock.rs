@@ -108,10 +108,12 @@ async fn what_was_erased_while_the_clock_was_far_ahead_is_due_when_that_is_mende
         // What was erased by now is not wanted yet, but this is late already.
         let pace = world.engine.pace(u64::MAX);
         let before_ms = world.engine.judged_ms() - ERASURE_MAX_MS / 2;
-        for _ in 0..2 {
+        let mut passes = 0;
+        while world.engine.outstanding().erased.events > 0 {
+            passes += 1;
+            assert!(passes < 5, "{restarts}: {:?}", world.engine.outstanding());
             world.engine.rewrite(before_ms, false, &pace).await.unwrap();
         }
-        assert_eq!(world.engine.outstanding().erased.events, 0);
         pass(&world, 60_000);
         world.publish(&mut Model::default(), 10, 0).await;
         world.engine.free_log().await.unwrap();

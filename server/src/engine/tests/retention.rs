@@ -441,21 +441,26 @@ async fn what_dies_by_itself_is_counted_as_expired_and_then_not_at_all() {
 }
 
 #[tokio::test]
-async fn nothing_is_set_for_what_is_not_there() {
+async fn what_is_set_for_what_is_not_there_is_in_nobody_s_way_and_nothing_is_taken_back() {
     let (engine, stopper) = super::world::start(MemoryLog::new(), MemoryView::new());
     let operator = || Caller::Operator(UserId::new("operator").unwrap());
     let count = Retention { count: 4, ..Retention::FOR_EVER };
     for name in ["nobody", "notes/ada"] {
-        for retain in [Retain::Policy(count), Retain::Hold(true)] {
-            let refused = engine.retain(operator(), &room(name), retain).await.unwrap_err();
+        for never_set in [Retain::Class, Retain::Hold(false)] {
+            let refused = engine.retain(operator(), &room(name), never_set).await.unwrap_err();
             assert_eq!(refused.code, Code::FORBIDDEN, "{name}");
         }
+        for retain in [Retain::Policy(count), Retain::Hold(true)] {
+            let done = engine.retain(operator(), &room(name), retain).await.unwrap();
+            assert!(done.seq == Seq::ZERO && done.time_ms > 0, "{name}");
+        }
         let (kept, _) = engine.kept(&room(name)).await.unwrap();
-        assert_eq!(kept, quoth_core::retention::Kept::default(), "{name}");
+        assert_eq!((kept.policy, kept.hold_ms > 0), (Some(count), true), "{name}");
     }
     let publisher = super::world::publisher("nobody");
     assert_eq!(super::world::stored(&engine, &publisher, 1).await, Seq(1), "no event was in its way");
-    engine.retain(operator(), &room("nobody"), Retain::Policy(count)).await.unwrap();
+    let released = engine.retain(operator(), &room("nobody"), Retain::Class).await.unwrap();
+    assert_eq!(released.seq, Seq(2), "now somebody may read it");
     super::world::stop(engine, stopper).await.unwrap();
 }
 
