@@ -15,8 +15,8 @@ use crate::key::ConversationKey;
 use crate::record::Record;
 use crate::view::{Bounds, Last, Marks, Page, PageLimit, Place, Stretch, ViewError};
 
-/// A shorter row is copied: a page of rows that lie in as many blocks would keep all of these, of which nobody
-/// counts the bytes. Either way that is one allocation.
+/// A shorter row is copied: a page of rows that lie in as many blocks would keep all of these, of which
+/// nobody counts the bytes. Either way that is one allocation.
 const COPIED_BYTES: usize = MESSAGE_BLOCK_BYTES as usize / 8;
 
 impl FjallView {
