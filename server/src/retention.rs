@@ -236,7 +236,8 @@ impl Freeing {
         }
     }
 
-    /// Frees windows, and the log when that is due or wanted; gives how long it is waited until the next time.
+    /// Frees windows, and the log when that is due or wanted; gives how long it is waited until the next
+    /// time.
     async fn free(&self, is_wanted: bool, log_due: &mut Instant, tell: &impl Fn(Step)) -> Duration {
         let begun = Instant::now();
         self.done(self.free_windows(is_wanted).await, WINDOWS_STAY);

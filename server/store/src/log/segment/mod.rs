@@ -188,7 +188,8 @@ impl SegmentLog {
     }
 
     /// Puts links to the segments into a folder that does not exist yet, and says up to which position they
-    /// hold everything. The last one is written on meanwhile. The caller [holds](Log::hold) all that there is.
+    /// hold everything. The last one is written on meanwhile. The caller [holds](Log::hold) all that there
+    /// is.
     pub(crate) fn pin(&self, to: &Path) -> Result<Position, LogError> {
         fs::create_dir(to).map_err(LogError::io("create", to))?;
         let last = self.shared.flushed();

@@ -17,8 +17,8 @@ use crate::view::{
     Bounds, Last, Latest, Marks, Page, PageLimit, Place, Stretch, Taken, ViewError, VisitEvent,
 };
 
-/// A shorter row is copied: a page of rows that lie in as many blocks would keep all of these, of which nobody
-/// counts the bytes. Either way that is one allocation.
+/// A shorter row is copied: a page of rows that lie in as many blocks would keep all of these, of which
+/// nobody counts the bytes. Either way that is one allocation.
 const COPIED_BYTES: usize = MESSAGE_BLOCK_BYTES as usize / 8;
 
 impl FjallView {

@@ -46,8 +46,8 @@ pub(super) fn delete_temporary(engine_dir: &Path) -> Result<(), ViewError> {
 pub(super) struct Attempt {
     /// Tables from this number on are its own, or of others since it began.
     first_new: u64,
-    /// With a later version, tables of others since may be in none any more, and those who have an older version
-    /// need them.
+    /// With a later version, tables of others since may be in none any more, and those who have an older
+    /// version need them.
     version_max: u64,
 }
 

@@ -54,8 +54,8 @@ impl Writing {
     }
 }
 
-/// What is told of it to whoever must not wait. Who writes holds [`Writing`] for as long as a group takes, and
-/// where that erases something that is being packed (`flush.rs`), that is a whole flush.
+/// What is told of it to whoever must not wait. Who writes holds [`Writing`] for as long as a group takes,
+/// and where that erases something that is being packed (`flush.rs`), that is a whole flush.
 #[derive(Debug, Default)]
 pub(super) struct Told {
     /// As they are written, but for that of the rest.
