@@ -208,7 +208,11 @@ pub(super) fn keeping_in(
 }
 
 /// The marks of a conversation that is kept like this.
-pub(super) fn marks_by(view: &dyn View, name: &ConversationName, keeping: Keeping) -> Result<Marks, ViewError> {
+pub(super) fn marks_by(
+    view: &dyn View,
+    name: &ConversationName,
+    keeping: Keeping,
+) -> Result<Marks, ViewError> {
     let last = if keeping.depends_on_end() { view.last(name)? } else { None };
     let end = last.map_or_else(End::default, |last| End { seq: last.seq, bytes: last.end });
     Ok(keeping.judge(end).marks)

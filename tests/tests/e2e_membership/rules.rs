@@ -58,7 +58,7 @@ fn the_way_of_a_group() -> anyhow::Result<()> {
             anyhow::bail!("not described")
         };
         assert_eq!((info.title.as_str(), info.members, info.role), ("Lunch", 2, Some(Role::Member)));
-        assert_eq!((info.version, info.kind), (Seq(7), ConversationKind::Group));
+        assert_eq!((info.version, info.kind), (Seq(7), Some(ConversationKind::Group)));
         let members = Request::Members { conversation: group.clone(), after: None, limit: 1 };
         let Reply::Members { members, more } = bob.request(members).await? else {
             anyhow::bail!("no members")

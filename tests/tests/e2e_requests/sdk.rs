@@ -202,7 +202,7 @@ fn lists_name_whom_a_direct_conversation_is_with() -> anyhow::Result<()> {
         let first = alice.conversations(None, 1).await?;
         ensure!(first.more && first.items.len() == 1, "{first:?}");
         let second = alice.conversations(Some(&first.items[0].conversation), 1).await?;
-        ensure!(!second.more && second.items[0].kind == ConversationKind::Notes, "{second:?}");
+        ensure!(!second.more && second.items[0].kind == Some(ConversationKind::Notes), "{second:?}");
         for client in [alice, bob] {
             client.close().await;
         }

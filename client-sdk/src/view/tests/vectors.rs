@@ -100,6 +100,7 @@ impl Told {
                     to,
                     more_before: from > floor,
                     more_after: to < head,
+                    gone_before: None,
                 })
             }
             "reacted" => {
