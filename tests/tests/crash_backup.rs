@@ -140,12 +140,12 @@ fn a_backup_that_is_killed_anywhere_leaves_those_before_and_the_next_one_is_whol
     let first = back_up(&mut server_command(&[]));
     assert!(first.status.success(), "{}", String::from_utf8_lossy(&first.stderr));
     let (mut made, mut next, mut kills) = (1, 200, 0);
-    // Before the first and behind many flushes, at renames of objects and of the manifest, and at its
-    // folder's flush.
+    // Before the first and behind many flushes, when an object has been written, at renames of objects and of
+    // the manifest, and at its folder's flush.
     for (call, number) in [
         ("fsync", 1),
         ("fsync", 4),
-        ("fdatasync", 1),
+        ("ftruncate", 1),
         ("rename", 1),
         ("rename", 3),
         ("fsync", 9),

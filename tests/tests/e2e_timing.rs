@@ -32,7 +32,9 @@ const ASKS: [&str; 5] = ["describe", "members", "rename", "fetch", "open"];
 /// to be done concerns all alike.
 fn in_turn(round: usize) -> impl Iterator<Item = usize> {
     let count = CONDITIONS.len();
-    (0..count).map(move |turn| (round + if round / count % 2 == 0 { turn } else { count - 1 - turn }) % count)
+    (0..count).map(move |turn| {
+        (round + if (round / count).is_multiple_of(2) { turn } else { count - 1 - turn }) % count
+    })
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
