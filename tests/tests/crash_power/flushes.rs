@@ -37,6 +37,12 @@ pub(crate) fn kind_of(path: &Path) -> Kind {
         [] => kind("names of the disk"),
         ["store"] => kind("names of the data folder"),
         ["store", "format.new"] => kind("the data folder's format"),
+        ["store", "pins"] => Kind {
+            name: "names of pins",
+            needless: Some(
+                "a start deletes what is left of them; only what was erased stays on the disk until then",
+            ),
+        },
         ["store", "log"] => kind("names of the log's segments"),
         ["store", "log", name] if name.ends_with(".log") => kind("groups of the log"),
         ["store", "log", name] if name.ends_with(".spare") => kind("headers of the log's segments"),
