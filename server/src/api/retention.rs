@@ -2,7 +2,7 @@
 
 use axum::http::Method;
 use quoth_core::membership::Refusal;
-use quoth_core::retention::{Classes, Keeping, Kept, RetentionClass};
+use quoth_core::retention::{Classes, Keeping, RetentionClass};
 use quoth_protocol::name::Reserved;
 use quoth_protocol::retention::Retention;
 use quoth_protocol::{Code, ConversationName, Seq};
@@ -177,7 +177,7 @@ async fn kept(call: Call) -> Result<Answer, Problem> {
     let (kept, of_class) = engine.kept(&conversation).await.map_err(|error| unreadable(&error))?;
     let keeping = engine.keeping(&conversation).await.map_err(|error| unreadable(&error))?;
     let bounds = engine.applied_bounds(&conversation, keeping).await.map_err(|error| unreadable(&error))?;
-    if bounds.head == Seq::ZERO && kept == Kept::default() {
+    if bounds.head == Seq::ZERO && !kept.is_set() {
         return Err(nothing_there());
     }
     Answer::of(&json!({
