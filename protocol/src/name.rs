@@ -177,7 +177,8 @@ mod tests {
         for name in ["general", "group", direct.as_str(), "notes/alice", "directory/a"] {
             assert!(ConversationName::new(name).unwrap().may_come(), "{name}");
         }
-        let (group, short) = (ConversationName::group([7; 16]), &direct.as_str()[..direct.as_str().len() - 1]);
+        let (group, short) =
+            (ConversationName::group([7; 16]), &direct.as_str()[..direct.as_str().len() - 1]);
         let upper = format!("{short}A");
         let long = format!("{direct}0");
         for name in

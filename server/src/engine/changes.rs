@@ -388,7 +388,10 @@ impl Engine {
                     }
                     let head = match view.bounds(&name) {
                         // Of a name that was never used, what was set for it is all there may be.
-                        Ok(bounds) if bounds.head == Seq::ZERO && view.register(&name, Kept::REGISTER)?.is_none() => {
+                        Ok(bounds)
+                            if bounds.head == Seq::ZERO
+                                && view.register(&name, Kept::REGISTER)?.is_none() =>
+                        {
                             continue;
                         }
                         Ok(bounds) => Some(bounds.head),
