@@ -84,7 +84,7 @@ fn what_is_set_for_a_name_with_a_slip_in_it_is_found_and_taken_back() -> anyhow:
             assert_eq!(status(method, what)?, 404, "{method} {what}");
         }
     }
-    let server = server.restart()?;
+    let server = server.restart_configured(|_| {})?;
     let api = server.api()?;
     assert_eq!(api.send("GET", &of("retention"), None)?.status(), 404);
     // Names that no conversation will ever have.
@@ -144,6 +144,11 @@ fn a_plan_names_who_loses_most_and_classes_are_tried_before_they_hold() -> anyho
     ensure!(loss["bytes"].as_u64() >= Some((24 * 2 + 19) * 98), "{loss}");
     let first = [("room-07".to_owned(), 19), ("room-00".to_owned(), 2)];
     assert_eq!((named(&loss)?.len(), &named(&loss)?[..2]), (25, &first[..]));
+    assert_eq!((&loss["held"], &loss["damaged_conversations"]), (&json!(0), &json!(0)), "{loss}");
+    hold(&api, "room-07")?;
+    let loss = api.done("POST", "/v1/retention/preview", Some(&tried))?;
+    assert_eq!((&loss["held"], &loss["affected"]), (&json!(1), &json!(24)), "{loss}");
+    api.done("DELETE", "/v1/conversations/room-07/hold", None)?;
     let none = api.done("POST", "/v1/retention/preview", Some(&json!({ "classes": [] })))?;
     assert_eq!(
         (&none["affected"], &none["events"]),
@@ -153,6 +158,9 @@ fn a_plan_names_who_loses_most_and_classes_are_tried_before_they_hold() -> anyho
     let odd =
         api.send("POST", "/v1/retention/preview", Some(&json!({ "classes": ["rooms:room*:days=1"] })))?;
     ensure!(odd.status() == 400 && odd.json()["detail"].to_string().contains("age_s"), "{}", odd.json());
+    let two = json!({ "classes": ["rooms:room*,old*:count=1"] });
+    let two = api.send("POST", "/v1/retention/preview", Some(&two))?;
+    ensure!(two.status() == 400 && two.json()["detail"].to_string().contains("comma"), "{}", two.json());
     assert_eq!(
         api.done("GET", "/v1/retention", None)?["expired_bytes"],
         plan["expired_bytes"],
