@@ -7,6 +7,7 @@ use super::super::erasure::ERASING_MAX;
 use super::{number, object, of};
 use crate::engine::{Step, TOLD_MAX};
 
+#[expect(clippy::too_many_lines, reason = "a table of shapes")]
 pub(super) fn all() -> Value {
     let u64_max = u64::MAX;
     let bytes = || number(u64_max, "in bytes of contents");
