@@ -39,7 +39,9 @@ pub struct Page {
     /// [`FetchRange::After`](crate::FetchRange::After) of it.
     pub more_after: bool,
     /// The first and the last seq of what was asked for and lies before the floor, so nobody can have it; `None`:
-    /// nothing. No gap of the page need tell of it.
+    /// nothing. No gap of the page need tell of it, but for
+    /// [`FetchRange::AfterTime`](crate::FetchRange::AfterTime): only the server knows what was of that time, so
+    /// one does, and this is `None`.
     pub gone_before: Option<(Seq, Seq)>,
 }
 
@@ -67,7 +69,12 @@ impl Page {
 /// First and last seq of what was asked for and lies before the floor. What is before a page that has more
 /// before it is asked for with that.
 fn gone_before(range: &FetchRange, floor: Seq, more_before: bool) -> Option<(Seq, Seq)> {
-    let from = if let FetchRange::After(cursor) = range { cursor.0.saturating_add(1) } else { 1 };
+    let from = match range {
+        FetchRange::After(cursor) => cursor.0.saturating_add(1),
+        // The page itself tells of it, by a gap.
+        FetchRange::AfterTime(_) => return None,
+        _ => 1,
+    };
     let end = if let FetchRange::Before(seq) = range { floor.min(*seq) } else { floor };
     (!more_before && from < end.0).then(|| (Seq(from), Seq(end.0 - 1)))
 }
@@ -195,13 +202,13 @@ mod tests {
         for range in [
             FetchRange::Before(Seq(16)),
             FetchRange::Around(Seq(12)),
-            FetchRange::AfterTime(1),
             FetchRange::BeforeTime(9),
             FetchRange::Latest,
         ] {
             assert_eq!(gone(range.clone(), false), Some((1, 10)), "{range:?}");
             assert_eq!(gone(range, true), None, "there is more before");
         }
+        assert_eq!(gone(FetchRange::AfterTime(1), false), None, "a gap tells of it");
         assert_eq!(gone_before(&FetchRange::After(Seq(0)), Seq(1), false), None, "nothing is gone");
     }
 

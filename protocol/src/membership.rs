@@ -130,7 +130,7 @@ impl fmt::Debug for Permissions {
 }
 
 /// Bytes of an [`InvitationHash`].
-const HASH_BYTES: usize = 16;
+pub(crate) const HASH_BYTES: usize = 16;
 
 /// Which invitation, for those who must not learn its text: the first 16 bytes of the text's SHA-256. In JSON
 /// it is 32 hexadecimal digits in lower case.

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
 use crate::id::{ConversationName, UserId};
-use crate::membership::{hex, truncated};
+use crate::membership::{HASH_BYTES, hex, truncated};
 
 /// What a conversation with a reserved name is. Names without a reserved prefix are whatever somebody makes
 /// of them.
@@ -97,6 +97,22 @@ impl ConversationName {
         Reserved::ALL.into_iter().find(|reserved| self.as_str().starts_with(reserved.prefix()))
     }
 
+    /// Whether a conversation of this name that is not there may be one day. The name of a group or channel that
+    /// the server makes is nobody's before that.
+    #[must_use]
+    pub fn may_come(&self) -> bool {
+        let rest = |reserved: Reserved| self.as_str().strip_prefix(reserved.prefix()).unwrap_or_default();
+        match self.reserved() {
+            None => true,
+            Some(reserved @ Reserved::Direct) => {
+                let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+                rest(reserved).len() == 2 * HASH_BYTES && rest(reserved).bytes().all(is_digit)
+            }
+            Some(reserved @ Reserved::Notes) => UserId::new(rest(reserved)).is_ok(),
+            Some(Reserved::Group | Reserved::Channel | Reserved::Server) => false,
+        }
+    }
+
     /// Whether it is [`ConversationName::me`].
     #[must_use]
     pub fn is_me(&self) -> bool {
@@ -152,6 +168,23 @@ mod tests {
         assert_eq!(ConversationName::of_user(&user("bob")).as_str(), "$user/bob");
         for free in ["general", "group", "directory/a", "Notes/a", "a$b"] {
             assert_eq!(ConversationName::new(free).unwrap().reserved(), None, "{free}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_no_conversations_may_be_one_that_can_be() {
+        let direct = ConversationName::direct(&user("alice"), &user("bob"));
+        for name in ["general", "group", direct.as_str(), "notes/alice", "directory/a"] {
+            assert!(ConversationName::new(name).unwrap().may_come(), "{name}");
+        }
+        let (group, short) =
+            (ConversationName::group([7; 16]), &direct.as_str()[..direct.as_str().len() - 1]);
+        let upper = format!("{short}A");
+        let long = format!("{direct}0");
+        for name in
+            ["direct/", "direct/alice", short, &upper, &long, "notes/", group.as_str(), "channel/x", "$me"]
+        {
+            assert!(!ConversationName::new(name).unwrap().may_come(), "{name}");
         }
     }
 }

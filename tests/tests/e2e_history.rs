@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 use quoth_protocol::frame::{FetchRange, Start};
 use quoth_protocol::request::Request;
+use quoth_protocol::retention::Retention;
 use quoth_protocol::{Code, Seq};
 use quoth_tests::device::{Next, Over};
 use quoth_tests::embedded::EmbeddedServer;
@@ -228,6 +229,43 @@ async fn backends_get_the_same_pages() -> anyhow::Result<()> {
         api.send("GET", "/v1/conversations/room/history?after=1&around_time_ms=3", None)
     })?;
     assert_eq!(both.status(), 400);
+    alice.close().await;
+    server.stop()
+}
+
+/// A room of which the first messages are gone, and those that stay are of a later time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_from_a_time_on_begins_with_what_is_gone_of_that_time() -> anyhow::Result<()> {
+    let server = EmbeddedServer::start()?;
+    let mut alice = Site::of(&server).member(Over::Quic, "alice").await?;
+    alice.done(create_room(&[])).await?;
+    let mut stream = alice.enter(&name("room"), None).await?;
+    let mut published = 0;
+    loop {
+        published += 1;
+        alice.publish(&mut stream, published, "a message").await?.unwrap();
+        let events = page(&mut alice, FetchRange::Latest, 2).await?.events;
+        if published > 5 && events[0].time_ms < events[1].time_ms {
+            break;
+        }
+    }
+    let all = page(&mut alice, FetchRange::Latest, 1_000).await?;
+    let [.., before, kept] = &all.events[..] else { anyhow::bail!("no events: {all:?}") };
+    // With the event that says so.
+    let retention = Retention { count: 2, ..Retention::FOR_EVER };
+    alice.done(Request::SetRetention { conversation: name("room"), retention }).await?;
+    let api = server.api()?;
+    for (time_ms, gaps) in [(kept.time_ms, vec![]), (before.time_ms, vec![(Seq(1), before.seq)])] {
+        let from = gaps.first().map_or(kept.seq, |(from, _)| *from);
+        let by_time = page(&mut alice, FetchRange::AfterTime(time_ms), 10).await?;
+        assert_eq!((by_time.floor, by_time.from, by_time.to), (kept.seq, from, kept.seq.next()));
+        assert_eq!((&by_time.gaps, by_time.more_before), (&gaps, false));
+        let path = format!("/v1/conversations/room/history?after_time_ms={time_ms}");
+        let told = tokio::task::block_in_place(|| api.done("GET", &path, None))?;
+        let gaps: Vec<_> = gaps.iter().map(|(from, to)| json!({ "from": from, "to": to })).collect();
+        assert_eq!((&told["gaps"], &told["from"]), (&json!(gaps), &json!(from)));
+        assert_eq!(told["complete"], json!(gaps.is_empty()));
+    }
     alice.close().await;
     server.stop()
 }

@@ -171,10 +171,12 @@ scene("a page says whether anything of what was asked for is missing", async ({ 
   assert.equal(await complete({}), false, "it begins behind what is gone");
   assert.equal(await complete({ before: 2 }), false);
   assert.equal(await complete({ before: 1 }), true, "there was never anything");
+  assert.equal(await complete({ afterTimeMs: 1_004 }), true, "what is gone is of no such time, else a gap would say so");
+  assert.equal(await complete({ beforeTimeMs: 1_004 }), false);
   server.withholdsPages = true;
   const page = messages.history("team", { after: 2 });
   const connection = () => [...server.connections][0];
-  await until(() => server.fetched.length === 7, "the page was asked for");
+  await until(() => server.fetched.length === 9, "the page was asked for");
   const lane = Math.max(...(connection()?.lanes.keys() ?? []));
   connection()?.frame(lane, { type: "gap", from: 3, to: 6 });
   connection()?.frame(lane, { type: "page_end", head: 6, floor: 3, from: 3, to: 6, moreBefore: false, moreAfter: false });

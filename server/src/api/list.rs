@@ -1,4 +1,4 @@
-//! `GET /v1/conversations`: everything that has messages or members, for whoever looks after the server.
+//! `GET /v1/conversations`: everything that has messages or members, or something set for it beforehand, for whoever looks after the server.
 
 use quoth_protocol::ConversationName;
 use serde::Serialize;

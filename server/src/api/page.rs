@@ -92,8 +92,15 @@ impl Reader<'_> {
         let Part { from, to, events, states } = part;
         let more_before = from > bounds.floor;
         // What lies before the first event that can be read is gone as what lies between two of them is.
-        let gone = gone_before(range, bounds.floor).filter(|_| !more_before);
-        let (from, to) = gone.map_or((from, to), |(first, last)| (first, to.max(last)));
+        let gone = match range {
+            _ if more_before => None,
+            FetchRange::AfterTime(time_ms) => {
+                engine.reads().gone_of_time(conversation, time_ms, bounds.floor, keeping).await?
+            }
+            _ => gone_before(range, bounds.floor),
+        };
+        let is_empty = to < from;
+        let (from, to) = gone.map_or((from, to), |(first, last)| (first, if is_empty { last } else { to }));
         let mut told = Gaps::behind(Seq(from.0.saturating_sub(1)));
         let mut gaps: Vec<_> = events.iter().filter_map(|event| told.event(event.seq)).collect();
         gaps.extend(told.until(to));
@@ -171,7 +178,9 @@ impl Reader<'_> {
 }
 
 /// First and last seq of what a page that begins with the conversation is asked for and cannot have, since
-/// the conversation begins at `floor` by now.
+/// the conversation begins at `floor` by now. Of one from a time on [`Reads::gone_of_time`] tells.
+///
+/// [`Reads::gone_of_time`]: crate::engine::Reads::gone_of_time
 fn gone_before(range: FetchRange, floor: Seq) -> Option<(Seq, Seq)> {
     let from = if let FetchRange::After(cursor) = range { Seq(cursor.0.saturating_add(1)) } else { Seq(1) };
     let end = if let FetchRange::Before(seq) = range { seq.min(floor) } else { floor };
@@ -180,6 +189,8 @@ fn gone_before(range: FetchRange, floor: Seq) -> Option<(Seq, Seq)> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use bytes::Bytes;
     use quoth_core::conversation::{About, Append};
     use quoth_core::membership::Change;
@@ -187,11 +198,11 @@ mod tests {
     use quoth_core::retention::Retention;
     use quoth_protocol::frame::Durability;
     use quoth_protocol::membership::ConversationKind;
-    use quoth_store::Store;
+    use quoth_store::{FjallView, Store, View as _};
 
     use super::super::poster::{Post, Poster};
     use super::*;
-    use crate::engine::{Caller, Execution, Retain, Stopper, SystemClock};
+    use crate::engine::{Caller, Clock, Execution, Retain, Stopper, SystemClock};
 
     const ANY: usize = BYTES_MAX;
 
@@ -205,8 +216,11 @@ mod tests {
 
     impl World {
         fn start() -> Self {
-            let clock = Arc::new(SystemClock);
-            let started = Engine::start(Store::memory(), Durability::Memory, clock, Execution::Threads);
+            Self::with(Store::memory(), Arc::new(SystemClock))
+        }
+
+        fn with(store: Store, clock: Arc<dyn Clock>) -> Self {
+            let started = Engine::start(store, Durability::Memory, clock, Execution::Threads);
             let (engine, stopper) = started;
             let (room, ops) = (ConversationName::new("room").unwrap(), UserId::new("ops").unwrap());
             Self { engine, room, ops, _stopper: stopper }
@@ -248,7 +262,7 @@ mod tests {
     #[test]
     fn what_is_gone_is_told_as_far_as_it_was_asked_for() {
         let gone = |range| gone_before(range, Seq(11)).map(|(from, to)| (from.0, to.0));
-        for range in [FetchRange::Latest, FetchRange::AfterTime(5), FetchRange::Around(Seq(3))] {
+        for range in [FetchRange::Latest, FetchRange::BeforeTime(5), FetchRange::Around(Seq(3))] {
             assert_eq!(gone(range), Some((1, 10)), "{range:?}");
         }
         assert_eq!(gone(FetchRange::After(Seq(4))), Some((5, 10)));
@@ -257,6 +271,55 @@ mod tests {
         assert_eq!(gone(FetchRange::Before(Seq(4))), Some((1, 3)));
         assert_eq!(gone(FetchRange::Before(Seq(1))), None);
         assert_eq!(gone_before(FetchRange::Latest, Seq(1)), None);
+    }
+
+    /// A clock that a test sets, in milliseconds since 1970.
+    #[derive(Debug)]
+    struct Hand(AtomicU64);
+
+    impl Clock for Hand {
+        fn unix_ms(&self) -> u64 {
+            self.0.load(Ordering::Relaxed)
+        }
+
+        fn elapsed_ms(&self) -> u64 {
+            self.unix_ms()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_page_from_a_time_on_misses_nothing_where_what_is_gone_was_older() {
+        const BEGIN_MS: u64 = 1_000_000_000_000;
+        const HOUR_MS: u64 = 3_600_000;
+        let dir = tempfile::tempdir().unwrap();
+        let view = Arc::new(FjallView::open(dir.path(), 1 << 20).unwrap().with_window_bytes(1));
+        let mut on_disk = Store::memory();
+        on_disk.view = Arc::<FjallView>::clone(&view);
+        for (store, frees) in [(Store::memory(), false), (on_disk, true)] {
+            let clock = Arc::new(Hand(AtomicU64::new(BEGIN_MS)));
+            let world = World::with(store, Arc::<Hand>::clone(&clock));
+            let policy = Retention { age_s: 3_600, ..Retention::FOR_EVER };
+            world.engine.retain(world.caller(), &world.room, Retain::Policy(policy)).await.unwrap();
+            world.say(3, 10).await;
+            clock.0.store(BEGIN_MS + 2 * HOUR_MS, Ordering::Relaxed);
+            world.say(2, 10).await;
+            for is_freed in [false, frees] {
+                if is_freed {
+                    world.engine.reclaim().await.unwrap();
+                    view.flush().unwrap();
+                    world.engine.reclaim().await.unwrap();
+                    assert_eq!(view.bounds(&world.room).unwrap().floor, Seq(4), "it is not there any more");
+                }
+                for (time_ms, from) in [(BEGIN_MS + HOUR_MS + 1, 4), (BEGIN_MS, 1), (0, 1)] {
+                    let page = world.page(FetchRange::AfterTime(time_ms), 10, ANY).await;
+                    let gaps = if from == 4 { json!([]) } else { json!([{ "from": 1, "to": 3 }]) };
+                    assert_eq!((&page["floor"], &page["from"]), (&json!(4), &json!(from)), "{page}");
+                    assert_eq!((&page["gaps"], &page["complete"]), (&gaps, &json!(from == 4)), "{page}");
+                }
+                let later = world.page(FetchRange::AfterTime(BEGIN_MS + 3 * HOUR_MS), 10, ANY).await;
+                assert_eq!((&later["events"], &later["complete"]), (&json!([]), &json!(true)), "{later}");
+            }
+        }
     }
 
     #[tokio::test]
@@ -282,6 +345,12 @@ mod tests {
         assert_eq!(
             (&early["from"], &early["to"], &early["more_after"]),
             (&json!(1), &json!(floor - 1), &json!(true))
+        );
+        let earliest = page(FetchRange::Before(Seq(floor - 1))).await;
+        assert_eq!(
+            (&earliest["gaps"], &earliest["to"]),
+            (&json!([{ "from": 1, "to": floor - 2 }]), &json!(floor - 2)),
+            "no more than was asked for"
         );
         let later = page(FetchRange::After(Seq(floor - 1))).await;
         assert_eq!((&later["gaps"], &later["from"]), (&json!([]), &json!(floor)));

@@ -2,7 +2,7 @@
 
 use axum::http::Method;
 use quoth_core::membership::Refusal;
-use quoth_core::retention::{Classes, Keeping, Kept, RetentionClass};
+use quoth_core::retention::{CLASSES_MAX, Classes, Keeping, RetentionClass};
 use quoth_protocol::name::Reserved;
 use quoth_protocol::retention::Retention;
 use quoth_protocol::{Code, ConversationName, Seq};
@@ -14,16 +14,13 @@ use super::erasure::erasing;
 use super::keys::Scope;
 use super::operation::{Answer, Call, Operation, Operations, given};
 use super::problem::Problem;
-use crate::engine::{Caller, Done, Looked, Preview, Retain};
+use crate::engine::{Busy, Caller, Done, Looked, Preview, Retain};
 
 const OF_CONVERSATION: &str = "/v1/conversations/{conversation}/retention";
 const PREVIEW: &str = "/v1/conversations/{conversation}/retention/preview";
 const OF_CLASSES: &str = "/v1/retention/preview";
 const RUN: &str = "/v1/retention/run";
 const HOLD: &str = "/v1/conversations/{conversation}/hold";
-
-/// Classes of one request: each conversation is held against all of them.
-pub(super) const CLASSES_MAX: usize = 1_000;
 
 pub(super) fn operations(operations: Operations) -> Operations {
     let (get, put, of_conversations) = (Method::GET, Method::PUT, Scope::Conversations);
@@ -177,7 +174,7 @@ async fn kept(call: Call) -> Result<Answer, Problem> {
     let (kept, of_class) = engine.kept(&conversation).await.map_err(|error| unreadable(&error))?;
     let keeping = engine.keeping(&conversation).await.map_err(|error| unreadable(&error))?;
     let bounds = engine.applied_bounds(&conversation, keeping).await.map_err(|error| unreadable(&error))?;
-    if bounds.head == Seq::ZERO && kept == Kept::default() {
+    if bounds.head == Seq::ZERO && !kept.is_set() {
         return Err(nothing_there());
     }
     Answer::of(&json!({
@@ -243,8 +240,14 @@ async fn loss(call: Call) -> Result<Answer, Problem> {
     }
     let classes: Result<Vec<RetentionClass>, _> = classes.iter().map(|class| class.parse()).collect();
     let classes = classes.map_err(|error| Problem::invalid(format!("classes: {error}")))?;
-    let loss = call.app.service.engine.loss_by(Classes::new(classes)).await;
-    Answer::of(&loss.map_err(|error| unreadable(&error))?.to_json())
+    match call.app.service.engine.loss_by(Classes::new(classes)).await.map_err(|error| unreadable(&error))? {
+        Ok(loss) => Answer::of(&loss.to_json()),
+        Err(Busy { retry_after_ms }) => Err(Problem::of(
+            Code::OVERLOADED,
+            retry_after_ms,
+            "a preview of classes reads all there is, so one at a time does, and such that take long have rests between them",
+        )),
+    }
 }
 
 async fn plan(call: Call) -> Result<Answer, Problem> {

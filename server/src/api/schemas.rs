@@ -201,7 +201,7 @@ fn conversations() -> Value {
             "kind": { "enum": ["group", "channel", "direct", "notes", null], "description": "null for one that nobody has created" },
             "title": of("Text"),
             "members": of("Count"),
-            "head": { "type": ["integer", "null"], "minimum": 0, "description": "null where rows of it are damaged" },
+            "head": { "type": ["integer", "null"], "minimum": 0, "description": "0 where nothing was ever said and a retention or a hold is set; null where rows of it are damaged" },
         })),
         "Conversations": object(&["conversations", "more"], json!({
             "conversations": { "type": "array", "items": of("Conversation") },

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use quoth_core::retention::{ClassError, RetentionClass};
+use quoth_core::retention::{CLASSES_MAX, ClassError, RetentionClass};
 use quoth_protocol::DEFAULT_PORT;
 
 use super::{Config, SETTINGS};
@@ -164,7 +164,11 @@ pub(super) fn texts(slot: &mut Vec<String>, text: &str) {
 
 pub(super) fn classes(slot: &mut Vec<RetentionClass>, text: &str) -> Result<(), String> {
     let parse = |text: &str| text.parse().map_err(|error: ClassError| error.to_string());
-    *slot = elements(text).map(parse).collect::<Result<_, String>>()?;
+    let classes = elements(text).map(parse).collect::<Result<Vec<_>, String>>()?;
+    if classes.len() > CLASSES_MAX {
+        return Err(format!("{} classes are too many: at most {CLASSES_MAX}", classes.len()));
+    }
+    *slot = classes;
     Ok(())
 }
 
@@ -189,7 +193,19 @@ pub(super) fn optional(path: Option<&PathBuf>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use quoth_core::retention::CLASSES_MAX;
+
     use crate::config::{Config, SETTINGS};
+
+    #[test]
+    fn classes_have_a_number() {
+        let set = |count: usize| {
+            let classes: Vec<_> = (0..count).map(|n| format!("class-{n}:room-{n}:count=1")).collect();
+            super::classes(&mut Vec::new(), &classes.join(","))
+        };
+        assert_eq!(set(CLASSES_MAX), Ok(()));
+        assert!(set(CLASSES_MAX + 1).unwrap_err().contains("at most 1000"));
+    }
 
     #[test]
     fn every_number_has_a_range_that_holds_its_default_and_is_kept() {

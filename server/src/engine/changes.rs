@@ -7,6 +7,7 @@ use quoth_core::authorize::Grant;
 use quoth_core::membership::user::{CONVERSATION, blocked_by, blocked_key, conversation_of};
 use quoth_core::membership::{Actor, Change, ConversationState, Refusal};
 use quoth_core::messages::{Alteration, Target};
+use quoth_core::retention::Kept;
 use quoth_protocol::frame::EventKind;
 use quoth_protocol::name::Reserved;
 use quoth_protocol::{Code, ConversationName, Seq, UserId};
@@ -358,13 +359,13 @@ impl Engine {
 pub struct Listed {
     /// Its name.
     pub name: ConversationName,
-    /// Its last event; 0 when it has none, and `None` when its rows are damaged.
+    /// Its last event; 0 when it has none and something was set for the name, and `None` when its rows are damaged.
     pub head: Option<Seq>,
 }
 
 impl Engine {
-    /// A page of all conversations but for the server's own, in the view's order, and whether there are
-    /// further ones. It has everything that was answered by now.
+    /// A page of all conversations but for the server's own, in the view's order, with names for which a
+    /// retention or a hold is set beforehand, and whether there are further ones. It has everything that was answered by now.
     ///
     /// # Errors
     /// When the view cannot be read.
@@ -386,6 +387,13 @@ impl Engine {
                         return Ok((listed, true));
                     }
                     let head = match view.bounds(&name) {
+                        // Of a name that was never used, what was set for it is all there may be.
+                        Ok(bounds)
+                            if bounds.head == Seq::ZERO
+                                && view.register(&name, Kept::REGISTER)?.is_none() =>
+                        {
+                            continue;
+                        }
                         Ok(bounds) => Some(bounds.head),
                         Err(error) if error.is_damage() => None,
                         Err(error) => return Err(error),

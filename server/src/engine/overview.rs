@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use quoth_core::retention::{Classes, Keeping, Place};
+use quoth_core::retention::{Classes, Keeping, Kept, Place};
 use quoth_protocol::{ConversationName, Seq};
 use quoth_store::{Dead, View, ViewError};
 use serde_json::{Value, json};
 
-use super::retention::{keeping_in, marks_by};
+use super::retention::{keeping_in, kept_in, marks_by};
 use super::space::Outstanding;
 
 /// How much of a view is absent, and when its windows go.
@@ -52,6 +52,11 @@ pub struct Loss {
     pub events: u64,
     /// Bytes of their contents.
     pub bytes: u64,
+    /// Conversations of a class that changes that are held: they lose nothing until that ends, and what then
+    /// depends on when it does.
+    pub held: u64,
+    /// Conversations of which rows are damaged: nothing of them is in these numbers.
+    pub damaged_conversations: u64,
     /// The conversations that lose most, those first.
     pub conversations: Vec<ConversationPlan>,
 }
@@ -109,10 +114,11 @@ impl Loss {
     /// As the server API tells it.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let Self { affected, events, bytes, conversations } = self;
+        let Self { affected, events, bytes, held, damaged_conversations, conversations } = self;
         let conversations: Vec<_> = conversations.iter().map(ConversationPlan::to_json).collect();
         json!({
-            "affected": affected, "events": events, "bytes": bytes, "conversations": conversations,
+            "affected": affected, "events": events, "bytes": bytes, "held": held,
+            "damaged_conversations": damaged_conversations, "conversations": conversations,
         })
     }
 }
@@ -208,9 +214,17 @@ pub fn loss(
     told_max: usize,
 ) -> Result<Loss, ViewError> {
     let (mut loss, mut most) = (Loss::default(), Most::of(told_max));
-    view.survey(&mut |name, spans| {
+    let damaged = view.survey(&mut |name, spans| {
         if former.policy(name) == classes.policy(name) {
             return Ok(());
+        }
+        match kept_in(view, name)? {
+            Kept { policy: Some(_), .. } => return Ok(()),
+            Kept { hold_ms: 1.., .. } => {
+                loss.held += 1;
+                return Ok(());
+            }
+            Kept { .. } => {}
         }
         let (_, before) = kept_by(view, name, &[former], now_ms)?;
         let (keeping, then) = kept_by(view, name, &[classes], now_ms)?;
@@ -228,6 +242,7 @@ pub fn loss(
         Ok(())
     })?;
     loss.conversations = most.into_plans();
+    loss.damaged_conversations = damaged;
     Ok(loss)
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use quoth_core::history::{Anchor, Span};
-use quoth_core::retention::Gaps;
+use quoth_core::retention::{End, Gaps, Keeping, Marks};
 use quoth_protocol::codec::{self, Run};
 use quoth_protocol::frame::{Event, FetchRange, ServerFrame};
 use quoth_protocol::{ConversationName, Seq};
@@ -381,6 +381,40 @@ impl Reads {
             FetchRange::BeforeTime(time_ms) => Anchor::Before(first_at(time_ms).await?),
             FetchRange::AroundTime(time_ms) => Anchor::Around(first_at(time_ms).await?),
         })
+    }
+
+    /// The first and the last seq of what lies before the floor, where some of it may have been stored at
+    /// `time_ms` or later, in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub async fn gone_of_time(
+        &self,
+        conversation: &ConversationName,
+        time_ms: u64,
+        floor: Seq,
+        keeping: Keeping,
+    ) -> Result<Option<(Seq, Seq)>, ViewError> {
+        // What goes by its age alone is as old as that. Of what went by the number or the bytes of a class of an
+        // earlier start that is not known any more; it is as old at the latest when the age has passed.
+        let Marks { seq, time_ms: aged_ms, offset } = keeping.judge(End::default()).marks;
+        let is_by_age = !keeping.depends_on_end() && seq <= Seq(1) && offset == 0 && aged_ms > 0;
+        if floor <= Seq(1) || (is_by_age && time_ms >= aged_ms) {
+            return Ok(None);
+        }
+        let (conversation, last) = (conversation.clone(), Seq(floor.0 - 1));
+        self.run(move |view| {
+            // Times never go back, so none of them is later than the last one.
+            let stored_ms = if let Some(gone) = view.gone_with(&conversation, last)? {
+                Some(gone.time_ms)
+            } else {
+                let limit = PageLimit { records: 1, bytes: usize::MAX };
+                let records = view.before(&conversation, Some(floor), limit)?.records;
+                records.last().filter(|record| record.seq == last).map(|record| record.time_ms)
+            };
+            Ok(stored_ms.is_none_or(|stored_ms| stored_ms >= time_ms).then_some((Seq(1), last)))
+        })
+        .await
     }
 
     /// A page of which all is absent, with what is next to it on the side to which it was asked for, or else

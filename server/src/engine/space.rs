@@ -42,6 +42,9 @@ pub(super) struct Space {
     looked: Mutex<Option<Looked>>,
     /// Held by whoever looks.
     looking: tokio::sync::Mutex<()>,
+    /// Held by whoever tries classes, who holds up nobody that looks: when that was done last, and how long it
+    /// took.
+    trying: tokio::sync::Mutex<Option<(Instant, Duration)>>,
 }
 
 /// A look at all that there is.
@@ -70,6 +73,21 @@ impl Looked {
     }
 }
 
+/// Why classes are not tried at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Busy {
+    /// When they may be, in milliseconds from now; 0: that is not known.
+    pub retry_after_ms: u32,
+}
+
+/// Whoever tries classes waits for so long, in a rest.
+const TRY_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// What is left of the rest behind something that took so long and ended so long ago.
+fn rest_left(took: Duration, ended_ago: Duration) -> Duration {
+    (took * LOOK_REST).saturating_sub(ended_ago)
+}
+
 /// How much of what there was is absent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen {
@@ -86,8 +104,8 @@ impl Space {
         let begins = Mutex::new(VecDeque::from([(log.next(), started_ms)]));
         let (erasure_max_ms, bytes_per_s) = (AtomicU64::new(0), AtomicU64::new(0));
         let (erasing, looking) = (tokio::sync::Mutex::default(), tokio::sync::Mutex::default());
-        let (passes, looked) = (Arc::default(), Mutex::default());
-        Self { log, reserve, begins, erasure_max_ms, passes, bytes_per_s, erasing, looked, looking }
+        let (passes, looked, trying) = (Arc::default(), Mutex::default(), tokio::sync::Mutex::default());
+        Self { log, reserve, begins, erasure_max_ms, passes, bytes_per_s, erasing, looked, looking, trying }
     }
 
     /// Waits for its turn to erase, which lasts until what it gives is dropped.
@@ -457,15 +475,28 @@ impl Engine {
     }
 
     /// What other classes would make absent of what is stored, and nothing is changed. It reads as much as a
-    /// look, and one at a time does.
+    /// look: one at a time does, with a rest behind it as behind a look, and no look waits for it.
     ///
     /// # Errors
-    /// When the view cannot be read.
-    pub async fn loss_by(&self, classes: Classes) -> Result<Loss, ViewError> {
-        let _one_looks_at_a_time = self.inner.space.looking.lock().await;
+    /// When the view cannot be read; within that [`Busy`], when another one does it or has for long.
+    pub async fn loss_by(&self, classes: Classes) -> Result<Result<Loss, Busy>, ViewError> {
+        let Ok(mut tried) = self.inner.space.trying.try_lock() else {
+            return Ok(Err(Busy { retry_after_ms: 0 }));
+        };
+        if let Some((ended, took)) = *tried {
+            let rest = rest_left(took, ended.elapsed());
+            if rest > TRY_WAIT_MAX {
+                let retry_after_ms = u32::try_from(rest.as_millis()).unwrap_or(u32::MAX);
+                return Ok(Err(Busy { retry_after_ms }));
+            }
+            tokio::time::sleep(rest).await;
+        }
         self.inner.reads.applied(self.released()).await;
         let (former, now_ms) = (Arc::clone(&self.inner.classes), self.judged_ms());
-        self.inner.reads.run(move |view| loss(view, &former, &classes, now_ms, TOLD_MAX)).await
+        let begun = Instant::now();
+        let loss = self.inner.reads.run(move |view| loss(view, &former, &classes, now_ms, TOLD_MAX)).await;
+        *tried = Some((Instant::now(), begun.elapsed()));
+        Ok(Ok(loss?))
     }
 
     /// The same of late: anew where that takes no time, else as it was seen last.
@@ -479,5 +510,34 @@ impl Engine {
             Some(looked) => Ok(looked),
             None => self.look_alone().await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quoth_protocol::frame::Durability;
+    use quoth_store::Store;
+
+    use super::*;
+    use crate::engine::{Execution, SystemClock};
+
+    #[tokio::test]
+    async fn classes_are_tried_one_at_a_time_with_rests_and_hold_up_no_look() {
+        let clock = Arc::new(SystemClock);
+        let (engine, _stopper) =
+            Engine::start(Store::memory(), Durability::Memory, clock, Execution::Threads);
+        let space = &engine.inner.space;
+        let mut tried = space.trying.lock().await;
+        assert_eq!(engine.loss_by(Classes::default()).await.unwrap(), Err(Busy { retry_after_ms: 0 }));
+        engine.look().await.unwrap();
+        *tried = Some((Instant::now(), Duration::from_secs(60)));
+        drop(tried);
+        let busy = engine.loss_by(Classes::default()).await.unwrap().unwrap_err();
+        assert!((60_000..=19 * 60_000).contains(&busy.retry_after_ms), "{busy:?}");
+        *space.trying.lock().await = Some((Instant::now(), Duration::from_millis(1)));
+        // A look under way does not hold it up either, nor does the end of a short rest.
+        let _looking = space.looking.lock().await;
+        assert_eq!(engine.loss_by(Classes::default()).await.unwrap(), Ok(Loss::default()));
+        assert!(space.trying.lock().await.is_some_and(|(_, took)| took < Duration::from_secs(60)));
     }
 }

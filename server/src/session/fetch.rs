@@ -6,7 +6,7 @@ use std::time::Duration;
 use quoth_core::authorize::{Action, Reach};
 use quoth_core::history::Span;
 use quoth_core::membership::Actor;
-use quoth_protocol::frame::{Fetch, ServerFrame, feature};
+use quoth_protocol::frame::{Fetch, FetchRange, ServerFrame, feature};
 use quoth_protocol::limits::{FETCH_EVENTS_MAX, FETCH_STALL_TIMEOUT_MS};
 use quoth_protocol::{Code, Seq};
 use quoth_store::{Bounds, PageLimit, ViewError};
@@ -78,6 +78,11 @@ async fn send(shared: &Shared, fetch: &Fetch, writer: &mut FrameWriter) -> Resul
     let anchor = engine.reads().anchor(conversation, fetch.range, bounds).await?;
     let limit = u64::from(fetch.limit.min(FETCH_EVENTS_MAX));
     let mut page = Span::of(anchor, limit, bounds.floor, bounds.head);
+    let mut gone = None;
+    if let (FetchRange::AfterTime(time_ms), false) = (fetch.range, page.more_before) {
+        gone = engine.reads().gone_of_time(conversation, time_ms, bounds.floor, keeping).await?;
+        gone.iter().for_each(|(from, to)| writer.push(&ServerFrame::Gap { from: *from, to: *to }));
+    }
     let (mut cursor, mut events) = (page.after, Vec::new());
     let mut is_widened = false;
     while cursor < page.last {
@@ -111,7 +116,7 @@ async fn send(shared: &Shared, fetch: &Fetch, writer: &mut FrameWriter) -> Resul
     writer.push(&ServerFrame::PageEnd {
         head: bounds.head,
         floor: bounds.floor,
-        from: page.after.next(),
+        from: gone.map_or_else(|| page.after.next(), |(from, _)| from),
         to: page.last,
         more_before: page.more_before,
         more_after: page.last < bounds.head,

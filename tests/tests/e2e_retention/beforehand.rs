@@ -57,6 +57,46 @@ async fn what_is_set_before_anything_is_said_holds_from_the_first_message_on() -
     server.stop()
 }
 
+/// A slip in a name leaves nothing, and it is found until then.
+#[test]
+fn what_is_set_for_a_name_with_a_slip_in_it_is_found_and_taken_back() -> anyhow::Result<()> {
+    let server = EmbeddedServer::start()?;
+    let api = server.api()?;
+    let of = |what: &str| format!("/v1/conversations/taem/{what}");
+    let rows = || -> anyhow::Result<Vec<Value>> {
+        let list = api.done("GET", "/v1/conversations", None)?;
+        Ok(list["conversations"].as_array().context("rows")?.clone())
+    };
+    let status = |method, what: &str| Ok::<_, anyhow::Error>(api.send(method, &of(what), None)?.status());
+    assert_eq!(rows()?, Vec::<Value>::new());
+    // Twice: what was set once and taken back is as what was never set.
+    for _ in 0..2 {
+        hold(&api, "taem")?;
+        retain(&api, "taem", Retention { age_s: 60, ..Retention::FOR_EVER })?;
+        let all = rows()?;
+        ensure!(all.len() == 1 && all[0]["conversation"] == "taem" && all[0]["head"] == 0, "{all:?}");
+        ensure!(api.done("DELETE", &of("hold"), None)?["time_ms"].as_u64() > Some(0));
+        assert_eq!(rows()?.len(), 1, "its retention is set still");
+        ensure!(api.done("DELETE", &of("retention"), None)?["time_ms"].as_u64() > Some(0));
+        assert_eq!(rows()?, Vec::<Value>::new());
+        let told = [("GET", "retention"), ("DELETE", "retention"), ("DELETE", "hold")];
+        for (method, what) in told {
+            assert_eq!(status(method, what)?, 404, "{method} {what}");
+        }
+    }
+    let server = server.restart_configured(|_| {})?;
+    let api = server.api()?;
+    assert_eq!(api.send("GET", &of("retention"), None)?.status(), 404);
+    // Names that no conversation will ever have.
+    for name in ["direct%2Falice", "group%2Fteam", "channel%2FAAAAAAAAAAAAAAAAAAAAAA", "notes%2F"] {
+        let refused = api.send("PUT", &format!("/v1/conversations/{name}/hold"), None)?;
+        let detail = refused.json()["detail"].to_string();
+        ensure!(refused.status() == 400 && detail.contains("none will be"), "{name}: {detail}");
+    }
+    hold(&api, "notes%2Falice")?;
+    server.stop()
+}
+
 #[test]
 fn a_plan_names_who_loses_most_and_classes_are_tried_before_they_hold() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
@@ -104,6 +144,11 @@ fn a_plan_names_who_loses_most_and_classes_are_tried_before_they_hold() -> anyho
     ensure!(loss["bytes"].as_u64() >= Some((24 * 2 + 19) * 98), "{loss}");
     let first = [("room-07".to_owned(), 19), ("room-00".to_owned(), 2)];
     assert_eq!((named(&loss)?.len(), &named(&loss)?[..2]), (25, &first[..]));
+    assert_eq!((&loss["held"], &loss["damaged_conversations"]), (&json!(0), &json!(0)), "{loss}");
+    hold(&api, "room-07")?;
+    let loss = api.done("POST", "/v1/retention/preview", Some(&tried))?;
+    assert_eq!((&loss["held"], &loss["affected"]), (&json!(1), &json!(24)), "{loss}");
+    api.done("DELETE", "/v1/conversations/room-07/hold", None)?;
     let none = api.done("POST", "/v1/retention/preview", Some(&json!({ "classes": [] })))?;
     assert_eq!(
         (&none["affected"], &none["events"]),
@@ -113,6 +158,9 @@ fn a_plan_names_who_loses_most_and_classes_are_tried_before_they_hold() -> anyho
     let odd =
         api.send("POST", "/v1/retention/preview", Some(&json!({ "classes": ["rooms:room*:days=1"] })))?;
     ensure!(odd.status() == 400 && odd.json()["detail"].to_string().contains("age_s"), "{}", odd.json());
+    let two = json!({ "classes": ["rooms:room*,old*:count=1"] });
+    let two = api.send("POST", "/v1/retention/preview", Some(&two))?;
+    ensure!(two.status() == 400 && two.json()["detail"].to_string().contains("comma"), "{}", two.json());
     assert_eq!(
         api.done("GET", "/v1/retention", None)?["expired_bytes"],
         plan["expired_bytes"],

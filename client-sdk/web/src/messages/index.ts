@@ -127,9 +127,9 @@ function rangeOf(place: Omit<MessageHistoryOptions, "limit" | "signal">): FetchR
   return { [first[0].replace(/Ms$/u, "")]: first[1] } as FetchRange;
 }
 
-/** Whether a page tells of no gap, and nothing of what was asked for is gone before it. */
-function isComplete({ events, floor, moreBefore }: Page, { after = 0, before = floor }: MessageHistoryOptions): boolean {
-  const isGone = !moreBefore && after + 1 < Math.min(before, floor);
+/** Whether a page tells of no gap, and nothing of what was asked for is gone before it. Of a time a gap says so. */
+function isComplete({ events, floor, moreBefore }: Page, { after = 0, before = floor, afterTimeMs }: MessageHistoryOptions): boolean {
+  const isGone = !moreBefore && afterTimeMs === undefined && after + 1 < Math.min(before, floor);
   return !isGone && events.every((event) => event.type !== "gap");
 }
 

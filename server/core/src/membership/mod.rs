@@ -41,10 +41,10 @@ impl Refusal {
     /// Not allowed, or no such conversation: nobody can tell the one from the other.
     pub const FORBIDDEN: Self = Self::new(Code::FORBIDDEN, "not allowed, or no such conversation");
 
-    /// What only conversations with members have, asked of one that has none. It tells no more than that its
-    /// name can be read does, so only who may read or write there is told.
+    /// What only conversations with members have, asked of one that has none. It tells no more than
+    /// reading there would, so only who may read or write there is told.
     pub const UNMANAGED: Self = Self::invalid(
-        "this conversation has no members, since nobody has created it: members, roles, a retention of its own and a place \
+        "this conversation has no members, since nobody has created it: members, roles, a retention that they set and a place \
          in lists are for conversations that were created before anything was said there",
     );
 

@@ -8,6 +8,9 @@ use quoth_protocol::name::Reserved;
 
 use super::Retention;
 
+/// Classes of one server: each conversation is held against all of them.
+pub const CLASSES_MAX: usize = 1_000;
+
 /// How the conversations of which a pattern fits are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetentionClass {
@@ -63,9 +66,9 @@ impl RetentionClass {
     /// # Errors
     /// When the name is none, or the patterns are not what may be.
     pub fn new(name: &str, conversations: Vec<String>) -> Result<Self, ClassError> {
-        if name.is_empty() || name.contains([':', '&']) {
+        if name.is_empty() || name.contains([':', '&', ',']) {
             return Err(ClassError(format!(
-                "the class {name:?} needs a name that is not empty and has no : or &, as in \"teams\""
+                "the class {name:?} needs a name that is not empty and has no :, & or comma, as in \"teams\""
             )));
         }
         if conversations.is_empty() || conversations.iter().any(String::is_empty) {
@@ -74,11 +77,12 @@ impl RetentionClass {
                  that begin so, as in \"team-*\", and \"*\" for all"
             )));
         }
-        let is_odd = |pattern: &&String| pattern.strip_suffix('*').unwrap_or(pattern).contains(['*', '+']);
+        let is_odd =
+            |pattern: &&String| pattern.strip_suffix('*').unwrap_or(pattern).contains(['*', '+', ',']);
         if let Some(odd) = conversations.iter().find(is_odd) {
             return Err(ClassError(format!(
-                "the class {name:?} has the pattern {odd:?}: a * stands for the rest of a name, so it comes last, and a + \
-                 stands between two patterns"
+                "the class {name:?} has the pattern {odd:?}: a * stands for the rest of a name, so it comes last, a + \
+                 stands between two patterns, and a comma between two classes"
             )));
         }
         Ok(Self { name: name.to_owned(), conversations, retention: Retention::FOR_EVER })

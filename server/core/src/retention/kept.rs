@@ -40,6 +40,12 @@ impl Kept {
     /// The key of its register.
     pub const REGISTER: &'static [u8] = &[KEY];
 
+    /// Whether a policy of its own or a hold is set.
+    #[must_use]
+    pub const fn is_set(&self) -> bool {
+        self.policy.is_some() || self.hold_ms > 0
+    }
+
     /// How the conversation is kept at a time: `class` is the policy of its class.
     #[must_use]
     pub fn keeping(&self, class: Retention, now_ms: u64) -> Keeping {

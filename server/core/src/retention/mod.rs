@@ -15,7 +15,7 @@ mod tests;
 use quoth_protocol::Seq;
 pub use quoth_protocol::retention::{Marks, Place, Retention};
 
-pub use class::{ClassError, Classes, RetentionClass};
+pub use class::{CLASSES_MAX, ClassError, Classes, RetentionClass};
 pub use judged::{JudgedTime, judged_ms};
 pub use kept::{Kept, KeptError};
 

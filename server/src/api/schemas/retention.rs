@@ -1,12 +1,13 @@
 //! How long events are kept, and the freeing of their space.
 
+use quoth_core::retention::CLASSES_MAX;
 use serde_json::{Value, json};
 
 use super::super::erasure::ERASING_MAX;
-use super::super::retention::CLASSES_MAX;
 use super::{number, object, of};
 use crate::engine::{Step, TOLD_MAX};
 
+#[expect(clippy::too_many_lines, reason = "a table of shapes")]
 pub(super) fn all() -> Value {
     let u64_max = u64::MAX;
     let bytes = || number(u64_max, "in bytes of contents");
@@ -53,10 +54,12 @@ pub(super) fn all() -> Value {
                 "description": "all of them, as retention.classes has them: teams:team-*:age_s=2592000",
             } },
         },
-        "Loss": object(&["affected", "events", "bytes", "conversations"], json!({
+        "Loss": object(&["affected", "events", "bytes", "held", "damaged_conversations", "conversations"], json!({
             "affected": number(u64_max, "conversations that would lose something"),
             "events": number(u64_max, "that would be absent and are not by the classes that hold"),
             "bytes": bytes(),
+            "held": number(u64_max, "conversations of these classes that are held: they lose nothing until that ends, and what then is not known here"),
+            "damaged_conversations": number(u64_max, "of which rows are damaged, and nothing is in these numbers"),
             "conversations": conversations(),
         })),
         "ConversationPlan": object(&["conversation", "events", "bytes", "next_ms"], json!({

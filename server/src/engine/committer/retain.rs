@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use quoth_core::authorize::{Action, Place, authorize};
 use quoth_core::membership::{Actor, Refusal};
-use quoth_core::retention::{End, Kept};
+use quoth_core::retention::{End, Kept, Marks};
 use quoth_protocol::frame::EventKind;
 use quoth_protocol::{ConversationName, Seq};
 use quoth_store::{Record, Register};
@@ -40,6 +40,9 @@ impl Committer {
             })?;
         }
         let is_unused = self.head(name, heads)? == Seq::ZERO;
+        if is_unused && !name.may_come() {
+            return Err(IMPOSSIBLE.into());
+        }
         let (seq, bytes) = self.sequencer.end(name).unwrap_or_default();
         let end = End { seq, bytes };
         let class = keeps.of_class;
@@ -51,8 +54,12 @@ impl Committer {
         };
         if !changes {
             // Whoever takes back what was never set has slipped in the name.
-            let is_slip = is_unused && *kept == Kept::default();
+            let is_slip = is_unused && !kept.is_set();
             return if is_slip { Err(Refusal::FORBIDDEN.into()) } else { Ok(nothing) };
+        }
+        if is_unused {
+            // There is nothing that could have been absent.
+            kept.marks = Marks::default();
         }
         let kept = *kept;
         keeps.known.set_sequenced(kept.version);
@@ -61,7 +68,8 @@ impl Committer {
         if self.drafts.conversations.look(name, known, Option::is_some) {
             self.changed(name, known, now_ms, group);
         }
-        let register = (kept_key(), Some(kept.encode()));
+        // What is taken back before the first event leaves nothing: the name may have had a slip in it.
+        let register = (kept_key(), (!is_unused || kept.is_set()).then(|| kept.encode()));
         let retention = match retain {
             Retain::Policy(retention) if !is_unused => retention,
             // What members see of it: by what they are kept from now on.
@@ -82,6 +90,12 @@ impl Committer {
         Ok(Done { seq, time_ms, ..nothing })
     }
 }
+
+/// Why nothing is set beforehand for some names.
+const IMPOSSIBLE: Refusal = Refusal::invalid(
+    "no conversation of this name is there, and none will be: direct/ has 32 hexadecimal digits behind it, notes/ a user's id, and a \
+     name that begins with group/ or channel/ is made by the server when the conversation is created",
+);
 
 fn kept_key() -> Vec<u8> {
     Kept::REGISTER.to_vec()

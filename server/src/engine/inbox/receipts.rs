@@ -25,10 +25,15 @@ use crate::engine::states::KnownAbsent;
 /// Registers that are read at once.
 const REGISTERS_PAGE: usize = 1_000;
 
+/// Cursors of a conversation without members that are counted: whoever has read there has one for ever. Where
+/// there are members, their number is bounded, and those who are none any more are few beside them.
+const UNMANAGED_CURSORS_MAX: usize = 10_000;
+
 /// To whom a message has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipts {
-    /// To how many members; where there are none, to how many users.
+    /// To how many members; where there are none, to how many of the first 10,000 users,
+    /// by their ids, who have ever read there.
     pub delivered: u32,
     /// How many of them have read it.
     pub read: u32,
@@ -119,21 +124,25 @@ pub(super) fn decode_cursor(name: &ConversationName, row: Option<Bytes>) -> Resu
     row.map_or(Ok(Cursor::default()), |row| Cursor::decode(&row).map_err(|error| damaged(name, error)))
 }
 
-/// Hands over all cursors of a conversation, as the view has them, in the order of their users' ids.
+/// Hands over the cursors of a conversation, so many at most, as the view has them, in the order of their
+/// users' ids.
 fn each_cursor(
     view: &dyn View,
     name: &ConversationName,
+    max: usize,
     mut take: impl FnMut(UserId, Cursor) -> Result<(), ViewError>,
 ) -> Result<(), ViewError> {
-    let mut after = None;
+    let (mut after, mut left) = (None, max);
     loop {
-        let page = view.registers(name, &[CURSOR], after.as_deref(), REGISTERS_PAGE)?;
+        let limit = REGISTERS_PAGE.min(left);
+        let page = view.registers(name, &[CURSOR], after.as_deref(), limit)?;
+        left -= page.len();
         for (key, row) in &page {
             let user = user_of(key).ok_or_else(|| damaged(name, Damaged("a key is no user's")))?;
             take(user, Cursor::decode(row).map_err(|error| damaged(name, error))?)?;
         }
         match page.last() {
-            Some((key, _)) if page.len() == REGISTERS_PAGE => after = Some(key.clone()),
+            Some((key, _)) if page.len() == limit && left > 0 => after = Some(key.clone()),
             _ => return Ok(()),
         }
     }
@@ -244,7 +253,8 @@ impl Engine {
                 return Ok(None);
             };
             let mut receipts = Receipts { delivered: 0, read: 0, users: Vec::new() };
-            each_cursor(view, &name, |user, cursor| {
+            let max = if known.read().is_some() { usize::MAX } else { UNMANAGED_CURSORS_MAX };
+            each_cursor(view, &name, max, |user, cursor| {
                 if cursor.delivered < seq || user == sender || !counts(known.read().as_ref(), &user) {
                     return Ok(());
                 }
@@ -280,6 +290,32 @@ impl Engine {
         tokio::select! {
             _settled_or_failed = is_settled => {}
             _ = failure.wait_for(Option::is_some) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quoth_store::{MemoryView, Position, Record, Register};
+
+    use super::*;
+
+    #[test]
+    fn no_more_cursors_are_read_than_are_counted() {
+        let (view, room) = (MemoryView::new(), ConversationName::new("room").unwrap());
+        let users: Vec<_> = (0..2_500).map(|n| UserId::new(format!("user-{n:04}")).unwrap()).collect();
+        let row =
+            |user| Register { key: key_of(user).into(), value: Some(Cursor::from(Seq(1)).encode().into()) };
+        let rows = users.iter().map(row).collect();
+        view.apply(Position(1), &[Record::notice(room.clone(), 1, users[0].clone(), rows)]).unwrap();
+        for max in [0, 1, 999, 1_000, 1_001, 2_000, 2_499, 2_500, 2_501, usize::MAX] {
+            let mut told = Vec::new();
+            each_cursor(&view, &room, max, |user, _| {
+                told.push(user);
+                Ok(())
+            })
+            .unwrap();
+            assert_eq!(told, users[..max.min(users.len())], "{max}");
         }
     }
 }

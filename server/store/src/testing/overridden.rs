@@ -223,6 +223,10 @@ impl<T: ViewOverride> View for Overridden<T> {
         self.0.inner().floor(conversation, marks, hint)
     }
 
+    fn gone_with(&self, conversation: &ConversationName, seq: Seq) -> Result<Option<Last>, ViewError> {
+        self.0.inner().gone_with(conversation, seq)
+    }
+
     fn reclaim(&self, keeps: &mut Keeps<'_>) -> Result<Reclaimed, ViewError> {
         self.0.inner().reclaim(keeps)
     }

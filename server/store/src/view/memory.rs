@@ -154,6 +154,12 @@ impl View for MemoryView {
         Ok(self.0.read().conversations.get(conversation).and_then(Conversation::last))
     }
 
+    fn gone_with(&self, conversation: &ConversationName, seq: Seq) -> Result<Option<Last>, ViewError> {
+        let state = self.0.read();
+        let gone = state.conversations.get(conversation).and_then(|known| known.gone);
+        Ok(gone.filter(|last| seq <= last.seq))
+    }
+
     fn floor(&self, conversation: &ConversationName, marks: Marks, _: Seq) -> Result<Place, ViewError> {
         let state = self.0.read();
         let known = state.conversations.get(conversation);

@@ -369,6 +369,13 @@ pub trait View: Send + Sync + fmt::Debug {
     /// When rows are damaged or could not be read.
     fn floor(&self, conversation: &ConversationName, marks: Marks, hint: Seq) -> Result<Place, ViewError>;
 
+    /// The last one of the events that are gone together with the one at `seq`; `None` when that is not gone. Its time
+    /// may be a later one: at most that of the event behind it.
+    ///
+    /// # Errors
+    /// When rows are damaged or could not be read.
+    fn gone_with(&self, conversation: &ConversationName, seq: Seq) -> Result<Option<Last>, ViewError>;
+
     /// The first records behind a seq, ascending.
     ///
     /// # Errors

@@ -430,6 +430,10 @@ impl View for FjallView {
         self.read_floor(conversation, marks, hint)
     }
 
+    fn gone_with(&self, conversation: &ConversationName, seq: Seq) -> Result<Option<Last>, ViewError> {
+        self.read_gone_with(conversation, seq)
+    }
+
     fn after(
         &self,
         conversation: &ConversationName,

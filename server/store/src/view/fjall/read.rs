@@ -99,6 +99,19 @@ impl FjallView {
         self.read_end(&self.snapshot(), conversation, ConversationKey::new(conversation))
     }
 
+    /// See [`View::gone_with`](crate::View::gone_with).
+    pub(super) fn read_gone_with(
+        &self,
+        conversation: &ConversationName,
+        seq: Seq,
+    ) -> Result<Option<Last>, ViewError> {
+        let span = self.span_at(&self.snapshot(), ConversationKey::new(conversation), seq)?;
+        Ok(span.and_then(|span| match span.held {
+            Held::Gone { last, .. } => Some(last).filter(|last| seq <= last.seq),
+            Held::There { .. } => None,
+        }))
+    }
+
     /// See [`View::floor`](crate::View::floor). What is gone may lie anywhere: it is judged by where it
     /// begins, since of its other events it is not known where they lay.
     pub(super) fn read_floor(

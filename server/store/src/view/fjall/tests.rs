@@ -242,6 +242,16 @@ fn check_floors(
     let Bounds { floor: gone, head } = view.bounds(name).unwrap();
     assert_eq!(head.next(), of.end().seq, "{what}");
     assert!(of.is_absent(0..index(gone)), "{what}: {gone} is the first one that is readable");
+    for (at, event) in of.events.iter().enumerate() {
+        let place = event.place();
+        let last = view.gone_with(name, place.seq).unwrap();
+        assert!(last.is_some() || place.seq >= gone, "{what}: {place:?}");
+        let Some(last) = last else { continue };
+        assert!(of.is_absent(at..index(last.seq.next())), "{what}: {place:?} with {last:?}");
+        let (stored, next) = (&of.events[index(last.seq)], of.events.get(index(last.seq.next())));
+        let next_ms = next.map_or(u64::MAX, |next| next.record.time_ms);
+        assert!((stored.record.time_ms..=next_ms).contains(&last.time_ms), "{what}: {place:?} with {last:?}");
+    }
     let check = |marks: Marks, hint: Seq| {
         let what = format!("{what}: {marks:?} with {hint}");
         let (floor, first) = (view.floor(name, marks, hint).unwrap(), of.floor(marks));
