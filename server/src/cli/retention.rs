@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::Subcommand;
 use quoth_core::retention::Classes;
 use quoth_protocol::ConversationName;
-use quoth_store::{Class, OpenError, Pacer, Record, Rewrite, Store, SweepCursor, View};
+use quoth_store::{Class, OpenError, Pacer, Purged, Record, Rewrite, Store, SweepCursor, View};
 
 use super::print;
 use crate::config::Config;
@@ -185,8 +185,10 @@ fn purge(view: &dyn View) -> Result<(), String> {
     // Nobody reads and nobody else writes, so nothing ends it but a full disk.
     let pace: Pacer = Arc::new(|_, _| true);
     match view.purge(true, &pace).map_err(|error| error.to_string())? {
-        true => Ok(()),
-        false => Err("what was removed beside events is on the disk still".to_owned()),
+        Purged::Done => Ok(()),
+        Purged::Written | Purged::Unfinished => {
+            Err("what was removed beside events is on the disk still".to_owned())
+        }
     }
 }
 

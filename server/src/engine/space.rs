@@ -10,7 +10,8 @@ use quoth_core::membership::Refusal;
 use quoth_core::retention::Classes;
 use quoth_protocol::Code;
 use quoth_store::{
-    Erased, Log, Pacer, Position, Reclaimed, Reserve, Rewrite, Rewritten, SweepCursor, Swept, View, ViewError,
+    Erased, Log, Pacer, Position, Purged, Reclaimed, Reserve, Rewrite, Rewritten, SweepCursor, Swept, View,
+    ViewError,
 };
 
 use super::Engine;
@@ -161,7 +162,8 @@ pub struct Outstanding {
     pub log_since_ms: u64,
 }
 
-/// What is outstanding in a view. `done_ms` judges times at which something was erased.
+/// What is outstanding in a view. `done_ms` judges times at which something was erased: a time that is to come
+/// may stand for one that is before all others.
 #[must_use]
 pub fn outstanding(
     view: &dyn View,
@@ -170,7 +172,8 @@ pub fn outstanding(
     done_ms: impl Fn(u64) -> u64,
 ) -> Outstanding {
     let erased = view.erased();
-    let erased = Erased { since_ms: erased.since_ms.map(done_ms), ..erased };
+    let since_ms = erased.since_ms.into_iter().chain(erased.until_ms).map(done_ms).min();
+    let erased = Erased { since_ms, ..erased };
     Outstanding {
         erased,
         gone_by_ms: erased.since_ms.map(|ms| ms.saturating_add(erasure_max_ms)),
@@ -340,11 +343,11 @@ impl Engine {
     }
 
     /// Takes from the disk what was kept beside what was erased, and what was kept beside other events that
-    /// have gone: all of it, or if it is much. Says whether it has come to its end. One at a time.
+    /// have gone: all of it, or if it is much. Says how far it has come. One at a time.
     ///
     /// # Errors
     /// Why the store could not do it.
-    pub(crate) async fn purge(&self, everything: bool, pace: Pacer) -> Result<bool, String> {
+    pub(crate) async fn purge(&self, everything: bool, pace: Pacer) -> Result<Purged, String> {
         let purge = move |view: &dyn View| view.purge(everything, &pace);
         self.inner.reads.run(purge).await.map_err(|error| error.to_string())
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use quoth_store::{Pacer, SweepCursor};
+use quoth_store::{Pacer, Purged, SweepCursor};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -56,9 +56,9 @@ impl Sweeping {
     pub(super) async fn everything(&self) -> Result<(), String> {
         self.is_hurried.store(true, Ordering::Relaxed);
         let (done, is_done) = oneshot::channel();
-        // Where nobody takes it, the server stops.
-        let _is_asked = self.asks.send(Ask::Everything(done)).await;
-        is_done.await.unwrap_or(Ok(()))
+        // Where nobody takes it, the server stops. What is not sent is dropped, and nobody waits for it.
+        drop(self.asks.send(Ask::Everything(done)).await);
+        is_done.await.unwrap_or_else(|_| Err(STOPS.to_owned()))
     }
 }
 
@@ -76,6 +76,8 @@ pub(super) struct Sweeper {
     all_due: Instant,
     first: Round,
     all: Round,
+    /// When registers are purged of what was erased, if anything was, at the earliest.
+    purge_due: Instant,
     /// What is removed may be on the disk.
     to_purge: Option<ToPurge>,
 }
@@ -87,6 +89,14 @@ struct ToPurge {
     everything: bool,
     /// Not before.
     due: Instant,
+    /// It was held up, and not looked at since.
+    is_held_up: bool,
+}
+
+impl ToPurge {
+    fn now(everything: bool) -> Self {
+        Self { everything, due: Instant::now(), is_held_up: false }
+    }
 }
 
 /// One sweep through all conversations, if it is under way.
@@ -113,6 +123,7 @@ impl Sweeper {
             all_due,
             first,
             all,
+            purge_due: all_due,
             to_purge: None,
         };
         (sweeper, sweeping)
@@ -131,6 +142,7 @@ impl Sweeper {
                 Some(Ask::Look) => {
                     self.first.is_under_way = true;
                     self.all.is_under_way |= self.all_due <= Instant::now();
+                    self.look_at_purge();
                 }
                 None => {}
             }
@@ -139,8 +151,28 @@ impl Sweeper {
             }
             if let Err(error) = self.turn().await {
                 tracing::error!(error, "what is kept beside events that have gone stays");
-                (self.first, self.all) = Default::default();
+                self.first = Round::default();
+                self.give_up_all();
             }
+            self.purge_if_due().await;
+        }
+    }
+
+    /// A sweep of all that did not come to its end is due again.
+    fn give_up_all(&mut self) {
+        if std::mem::take(&mut self.all).is_under_way {
+            self.all_due = Instant::now();
+        }
+    }
+
+    /// Registers are purged of what was erased as often as all of them are looked at, but not behind that, which
+    /// may take long. What held one up may have ended.
+    fn look_at_purge(&mut self) {
+        if self.purge_due <= Instant::now() && self.engine.outstanding().erased.events > 0 {
+            self.to_purge.get_or_insert_with(|| ToPurge::now(false));
+        }
+        if let Some(to_purge) = &mut self.to_purge {
+            to_purge.is_held_up = false;
         }
     }
 
@@ -163,7 +195,7 @@ impl Sweeper {
         }
         // On a full disk it would write where others free something.
         if self.engine.is_short() {
-            self.all = Round::default();
+            self.give_up_all();
             return Ok(());
         }
         if self.all.is_under_way {
@@ -172,29 +204,37 @@ impl Sweeper {
             }
             self.all.piece(&self.engine, true, self.piece()).await?;
             if !self.all.is_under_way {
-                self.to_purge.get_or_insert_with(|| ToPurge { everything: false, due: Instant::now() });
+                self.to_purge.get_or_insert_with(|| ToPurge::now(false));
             }
-        }
-        if let Some(ToPurge { everything, due }) = self.to_purge
-            && !self.all.is_under_way
-            && due <= Instant::now()
-        {
-            // Nobody ends it for whoever waits for everything: that begins the same anew, and one that is
-            // ended again and again never comes to its end.
-            let _is_done = self.purge(everything).await?;
         }
         Ok(())
     }
 
-    /// Takes what is removed from the disk; says whether that has come to its end. It is to be made until it
-    /// has, and after an error not at once: on a disk without room it would take it from others each time.
-    /// What holds it up is looked at again with the next look.
-    async fn purge(&mut self, everything: bool) -> Result<bool, String> {
+    /// Takes what is removed from the disk, where that is to be.
+    async fn purge_if_due(&mut self) {
+        let Some(ToPurge { everything, due, is_held_up }) = self.to_purge else { return };
+        if is_held_up || due > Instant::now() || self.engine.is_short() {
+            return;
+        }
+        // Nobody ends it for whoever waits for everything: that begins the same anew, and one that is ended
+        // again and again never comes to its end.
+        if let Err(error) = self.purge(everything).await {
+            tracing::error!(error, "what was removed beside events is on the disk still");
+        }
+    }
+
+    /// Takes what is removed from the disk; says how far that has come. It is to be made until it is done, and
+    /// after an error not at once: on a disk without room it would take it from others each time. What holds
+    /// it up is looked at again with the next look, and does not have everything written once more.
+    async fn purge(&mut self, everything: bool) -> Result<Purged, String> {
+        self.purge_due = Instant::now() + self.interval;
         let pace = Arc::clone(&self.pace);
         let pace: Pacer = Arc::new(move |bytes, may_wait| pace.take_while(bytes, may_wait));
         let purged = self.engine.purge(everything, pace).await;
         let due = Instant::now() + if purged.is_err() { PURGE_PAUSE } else { Duration::ZERO };
-        self.to_purge = (purged != Ok(true)).then_some(ToPurge { everything, due });
+        let everything = everything && purged != Ok(Purged::Written);
+        let is_held_up = purged.is_ok();
+        self.to_purge = (purged != Ok(Purged::Done)).then_some(ToPurge { everything, due, is_held_up });
         purged
     }
 
@@ -213,9 +253,12 @@ impl Sweeper {
         self.engine.change_pass(|pass| pass.step = Step::Purge);
         (self.first, self.all, self.all_due) =
             (Round::default(), Round::default(), Instant::now() + self.interval);
+        let mut everything = true;
         for _ in 0..PURGES_MAX {
-            if self.purge(true).await? {
-                return Ok(());
+            match self.purge(everything).await? {
+                Purged::Done => return Ok(()),
+                Purged::Written => everything = false,
+                Purged::Unfinished => {}
             }
             if self.pace.is_stopped() {
                 return Err(STOPS.to_owned());

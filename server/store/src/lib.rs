@@ -63,6 +63,6 @@ pub use view::fjall::FjallView;
 pub use view::memory::MemoryView;
 pub use view::{
     Bounds, Dead, Erased, Found, Keep, Keepings, Keeps, Last, Latest, Marks, Pacer, PageLimit, Place,
-    ProducerState, Reclaimed, Rewrite, Rewritten, Span, StoredContent, StoredEvent, Stretch, Survey,
+    ProducerState, Purged, Reclaimed, Rewrite, Rewritten, Span, StoredContent, StoredEvent, Stretch, Survey,
     SweepCursor, Swept, View, ViewError, VisitEvent,
 };

@@ -193,7 +193,7 @@ mod tests {
         free(&pinner);
         let is_told = || (store.view.erased().since_ms.is_some(), store.log.first_stored());
         for _ in 0..2 {
-            assert!(!store.view.purge(false, &unpaced()).unwrap());
+            assert!(!store.view.purge(false, &unpaced()).unwrap().is_done());
             assert_eq!(is_told(), (true, Position(1)));
         }
         // It has nothing of that.
@@ -203,7 +203,7 @@ mod tests {
         drop(pin);
         assert!(!path.exists());
         assert!(syncs::take().contains(&dir.path().join(PINS_DIR)), "a power cut must not bring it back");
-        assert!(store.view.purge(false, &unpaced()).unwrap());
+        assert!(store.view.purge(false, &unpaced()).unwrap().is_done());
         assert_eq!(is_told(), (false, pinner.log.stored()));
         assert!(later.dir().exists());
     }

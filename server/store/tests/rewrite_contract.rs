@@ -410,6 +410,30 @@ fn what_was_moved_before_it_was_erased_leaves_the_disk() {
     }
 }
 
+/// The walk through all conversations, which begins a rewrite, may take long.
+#[test]
+fn what_is_erased_while_a_rewrite_looks_at_all_is_not_taken_for_erased_by_a_clock_that_was_ahead() {
+    const AHEAD_MS: u64 = 3_600_000;
+    let dir = tempfile::tempdir().unwrap();
+    let view = FjallView::open(dir.path(), CACHE_BYTES).unwrap();
+    let event = |seq| Record { ends_window: true, ..record("a", seq, seq) };
+    view.apply(Position(1), &[event(1)]).unwrap();
+    view.apply(Position(2), &[event(2)]).unwrap();
+    let now_ms = event(2).time_ms;
+    let erased = Record { time_ms: now_ms + AHEAD_MS, erases: vec![Seq(1)], ..record("a", 3, 3) };
+    let is_erased = std::cell::Cell::new(false);
+    let keep = |_: &ConversationName| {
+        if !is_erased.replace(true) {
+            view.apply(Position(3), std::slice::from_ref(&erased)).unwrap();
+        }
+        Keep::default()
+    };
+    assert_eq!(rewrite(&view, &keep, now_ms, 0).moved_bytes, 0);
+    assert_eq!(view.erased().since_ms, Some(erased.time_ms));
+    // One that was is due.
+    assert!(rewrite(&view, &keep, now_ms, 0).moved_bytes > 0);
+}
+
 /// What is gone counts as dead no more, also at a beginning, and however few events that are.
 #[test]
 fn what_was_rewritten_at_the_beginning_of_conversations_is_not_again() {

@@ -243,7 +243,7 @@ fn what_was_said_of_events_between_others_leaves_the_disk() {
         assert!(!left.contains(&15), "{left:?}");
         must_be_of(&view, conversation, left, "between others");
     }
-    assert!(view.purge(true, &unpaced()).unwrap());
+    assert!(view.purge(true, &unpaced()).unwrap().is_done());
     assert!(!is_on_disk(dir.path(), text), "it is in some file");
 }
 

@@ -8,7 +8,7 @@ use quoth_core::messages::Alteration;
 use quoth_core::receipts::Cursor;
 use quoth_core::retention::Keeping;
 use quoth_protocol::{Code, Seq};
-use quoth_store::{FjallView, MemoryLog, MemoryView};
+use quoth_store::{Class, FjallView, MemoryLog, MemoryView};
 
 use super::lists::{self, caller, user};
 use super::retention::{Model, Told, World, world};
@@ -119,6 +119,63 @@ async fn what_was_erased_while_the_clock_was_far_ahead_is_due_when_that_is_mende
         assert_eq!(stored(&world.engine, &publisher("other"), 1).await, Seq(1));
         world.engine.free_log().await.unwrap();
         assert!(world.engine.gone_since(taken_ms).1, "and so is the log");
+    }
+}
+
+/// A right time behind it must not hide the other one, of the same window or of another.
+#[tokio::test]
+async fn what_was_erased_while_the_clock_was_far_ahead_is_not_gone_for_what_was_erased_since() {
+    for (is_of_other, restarts) in [(false, false), (false, true), (true, false), (true, true)] {
+        let case = format!("of another window: {is_of_other}, restarts: {restarts}");
+        let dir = tempfile::tempdir().unwrap();
+        let view = FjallView::open(dir.path(), 1 << 20).unwrap();
+        let mut world = world(Arc::new(MemoryLog::new()), Arc::new(view)).await;
+        let (mut model, right_ms) = (Model::default(), 3 * DAY_MS);
+        world.clock.0.store(right_ms + 365 * DAY_MS, Ordering::Relaxed);
+        for _ in 0..2 {
+            world.publish(&mut model, 10, 0).await;
+        }
+        let operator = || Caller::Operator(user("ops"));
+        world.engine.alter(operator(), &room("room"), Seq(1), Alteration::Revoke).await.unwrap();
+        world.engine.free_log().await.unwrap();
+        let taken_ms = world.engine.judged_ms();
+        world.clock.0.store(right_ms, Ordering::Relaxed);
+        assert_eq!(world.engine.judged_ms(), right_ms);
+        pass(&world, 60_000);
+        let of = if is_of_other { room("other") } else { room("room") };
+        if is_of_other {
+            world.engine.close_window(Class::default()).await.unwrap();
+            assert_eq!(stored(&world.engine, &publisher("other"), 1).await, Seq(1));
+        }
+        world
+            .engine
+            .alter(operator(), &of, Seq(if is_of_other { 1 } else { 2 }), Alteration::Revoke)
+            .await
+            .unwrap();
+        let later_ms = world.engine.judged_ms();
+        pass(&world, 60_000);
+        if restarts {
+            assert_eq!(stored(&world.engine, &publisher("last"), 1).await, Seq(1));
+            world.restart().await;
+        }
+        for n in 1..=2 {
+            pass(&world, 60_000);
+            assert_eq!(stored(&world.engine, &publisher("more"), n).await, Seq(n));
+            world.engine.free_log().await.unwrap();
+        }
+        assert_eq!(world.engine.outstanding().erased.events, 2, "{case}");
+        assert!(!world.engine.gone_since(taken_ms).1, "{case}");
+        assert!(!world.engine.gone_since(later_ms).1, "{case}");
+        // Nothing but what is late already is wanted.
+        let (pace, before) = (world.engine.pace(u64::MAX), world.engine.outstanding());
+        for _ in 0..5 {
+            world.engine.rewrite(0, false, &pace).await.unwrap();
+            world.engine.purge(false, Arc::new(|_, _| true)).await.unwrap();
+        }
+        assert!(world.engine.outstanding().erased.events < before.erased.events, "{case}");
+        // Behind a start, all that was erased before it may have been so first.
+        assert_eq!(world.engine.gone_since(taken_ms).1, !(is_of_other && restarts), "{case}");
+        assert_eq!(world.engine.gone_since(later_ms).1, !is_of_other, "{case}");
     }
 }
 

@@ -9,8 +9,8 @@ use quoth_protocol::UserId;
 use quoth_protocol::frame::Durability;
 use quoth_store::testing::{Overridden, ViewOverride, record};
 use quoth_store::{
-    FjallView, Keepings, MemoryView, Pacer, Position, Rewrite, Rewritten, Store, Survey, SweepCursor, Swept,
-    View, ViewError,
+    Erased, FjallView, Keepings, MemoryView, Pacer, Position, Purged, Rewrite, Rewritten, Store, Survey,
+    SweepCursor, Swept, View, ViewError,
 };
 
 use super::super::{Retention, commit};
@@ -34,7 +34,10 @@ struct Sweeps {
     /// Purges of everything.
     purged_all: AtomicU64,
     /// What becomes of purges, if not what the view says.
-    purges_end: Mutex<Option<Result<bool, ViewError>>>,
+    purges_end: Mutex<Option<Result<Purged, ViewError>>>,
+    sweeps_fail: AtomicBool,
+    /// So many events were erased.
+    erased: AtomicU64,
     /// They go on until they are ended.
     purges_are_endless: AtomicBool,
     /// Those of them that were ended by who paces them.
@@ -85,6 +88,9 @@ impl<V: View> ViewOverride for Told<V> {
         }
         if everything {
             self.1.begun.fetch_add(1, Ordering::SeqCst);
+            if self.1.sweeps_fail.load(Ordering::SeqCst) {
+                return Err(failed());
+            }
             while self.1.are_endless.load(Ordering::SeqCst) {
                 if !pace(4_096) {
                     return Ok(Swept::default());
@@ -97,6 +103,10 @@ impl<V: View> ViewOverride for Told<V> {
         Ok(swept)
     }
 
+    fn erased(&self) -> Erased {
+        Erased { events: self.1.erased.load(Ordering::SeqCst), ..self.0.erased() }
+    }
+
     fn flush(&self) -> Result<Position, ViewError> {
         self.1.flushed.fetch_add(1, Ordering::SeqCst);
         self.0.flush()
@@ -107,13 +117,13 @@ impl<V: View> ViewOverride for Told<V> {
         self.0.survey(visit)
     }
 
-    fn purge(&self, everything: bool, pace: &Pacer) -> Result<bool, ViewError> {
+    fn purge(&self, everything: bool, pace: &Pacer) -> Result<Purged, ViewError> {
         self.1.purged_all.fetch_add(u64::from(everything), Ordering::SeqCst);
         self.1.purged.fetch_add(1, Ordering::SeqCst);
         while self.1.purges_are_endless.load(Ordering::SeqCst) {
             if !pace(4_096, &|| true) {
                 self.1.purges_ended.fetch_add(1, Ordering::SeqCst);
-                return Ok(false);
+                return Ok(Purged::Unfinished);
             }
             self.1.asked.fetch_add(1, Ordering::SeqCst);
             std::thread::yield_now();
@@ -142,6 +152,12 @@ impl<V: View> ViewOverride for Told<V> {
         }
         self.0.rewrite(keepings, rewrite)
     }
+}
+
+/// As on a disk without room.
+fn failed() -> ViewError {
+    let io = std::io::Error::from(std::io::ErrorKind::StorageFull);
+    ViewError::Io { action: "write", path: std::path::PathBuf::new(), source: Arc::new(io) }
 }
 
 /// An engine over a view with some conversations.
@@ -307,7 +323,7 @@ async fn what_seems_to_be_dead_and_is_not_holds_up_nothing_else() {
 async fn everything_is_done_when_what_was_removed_has_left_the_disk() {
     let (engine, sweeps) = engine(MemoryView::new(), false);
     let (_task, sweeping) = sweeper(&engine, HANG * 60);
-    *sweeps.purges_end.lock() = Some(Ok(false));
+    *sweeps.purges_end.lock() = Some(Ok(Purged::Unfinished));
     sweeping.everything().await.unwrap_err();
     // It is tried again, and then all of it.
     let tried = sweeps.purged_all.load(Ordering::SeqCst);
@@ -322,10 +338,7 @@ async fn everything_is_done_when_what_was_removed_has_left_the_disk() {
 async fn a_purge_that_has_failed_is_not_begun_again_with_each_look() {
     let (engine, sweeps) = engine(MemoryView::new(), false);
     let (_task, sweeping) = sweeper(&engine, HANG * 60);
-    let io = std::io::Error::from(std::io::ErrorKind::StorageFull);
-    let path = std::path::PathBuf::new();
-    let full = ViewError::Io { action: "write", path, source: Arc::new(io) };
-    *sweeps.purges_end.lock() = Some(Err(full));
+    *sweeps.purges_end.lock() = Some(Err(failed()));
     for look in 1..5 {
         sweeping.look();
         until("it does not look", || sweeps.looked.load(Ordering::SeqCst) >= look).await;
@@ -334,4 +347,61 @@ async fn a_purge_that_has_failed_is_not_begun_again_with_each_look() {
     // Who asks for it has it done.
     *sweeps.purges_end.lock() = None;
     sweeping.everything().await.unwrap();
+}
+
+/// A round of all may take longer than what was erased may be on the disk.
+#[tokio::test(flavor = "multi_thread")]
+async fn registers_are_purged_of_what_was_erased_while_all_are_looked_at() {
+    let (engine, sweeps) = engine(MemoryView::new(), true);
+    let (_task, sweeping) = sweeper(&engine, Duration::ZERO);
+    let purged = || sweeps.purged.load(Ordering::SeqCst);
+    sweeping.look();
+    until("it does not begin", || sweeps.begun.load(Ordering::SeqCst) > 1).await;
+    assert_eq!(purged(), 0, "nothing was erased");
+    sweeps.erased.store(1, Ordering::SeqCst);
+    *sweeps.purges_end.lock() = Some(Ok(Purged::Unfinished));
+    // What holds it up is looked at again with each look.
+    for look in 1..4 {
+        sweeping.look();
+        until("it waits for the round", || purged() == look).await;
+        let begun = sweeps.begun.load(Ordering::SeqCst);
+        until("the round does not go on", || sweeps.begun.load(Ordering::SeqCst) > begun + 1).await;
+        assert_eq!(purged(), look, "nobody has looked");
+    }
+    assert_eq!(sweeps.done.load(Ordering::SeqCst), 0);
+}
+
+/// What was written waits for whoever reads, and is not written once more for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_is_written_once_for_whoever_wants_it() {
+    let (engine, sweeps) = engine(MemoryView::new(), false);
+    let (_task, sweeping) = sweeper(&engine, HANG * 60);
+    *sweeps.purges_end.lock() = Some(Ok(Purged::Written));
+    sweeping.everything().await.unwrap_err();
+    let purged = sweeps.purged.load(Ordering::SeqCst);
+    assert!(purged > 1);
+    sweeping.look();
+    until("it is not tried again", || sweeps.purged.load(Ordering::SeqCst) > purged).await;
+    assert_eq!(sweeps.purged_all.load(Ordering::SeqCst), 1);
+}
+
+/// The time until the next one is for one that came to its end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_of_all_that_has_failed_is_due_again() {
+    let (engine, sweeps) = engine(MemoryView::new(), false);
+    let (_task, sweeping) = sweeper(&engine, HANG * 60);
+    for look in 1..4 {
+        sweeps.sweeps_fail.store(true, Ordering::SeqCst);
+        sweeping.look();
+        until("it is not due", || sweeps.begun.load(Ordering::SeqCst) == look).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_everything_is_not_told_that_it_is_done_when_the_server_stops() {
+    let (engine, _sweeps) = engine(MemoryView::new(), false);
+    let (task, sweeping) = sweeper(&engine, HANG * 60);
+    task.abort();
+    let _aborted = task.await;
+    sweeping.everything().await.unwrap_err();
 }

@@ -9,6 +9,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::Errno;
 
 use crate::durable::{sync_all, sync_data};
 
@@ -40,6 +41,11 @@ impl Buffer {
     }
 }
 
+/// Whether a file system says so that nothing goes past its cache, or nothing of that length.
+fn is_refused(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::INVAL | Errno::OPNOTSUPP))
+}
+
 /// A new file that is being written.
 pub(super) struct Target<'a> {
     file: File,
@@ -57,7 +63,7 @@ impl<'a> Target<'a> {
             options.custom_flags(flags.bits().cast_signed()).open(path)
         };
         let (file, is_direct) = match open(OFlags::DIRECT) {
-            Err(error) if error.kind() == ErrorKind::InvalidInput => (open(OFlags::empty())?, false),
+            Err(error) if is_refused(&error) => (open(OFlags::empty())?, false),
             file => (file?, true),
         };
         Ok(Self { file, path, is_direct, unsynced_bytes: 0 })
@@ -75,7 +81,7 @@ impl<'a> Target<'a> {
                 Ok(more) => done += more,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // It was opened so, and disk or file system want larger multiples.
-                Err(error) if self.is_direct && error.kind() == ErrorKind::InvalidInput => {
+                Err(error) if self.is_direct && is_refused(&error) => {
                     self.use_cache()?;
                 }
                 Err(error) => return Err(error),
@@ -109,7 +115,7 @@ impl<'a> Target<'a> {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
-    use super::{ALIGNMENT, Buffer, Target, UNSYNCED_BYTES_MAX};
+    use super::{ALIGNMENT, Buffer, Errno, Target, UNSYNCED_BYTES_MAX, is_refused};
     use crate::durable::syncs;
 
     const BUFFER_BYTES: usize = 4 * ALIGNMENT;
@@ -142,6 +148,13 @@ mod tests {
             }
         }
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_file_system_that_knows_no_way_past_its_cache_is_written_through_it() {
+        let is_refused = |errno: Errno| is_refused(&errno.into());
+        assert!(is_refused(Errno::INVAL) && is_refused(Errno::OPNOTSUPP));
+        assert!(!is_refused(Errno::NOSPC) && !is_refused(Errno::ACCESS));
     }
 
     #[test]

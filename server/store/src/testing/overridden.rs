@@ -12,7 +12,7 @@ use crate::log::{Log, LogError, LogReader, Position, Visit};
 use crate::record::Record;
 use crate::view::{
     Bounds, Dead, Erased, Found, Keepings, Keeps, Last, Marks, Pacer, PageLimit, Place, ProducerState,
-    Reclaimed, Rewrite, Rewritten, Stretch, Survey, SweepCursor, Swept, View, ViewError,
+    Purged, Reclaimed, Rewrite, Rewritten, Stretch, Survey, SweepCursor, Swept, View, ViewError,
 };
 
 /// What a test makes a log or a view of: `Overridden(my_override)`.
@@ -183,8 +183,12 @@ pub trait ViewOverride: Send + Sync {
         self.inner().sweep(everything, cursor, pace)
     }
 
-    fn purge(&self, everything: bool, pace: &Pacer) -> Result<bool, ViewError> {
+    fn purge(&self, everything: bool, pace: &Pacer) -> Result<Purged, ViewError> {
         self.inner().purge(everything, pace)
+    }
+
+    fn erased(&self) -> Erased {
+        self.inner().erased()
     }
 
     fn survey(&self, visit: &mut Survey<'_>) -> Result<u64, ViewError> {
@@ -248,12 +252,12 @@ impl<T: ViewOverride> View for Overridden<T> {
         self.0.sweep(everything, cursor, pace)
     }
 
-    fn purge(&self, everything: bool, pace: &Pacer) -> Result<bool, ViewError> {
+    fn purge(&self, everything: bool, pace: &Pacer) -> Result<Purged, ViewError> {
         self.0.purge(everything, pace)
     }
 
     fn erased(&self) -> Erased {
-        self.0.inner().erased()
+        self.0.erased()
     }
 
     fn survey(&self, visit: &mut Survey<'_>) -> Result<u64, ViewError> {

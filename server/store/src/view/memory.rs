@@ -10,7 +10,7 @@ use quoth_protocol::{ConversationName, Seq};
 
 use super::{
     Bounds, Dead, Erased, Found, Keepings, Keeps, Last, Marks, Pacer, Page, PageLimit, Place, ProducerState,
-    Reclaimed, Rewrite, Rewritten, Span, Stretch, Survey, SweepCursor, Swept, View, ViewError,
+    Purged, Reclaimed, Rewrite, Rewritten, Span, Stretch, Survey, SweepCursor, Swept, View, ViewError,
 };
 use crate::class::Class;
 use crate::key::{ConversationKey, ProducerKey};
@@ -272,8 +272,8 @@ impl View for MemoryView {
         Ok(swept)
     }
 
-    fn purge(&self, _: bool, _: &Pacer) -> Result<bool, ViewError> {
-        Ok(true)
+    fn purge(&self, _: bool, _: &Pacer) -> Result<Purged, ViewError> {
+        Ok(Purged::Done)
     }
 
     fn erased(&self) -> Erased {

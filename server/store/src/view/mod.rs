@@ -220,6 +220,29 @@ pub struct Erased {
     pub bytes: u64,
     /// When the first of them was erased, in milliseconds since 1970.
     pub since_ms: Option<u64>,
+    /// A time at which one of them was erased that is as late as that of any which was so by a clock that was
+    /// ahead, in milliseconds since 1970.
+    pub until_ms: Option<u64>,
+}
+
+/// How far a purge has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purged {
+    /// Nothing is on the disk any more of what it was to take away.
+    Done,
+    /// All registers are written anew, and a read or a pin holds what was there before: whoever wants no more than
+    /// that calls it for what was erased alone, which writes nothing again for it.
+    Written,
+    /// It was not let go on, the disk became full, or a read or a pin holds it up.
+    Unfinished,
+}
+
+impl Purged {
+    /// Whether it has come to its end.
+    #[must_use]
+    pub fn is_done(self) -> bool {
+        self == Self::Done
+    }
 }
 
 /// What a reclaim has done.
@@ -467,14 +490,13 @@ pub trait View: Send + Sync + fmt::Debug {
     /// Takes from the disk what registers have held of what was erased, when its windows are gone, which
     /// [`View::erased`] counts until then, and what registers held that were removed: `everything` or, unless
     /// that is much, only beside what was erased. It writes all registers anew, beside the old ones and at a
-    /// pace, while others do whatever they like. Says whether it has come to its end: it has not when it was
-    /// not let, when the disk became full, or when a read or a pin holds what was there before, in which case the
-    /// next call only waits for that. It is to be called again and again, by one thread at a time.
+    /// pace, while others do whatever they like. Says how far it has come. It is to be called again and again, by
+    /// one thread at a time.
     ///
     /// # Errors
     /// When rows could not be read or written, the disk has no room for all registers beside themselves, or so
     /// many are written meanwhile that others would have to wait.
-    fn purge(&self, everything: bool, pace: &Pacer) -> Result<bool, ViewError>;
+    fn purge(&self, everything: bool, pace: &Pacer) -> Result<Purged, ViewError>;
 
     /// What was erased and is on the disk still, as far as rewriting takes it away. Nobody waits for it.
     fn erased(&self) -> Erased;

@@ -86,8 +86,8 @@ use self::window::{ClassWindow, Held, WINDOW_BYTES, Window};
 use self::writing::{Told, Writing};
 use super::{
     Bounds, Dead, Erased, Found, Keepings, Keeps, Last, Latest, Marks, Pacer, PageLimit, Place,
-    ProducerState, Reclaimed, Rewrite, Rewritten, Stretch, Survey, SweepCursor, Swept, View, ViewError,
-    VisitEvent,
+    ProducerState, Purged, Reclaimed, Rewrite, Rewritten, Stretch, Survey, SweepCursor, Swept, View,
+    ViewError, VisitEvent,
 };
 use crate::class::Class;
 use crate::durable::{create_durable_dir, sync_dir};
@@ -487,7 +487,7 @@ impl View for FjallView {
         self.sweep_registers(everything, cursor, pace)
     }
 
-    fn purge(&self, everything: bool, pace: &Pacer) -> Result<bool, ViewError> {
+    fn purge(&self, everything: bool, pace: &Pacer) -> Result<Purged, ViewError> {
         self.purge_registers(everything, pace)
     }
 

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::panic::RefUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ::fjall::compaction::filter::{CompactionFilter, Context, Factory, ItemAccessor, Verdict};
@@ -23,7 +23,7 @@ use super::compactor::UNMERGED_MAX;
 use super::engine::{Engine, TABLE_BYTES, UNMERGED_MIN};
 use super::unfinished::Attempt;
 use super::window::ClassWindow;
-use crate::view::{Pacer, ViewError};
+use crate::view::{Pacer, Purged, ViewError};
 
 /// Bytes of rows between two calls of whoever paces it.
 const STEP_BYTES: u64 = 128 * 1024;
@@ -37,8 +37,12 @@ const REMOVED_PARTS: u64 = 8;
 const MORE_PARTS: u64 = 8;
 
 /// With so many tables that came since, the merge of all registers ends, for nothing: behind it flushes wait
-/// until these are merged, and publishers for flushes.
+/// until these are merged, and publishers for flushes. Each time it ends so, twice as many may come to the next
+/// one: a long wait is less harm than a merge that is begun for ever.
 const OVERTAKEN_AT: usize = 4 * UNMERGED_MAX;
+
+/// So often it is twice as many at most, which no merge comes to.
+const DOUBLED_MAX: u32 = 16;
 
 /// How long is waited for a read, about: a walk through all conversations is one, at the pace of rewriting.
 const READS_END_WAIT: Duration = Duration::from_secs(60);
@@ -49,6 +53,8 @@ pub(super) struct Purging {
     /// Held while registers are merged, all of them or some.
     merging: Mutex<()>,
     shared: Arc<Shared>,
+    /// How often all of them were overtaken since they came to their end.
+    overtaken: AtomicU32,
 }
 
 /// Is told of bytes that were read and written, and waits as it likes, or ends the merge.
@@ -197,14 +203,19 @@ impl Engine {
             self.delete_unfinished(&self.registers, attempt)?;
             return match ended {
                 Ended::Wanted => Ok(false),
-                Ended::Overtaken => Err(self.failed(ACTION, ended.to_string())),
+                Ended::Overtaken => {
+                    self.purging.overtaken.fetch_add(1, Ordering::SeqCst);
+                    Err(self.failed(ACTION, ended.to_string()))
+                }
             };
         }
         let merged = self.tree(ACTION, merged);
         if merged.as_ref().is_err_and(ViewError::is_full) {
             self.delete_unfinished(&self.registers, attempt)?;
         }
-        merged.map(|()| true)
+        merged?;
+        self.purging.overtaken.store(0, Ordering::SeqCst);
+        Ok(true)
     }
 
     /// Has a merge of all registers go at a pace, and end when somebody has to go first or the reserve is
@@ -214,7 +225,8 @@ impl Engine {
         let (shared, tree) = (Arc::clone(&self.purging.shared), self.registers.tree.clone());
         // Those that are there take part in it.
         let before = tree.l0_run_count();
-        let (unmerged_max, end_at) = (before + usize::from(UNMERGED_MIN), before + OVERTAKEN_AT);
+        let doubled = self.purging.overtaken.load(Ordering::SeqCst).min(DOUBLED_MAX);
+        let (unmerged_max, end_at) = (before + usize::from(UNMERGED_MIN), before + (OVERTAKEN_AT << doubled));
         Arc::new(move |bytes| {
             let must_end = || shared.waiting.load(Ordering::SeqCst) > 0 || !reserve.is_held();
             // Tables that came since pile up until it has ended, and each read looks into all of them.
@@ -240,10 +252,14 @@ impl Engine {
 
 impl FjallView {
     /// See [`View::purge`](crate::View::purge).
-    pub(super) fn purge_registers(&self, everything: bool, pace: &Pacer) -> Result<bool, ViewError> {
-        if !self.forget_freed()? {
-            // Whatever else has gone meanwhile is in such a pin too.
-            return Ok(false);
+    pub(super) fn purge_registers(&self, everything: bool, pace: &Pacer) -> Result<Purged, ViewError> {
+        if self.freed.lock().is_some() {
+            // Whatever else has gone meanwhile is in such a pin too. What a pin was the last to have in the view's
+            // own folder is deleted here.
+            if self.is_pinned() || !self.engine.free_files()? {
+                return Ok(Purged::Unfinished);
+            }
+            self.forget_freed()?;
         }
         let gone = self.erased_and_no_more()?;
         let tree = &self.engine.registers.tree;
@@ -252,7 +268,7 @@ impl FjallView {
         let is_merged = self.merged.lock().as_ref().is_some_and(|merged| gone.is_subset(merged));
         let is_wanted = is_merged || everything || !gone.is_empty() || (is_swept && is_much());
         if !is_wanted {
-            return Ok(true);
+            return Ok(Purged::Done);
         }
         // What waits for reads alone is not written once more.
         if !is_merged || everything {
@@ -261,30 +277,35 @@ impl FjallView {
             let written = self.write_registers_anew(!is_merged && !gone.is_empty(), pace);
             if !matches!(written, Ok(true)) {
                 self.has_swept.fetch_or(is_swept, Ordering::SeqCst);
-                return written;
+                return written.map(|_| Purged::Unfinished);
             }
             *self.merged.lock() = Some(gone.clone());
         }
         if !wait(pace, || self.engine.free_files())? {
-            return Ok(false);
+            return Ok(Purged::Written);
         }
         *self.merged.lock() = None;
         *self.freed.lock() = Some((gone, self.pins.until_now()));
-        self.forget_freed()
+        if self.is_pinned() {
+            return Ok(Purged::Written);
+        }
+        self.forget_freed()?;
+        Ok(Purged::Done)
     }
 
-    /// Does not count any more what was erased in windows of which nothing is on the disk, unless a pin has
-    /// the files that had it; says whether there is none.
-    fn forget_freed(&self) -> Result<bool, ViewError> {
-        let mut freed = self.freed.lock();
-        if freed.as_ref().is_some_and(|(gone, until)| !gone.is_empty() && self.pins.has_any(*until)) {
-            return Ok(false);
-        }
-        let gone = freed.take().map(|(gone, _)| gone).unwrap_or_default();
+    /// Whether pins have files that were let go and had what was erased.
+    fn is_pinned(&self) -> bool {
+        let freed = self.freed.lock();
+        freed.as_ref().is_some_and(|(gone, until)| !gone.is_empty() && self.pins.has_any(*until))
+    }
+
+    /// Does not count any more what was erased in windows of which nothing is on the disk.
+    fn forget_freed(&self) -> Result<(), ViewError> {
+        let gone = self.freed.lock().take().map(|(gone, _)| gone).unwrap_or_default();
         if self.forget(|window, _| gone.contains(&window)) {
             self.flush_all(&mut self.checkpoint.lock())?;
         }
-        Ok(true)
+        Ok(())
     }
 
     fn write_registers_anew(&self, always: bool, pace: &Pacer) -> Result<bool, ViewError> {

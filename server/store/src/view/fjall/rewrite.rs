@@ -96,6 +96,8 @@ impl FjallView {
         rewrite: &mut Rewrite<'_>,
     ) -> Result<Rewritten, ViewError> {
         self.end_rest(|tally| is_due(tally, rewrite));
+        // What is erased from here on may be so long after the time that it is judged by.
+        let due = self.due_windows(rewrite);
         // The lock is not held while the other one is taken, which a flush has when it takes this one.
         let writing = self.writing.lock().windows.map(|open| open.window);
         if writing != self.closed() {
@@ -106,7 +108,7 @@ impl FjallView {
         let mut rewritten = Rewritten { is_done: true, ..Rewritten::default() };
         let mut windows = self.begun(&assessed, &closed, &mut rewritten);
         // What was erased has a time by which it is to be gone.
-        self.add_erased(&assessed, &closed, rewrite, &mut windows, &mut rewritten);
+        self.add_erased(due, &assessed, &closed, &mut windows, &mut rewritten);
         for Candidate { window, dead, .. } in self.dead_windows(&assessed, rewrite.now_ms) {
             if window.number >= closed[window.class.index()] {
                 if rewrite.ends_small || dead >= self.window_bytes / OPEN_PARTS {
@@ -245,24 +247,27 @@ impl FjallView {
         windows
     }
 
-    /// Adds the windows whose tables may have something that was erased by a time, unless they have an open
-    /// window's rows too: that one is to be ended first.
+    /// The windows that have something which was erased by a time.
+    fn due_windows(&self, rewrite: &Rewrite<'_>) -> Vec<ClassWindow> {
+        let writing = self.writing.lock();
+        let due = writing.tallies.iter().filter(|(_, tally)| is_due(tally, rewrite));
+        due.map(|(window, _)| window).filter(|window| *window != UNKNOWN).collect()
+    }
+
+    /// Adds the windows whose tables may have something that is due, unless they have an open window's rows
+    /// too: that one is to be ended first.
     fn add_erased(
         &self,
+        due: Vec<ClassWindow>,
         assessed: &BTreeMap<ClassWindow, Assessed>,
         closed: &[Window; Class::COUNT],
-        rewrite: &Rewrite<'_>,
         windows: &mut BTreeSet<ClassWindow>,
         rewritten: &mut Rewritten,
     ) {
-        let due: Vec<_> = {
-            let writing = self.writing.lock();
-            let due = writing.tallies.iter().filter(|(_, tally)| is_due(tally, rewrite));
-            let due = due.map(|(window, _)| window).filter(|window| *window != UNKNOWN);
-            // Of others only registers may have something.
-            due.filter(|window| !self.is_no_more(*window, assessed.contains_key(window), closed)).collect()
-        };
-        for window in due {
+        // Of others only registers may have something.
+        let is_there =
+            |window: &ClassWindow| !self.is_no_more(*window, assessed.contains_key(window), closed);
+        for window in due.into_iter().filter(is_there) {
             if self.has_enough(windows, assessed) {
                 rewritten.more = true;
                 return;
@@ -457,17 +462,16 @@ fn must_be_whole(name: &ConversationName, first: Seq, messages: &[Message<'_>]) 
     if messages.is_empty() { Err(hole(name, first, None)) } else { Ok(()) }
 }
 
-/// So much later than a rewrite begins something may be erased while it runs, in milliseconds.
+/// So much later than the time of a rewrite something may be erased before it looks, in milliseconds.
 const MEANWHILE_MS: u64 = 60_000;
 
 /// Whether something was erased by the time that is wanted. What was so at one that is to come was erased when
 /// the clock was far ahead: that was long ago for all that is known, and its time would come when the clock
 /// is there again.
 fn is_due(tally: &Tally, rewrite: &Rewrite<'_>) -> bool {
-    let is_due = |since_ms: u64| {
-        since_ms <= rewrite.erased_by_ms || since_ms > rewrite.now_ms.saturating_add(MEANWHILE_MS)
-    };
-    tally.due_since_ms().is_some_and(is_due)
+    let ahead_ms = rewrite.now_ms.saturating_add(MEANWHILE_MS);
+    tally.due_since_ms().is_some_and(|since_ms| since_ms <= rewrite.erased_by_ms)
+        || tally.due_until_ms().is_some_and(|until_ms| until_ms > ahead_ms)
 }
 
 impl Assessed {

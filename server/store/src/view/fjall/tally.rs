@@ -46,6 +46,9 @@ pub(super) struct Tally {
     /// When something was erased first since then, which may lie there; in milliseconds since 1970, 0:
     /// nothing was.
     left_since_ms: u64,
+    /// When something was erased by a clock that was ahead and set back since, which an earlier time hides; in
+    /// milliseconds since 1970, 0: nothing was.
+    ahead_ms: u64,
     /// Whether its row is another one.
     is_changed: bool,
 }
@@ -66,7 +69,12 @@ impl Tally {
 
     /// Counts an event that was erased at a time.
     pub(super) fn erase(&mut self, time_ms: u64, bytes: u64) {
-        self.erased_since_ms = if self.erased == 0 { time_ms } else { self.erased_since_ms.min(time_ms) };
+        if self.erased == 0 {
+            self.erased_since_ms = time_ms;
+        } else if time_ms < self.erased_since_ms {
+            self.ahead_ms = self.ahead_ms.max(self.erased_since_ms);
+            self.erased_since_ms = time_ms;
+        }
         self.erased += 1;
         self.erased_bytes += bytes;
         self.is_changed = true;
@@ -89,6 +97,15 @@ impl Tally {
         let of_spans = (self.erased > 0).then_some(self.erased_since_ms);
         let of_left = (self.left_since_ms > 0).then_some(self.left_since_ms);
         of_spans.into_iter().chain(of_left).min()
+    }
+
+    /// The latest time of those that are known at which something was erased that is to leave the disk, in
+    /// milliseconds since 1970.
+    pub(super) fn due_until_ms(&self) -> Option<u64> {
+        self.due_since_ms().map(|since_ms| {
+            let of_spans = if self.erased > 0 { self.erased_since_ms } else { 0 };
+            since_ms.max(of_spans).max(self.left_since_ms).max(self.ahead_ms)
+        })
     }
 
     /// What is dead at a time.
@@ -123,8 +140,11 @@ impl Tallies {
 
     /// Something was erased at a time. What is left of windows may have it too, from before it was moved.
     pub(super) fn erase_left(&mut self, time_ms: u64) {
-        for tally in self.0.values_mut().filter(|tally| tally.is_left && tally.left_since_ms == 0) {
-            (tally.left_since_ms, tally.is_changed) = (time_ms.max(1), true);
+        let time_ms = time_ms.max(1);
+        let is_first = |tally: &&mut Tally| tally.left_since_ms == 0 || time_ms < tally.left_since_ms;
+        for tally in self.0.values_mut().filter(|tally| tally.is_left).filter(is_first) {
+            tally.ahead_ms = tally.ahead_ms.max(tally.left_since_ms);
+            (tally.left_since_ms, tally.is_changed) = (time_ms, true);
         }
     }
 
@@ -147,6 +167,7 @@ impl Tallies {
             events: all.events + tally.erased,
             bytes: all.bytes + tally.erased_bytes,
             since_ms: all.since_ms.into_iter().chain(tally.due_since_ms()).min(),
+            until_ms: all.until_ms.max(tally.due_until_ms()),
         })
     }
 
@@ -188,13 +209,13 @@ fn key(window: ClassWindow) -> [u8; KEY_BYTES] {
 }
 
 /// A window's value: checksum, position, bytes that are gone, number of the erased ones, their bytes and
-/// since when, whether something is left behind (1) and since when something erased may be in it, number of
-/// times, and for each of them time and bytes; `u64` each, little endian.
+/// since when, whether something is left behind (1) and since when something erased may be in it, a later time
+/// that this hides, number of times, and for each of them time and bytes; `u64` each, little endian.
 fn encode(key: &[u8], tally: &Tally) -> Vec<u8> {
     let mut value = vec![0; 8];
     let Tally { position, expiring, gone_bytes, erased, erased_bytes, erased_since_ms, .. } = tally;
     let (is_left, count) = (u64::from(tally.is_left), expiring.len() as u64);
-    let erased = [*erased, *erased_bytes, *erased_since_ms, is_left, tally.left_since_ms];
+    let erased = [*erased, *erased_bytes, *erased_since_ms, is_left, tally.left_since_ms, tally.ahead_ms];
     let head = [position.0, *gone_bytes].into_iter().chain(erased).chain([count]);
     let times = expiring.iter().flat_map(|(time_ms, bytes)| [*time_ms, *bytes]);
     value.extend(head.chain(times).flat_map(u64::to_le_bytes));
@@ -215,6 +236,7 @@ fn decode(key: &[u8], value: &[u8]) -> Option<(ClassWindow, Tally)> {
         erased_since_ms: value.u64()?,
         is_left: value.u64()? != 0,
         left_since_ms: value.u64()?,
+        ahead_ms: value.u64()?,
         ..Tally::default()
     };
     for _ in 0..value.u64()? {
@@ -231,7 +253,7 @@ fn read(engine: &Engine, row: Guard) -> Result<(ClassWindow, Tally), ViewError> 
 
 #[cfg(test)]
 mod tests {
-    use super::{ClassWindow, Position, TIMES_MAX, Tally, Window, decode, encode, key};
+    use super::{ClassWindow, Erased, Position, TIMES_MAX, Tallies, Tally, Window, decode, encode, key};
     use crate::class::Class;
 
     #[test]
@@ -260,10 +282,17 @@ mod tests {
         tally.gone(8);
         tally.leave();
         tally.left_since_ms = 3;
+        let mut tallies = Tallies::default();
+        *tallies.of(window) = tally.clone();
+        for (left_ms, since_ms, until_ms) in [(9, 3, 5), (2, 2, 5)] {
+            tallies.erase_left(left_ms);
+            let Erased { since_ms: since, until_ms: until, .. } = tallies.erased();
+            assert_eq!((since, until), (Some(since_ms), Some(until_ms)), "the first, and what is behind it");
+        }
         let key = key(window);
         let value = encode(&key, &tally);
         tally.is_changed = false;
-        assert_eq!((tally.erased, tally.erased_since_ms), (2, 4));
+        assert_eq!((tally.erased, tally.erased_since_ms, tally.ahead_ms), (2, 4, 5));
         assert_eq!(decode(&key, &value), Some((window, tally)));
         assert_eq!(decode(&key, &value[..value.len() - 1]), None);
     }

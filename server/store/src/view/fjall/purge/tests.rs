@@ -11,11 +11,12 @@ use quoth_protocol::{ConversationName, Seq};
 use super::super::FjallView;
 use super::super::engine::UNMERGED_MIN;
 use super::OVERTAKEN_AT;
+use crate::durable::syncs;
 use crate::log::Position;
 use crate::record::{Record, Register};
 use crate::reserve::Reserve;
 use crate::testing::{notice, record, removed, set, unpaced};
-use crate::view::{Keep, Pacer, Rewrite, SweepCursor, View as _};
+use crate::view::{Keep, Pacer, Purged, Rewrite, SweepCursor, View as _};
 
 /// Registers of which all together are some steps of a merge.
 const REGISTERS: u64 = 8;
@@ -68,14 +69,14 @@ fn what_was_removed_leaves_the_disk_and_what_ends_it_leaves_nothing_behind() {
     let view = view(dir.path());
     let (before, files) = (numbers(&view), std::fs::read_dir(tables(&view)).unwrap().count());
     let never: Pacer = Arc::new(|_, _| false);
-    assert!(!view.purge(true, &never).unwrap(), "it was ended");
+    assert!(!view.purge(true, &never).unwrap().is_done(), "it was ended");
     assert_eq!(numbers(&view), before);
     assert_eq!(std::fs::read_dir(tables(&view)).unwrap().count(), files, "nothing of it stays");
     assert!(is_on_disk(&view));
-    assert!(view.purge(true, &unpaced()).unwrap());
+    assert!(view.purge(true, &unpaced()).unwrap().is_done());
     assert!(!is_on_disk(&view));
     let after = numbers(&view);
-    assert!(view.purge(true, &unpaced()).unwrap());
+    assert!(view.purge(true, &unpaced()).unwrap().is_done());
     assert_eq!(numbers(&view), after, "there is nothing to do");
     let value = view.register(&name(), b"key 3").unwrap().unwrap();
     assert_eq!(value.len(), VALUE_BYTES);
@@ -89,11 +90,11 @@ fn little_that_was_removed_is_not_worth_a_merge() {
     write(&view, many);
     write(&view, vec![removed("key 1")]);
     let before = numbers(&view);
-    assert!(view.purge(false, &unpaced()).unwrap());
+    assert!(view.purge(false, &unpaced()).unwrap().is_done());
     assert_eq!(numbers(&view), before, "one in fifty");
     write(&view, (2..12).map(|n| removed(&format!("key {n}"))).collect());
     let before = numbers(&view);
-    assert!(view.purge(false, &unpaced()).unwrap());
+    assert!(view.purge(false, &unpaced()).unwrap().is_done());
     assert_ne!(numbers(&view), before, "eleven are");
 }
 
@@ -122,7 +123,7 @@ fn what_was_erased_counts_until_registers_are_purged() {
     erase(&view);
     assert_eq!(numbers(&view), before, "rewriting merges no registers");
     // However little it is.
-    assert!(view.purge(false, &unpaced()).unwrap());
+    assert!(view.purge(false, &unpaced()).unwrap().is_done());
     assert_eq!(view.erased().events, 0);
     assert!(!is_on_disk(&view));
     drop(view);
@@ -156,7 +157,7 @@ fn nobody_waits_until_all_registers_are_merged() {
     let view = view(&dir.path().join("live"));
     let Held { pace, held, goes_on } = held();
     std::thread::scope(|scope| {
-        let purging = scope.spawn(|| view.purge(true, &pace).unwrap());
+        let purging = scope.spawn(|| view.purge(true, &pace).unwrap().is_done());
         held.recv_timeout(HANG).unwrap();
         let others = scope.spawn(|| {
             // A backup.
@@ -191,7 +192,7 @@ fn who_must_find_nobody_merging_ends_it() {
     let view = view(dir.path());
     let Held { pace, held, goes_on } = held();
     std::thread::scope(|scope| {
-        let purging = scope.spawn(|| view.purge(true, &pace).unwrap());
+        let purging = scope.spawn(|| view.purge(true, &pace).unwrap().is_done());
         held.recv_timeout(HANG).unwrap();
         let ends = scope.spawn(|| {
             let (_nobody_merges, them) = view.engine.nobody_merges(&view.engine.registers);
@@ -205,7 +206,7 @@ fn who_must_find_nobody_merging_ends_it() {
         assert!(!purging.join().unwrap(), "it was ended");
         ends.join().unwrap();
     });
-    assert!(view.purge(true, &unpaced()).unwrap() && !is_on_disk(&view));
+    assert!(view.purge(true, &unpaced()).unwrap().is_done() && !is_on_disk(&view));
 }
 
 /// The manifest that a pin has, and the tables that it links, are of one version.
@@ -276,7 +277,7 @@ fn without_room_for_all_registers_beside_themselves_nothing_is_begun() {
     assert_eq!((merged.load(Ordering::SeqCst), numbers(&view)), (0, before));
     assert!(reserve.is_held() && is_on_disk(&view));
     FREE_BYTES.store(bytes + bytes / 4 + RESERVE_BYTES, Ordering::SeqCst);
-    assert!(view.purge(true, &pace).unwrap() && !is_on_disk(&view));
+    assert!(view.purge(true, &pace).unwrap().is_done() && !is_on_disk(&view));
 }
 
 /// Whatever is written from then on is for what frees space.
@@ -292,7 +293,7 @@ fn whoever_needs_the_reserve_ends_it() {
         released.close();
         true
     });
-    assert!(!view.purge(true, &pace).unwrap());
+    assert!(!view.purge(true, &pace).unwrap().is_done());
     assert_eq!(numbers(&view), before);
     assert!(view.purge(true, &unpaced()).unwrap_err().is_full(), "nor is it begun");
 }
@@ -302,11 +303,11 @@ fn whoever_needs_the_reserve_ends_it() {
 fn everything_that_was_removed_goes_however_little_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let view = view(dir.path());
-    assert!(view.purge(true, &unpaced()).unwrap());
+    assert!(view.purge(true, &unpaced()).unwrap().is_done());
     write(&view, vec![set("secret", SECRET)]);
     view.apply(view.applied().next(), &[notice("a", [removed("secret")])]).unwrap();
-    assert!(view.purge(false, &unpaced()).unwrap() && is_on_disk(&view), "it is little");
-    assert!(view.purge(true, &unpaced()).unwrap() && !is_on_disk(&view));
+    assert!(view.purge(false, &unpaced()).unwrap().is_done() && is_on_disk(&view), "it is little");
+    assert!(view.purge(true, &unpaced()).unwrap().is_done() && !is_on_disk(&view));
 }
 
 #[test]
@@ -319,7 +320,7 @@ fn what_a_read_holds_up_is_not_written_once_more() {
         // It does not wait until the read ends.
         let pace: Pacer = Arc::new(move |bytes, may_wait| bytes > 0 && pace(bytes, may_wait));
         let view = &view;
-        let purging = scope.spawn(move || view.purge(false, &pace).unwrap());
+        let purging = scope.spawn(move || view.purge(false, &pace).unwrap().is_done());
         held.recv_timeout(HANG).unwrap();
         let read = view.engine.snapshot();
         drop(goes_on);
@@ -328,8 +329,28 @@ fn what_a_read_holds_up_is_not_written_once_more() {
         drop(read);
     });
     let (paced, merged) = counted();
-    assert!(view.purge(false, &paced).unwrap());
+    assert!(view.purge(false, &paced).unwrap().is_done());
     assert_eq!((merged.load(Ordering::SeqCst), view.erased().events, is_on_disk(&view)), (0, 0, false));
+}
+
+/// Whoever wants everything is told when all of it is written, and then only waits for what holds it up.
+#[test]
+fn everything_that_a_pin_holds_up_is_not_written_once_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let view = view(dir.path());
+    erase(&view);
+    let pinned = view.pinned();
+    assert_eq!(view.purge(true, &unpaced()).unwrap(), Purged::Written);
+    write(&view, vec![removed("key 1")]);
+    let (paced, merged) = counted();
+    // Nothing of that was written: whoever wants it now has to ask for it again.
+    assert_eq!(view.purge(true, &paced).unwrap(), Purged::Unfinished);
+    drop(pinned);
+    syncs::take();
+    assert_eq!(view.purge(false, &paced).unwrap(), Purged::Done);
+    // The pin may have been the last to have files there.
+    assert!(syncs::take().contains(&tables(&view)));
+    assert_eq!((merged.load(Ordering::SeqCst), view.erased().events), (0, 0));
 }
 
 /// Each read looks into all of the tables that come meanwhile.
@@ -353,7 +374,7 @@ fn it_waits_no_more_when_tables_pile_up() {
     // Above all others.
     let add_table = |n| write(&view, ["a", "z"].map(|key| set(key, &format!("value {n}"))).to_vec());
     std::thread::scope(|scope| {
-        let purging = scope.spawn(|| view.purge(true, &pace).unwrap());
+        let purging = scope.spawn(|| view.purge(true, &pace).unwrap().is_done());
         assert!(may_wait());
         for n in 1..UNMERGED_MIN {
             add_table(n);
@@ -366,22 +387,31 @@ fn it_waits_no_more_when_tables_pile_up() {
     });
 }
 
-/// Flushes would wait for all of them to be merged behind it.
+/// Flushes would wait for all of them to be merged behind it. The next one may be overtaken by twice as many.
 #[test]
 fn too_many_tables_that_came_meanwhile_end_it() {
     let dir = tempfile::tempdir().unwrap();
     let view = view(dir.path());
-    let Held { pace, held, goes_on } = held();
-    std::thread::scope(|scope| {
-        let purging = scope.spawn(|| view.purge(true, &pace));
-        held.recv_timeout(HANG).unwrap();
-        // Above all others.
-        (0..OVERTAKEN_AT).for_each(|n| write(&view, ["a", "z"].map(|key| set(key, &n.to_string())).to_vec()));
-        drop(goes_on);
-        let error = purging.join().unwrap().unwrap_err().to_string();
-        assert!(error.contains("more registers are written"), "{error}");
-    });
+    erase(&view);
+    for is_first in [true, false] {
+        let Held { pace, held, goes_on } = held();
+        std::thread::scope(|scope| {
+            let purging = scope.spawn(|| view.purge(true, &pace));
+            held.recv_timeout(HANG).unwrap();
+            // Above all others.
+            let add_table = |n: usize| write(&view, ["a", "z"].map(|key| set(key, &n.to_string())).to_vec());
+            (0..OVERTAKEN_AT).for_each(add_table);
+            drop(goes_on);
+            let purged = purging.join().unwrap();
+            if is_first {
+                let error = purged.unwrap_err().to_string();
+                assert!(error.contains("more registers are written"), "{error}");
+                assert!(view.erased().events > 0);
+            } else {
+                assert!(purged.unwrap().is_done());
+            }
+        });
+    }
     assert!(view.register(&name(), b"key 3").unwrap().is_some());
-    assert!(is_on_disk(&view));
-    assert!(view.purge(true, &unpaced()).unwrap() && !is_on_disk(&view));
+    assert!(!is_on_disk(&view));
 }
