@@ -352,7 +352,7 @@ fn connections_without_a_key_make_room_for_those_with_one() -> anyhow::Result<()
     }
     // They do not stay either.
     for mut connection in silent {
-        connection.set_read_timeout(Some(std::time::Duration::from_secs(30)))?;
+        connection.set_read_timeout(Some(Duration::from_secs(30)))?;
         let end = connection.read(&mut [0]);
         assert!(
             matches!(end, Ok(0))
@@ -371,7 +371,7 @@ fn a_connection_with_a_key_makes_room_between_two_requests_and_not_within_one() 
     let api = server.api()?;
     let connect = || -> anyhow::Result<TcpStream> {
         let connection = TcpStream::connect(api.address)?;
-        connection.set_read_timeout(Some(std::time::Duration::from_secs(30)))?;
+        connection.set_read_timeout(Some(Duration::from_secs(30)))?;
         Ok(connection)
     };
     let asks = |mut connection: &TcpStream| -> anyhow::Result<()> {

@@ -549,12 +549,12 @@ fn a_member_is_told_more_than_that_it_is_not_allowed() {
         ("bob", &["send", "hall", "hi"], "hint: anybody may join hall, and bob has not"),
         ("bob", &["chat", "hall"], "hint: anybody may join hall, and bob has not"),
         (
-            "alice",
-            &["conversation", "join", "other", "-i", "wrong"],
-            "hint: the invitation does not let you into other",
+            "bob",
+            &["conversation", "join", "secret", "-i", "wrong"],
+            "hint: the invitation does not let you into secret",
         ),
-        ("alice", &["conversation", "join", "other"], "takes an invitation"),
-        ("alice", &["conversation", "leave", "other"], "direct conversation or notes"),
+        ("bob", &["conversation", "join", "secret"], "takes an invitation"),
+        ("bob", &["conversation", "leave", "secret"], "direct conversation or notes"),
     ] {
         let output = does(user, arguments);
         let notes = String::from_utf8(output.stderr).unwrap();

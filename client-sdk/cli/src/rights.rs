@@ -20,7 +20,7 @@ const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) enum Barrier {
     /// The user may read there, and the token lets nobody write there.
     TokenOnlyReads,
-    /// The token lets nobody write there; whether the user is in it is not known, or the user is not.
+    /// The token lets nobody write there, and the user is not in it.
     TokenForbids,
     /// The user is a member, and one who may not write.
     OnlyReads,
@@ -97,10 +97,10 @@ impl TokenWrites {
             Standing::Unmanaged(permissions) => (!writes(permissions)).then_some(Barrier::TokenOnlyReads),
             Standing::Member(_) if by_token == Some(false) => Some(Barrier::TokenOnlyReads),
             Standing::Member(permissions) => (!writes(permissions)).then_some(Barrier::OnlyReads),
-            Standing::Outside | Standing::Hidden if by_token == Some(false) => Some(Barrier::TokenForbids),
+            Standing::Outside if by_token == Some(false) => Some(Barrier::TokenForbids),
             Standing::Outside => Some(Barrier::NotJoined),
-            // It may be the token as well.
-            Standing::Hidden => by_token.map(|_| Barrier::Hidden),
+            // It may be the token, or the membership, or both.
+            Standing::Hidden => (by_token == Some(true)).then_some(Barrier::Hidden),
         }
     }
 }
@@ -186,7 +186,7 @@ mod tests {
         // Of what is unmanaged the server knows better than the token's text.
         let unmanaged = [Some(TokenOnlyReads), None];
         let allowed = [Some(OnlyReads), None, Some(NotJoined), Some(Hidden)];
-        let forbidden = [Some(TokenOnlyReads), Some(TokenOnlyReads), Some(TokenForbids), Some(TokenForbids)];
+        let forbidden = [Some(TokenOnlyReads), Some(TokenOnlyReads), Some(TokenForbids), None];
         let unknown = [Some(OnlyReads), None, Some(NotJoined), None];
         for (claims, name, managed) in [
             (r#"{"sub":"bob"}"#, "team", allowed),

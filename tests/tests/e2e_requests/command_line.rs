@@ -233,7 +233,11 @@ fn who_may_only_read_is_told_at_once() {
     for (token, conversation, told) in [
         (&by_token, "general", "lets you only read in general: ask the server's operator"),
         (&by_token, "general", "does not allow to publish to general"),
-        (&nowhere, "general", "the token of carol does not allow to publish to general: ask"),
+        (
+            &nowhere,
+            "general",
+            "the token of carol does not allow to publish to general, or general has members",
+        ),
         (&by_membership, "general", "there is no general, or carol is not in it"),
     ] {
         let mut command = Command::new(binary("quoth"));
