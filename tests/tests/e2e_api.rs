@@ -1,6 +1,7 @@
 //! The server API: who may do what, what is stored once, and what is refused how.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use quinn::Endpoint;
@@ -175,6 +176,46 @@ fn every_operation_asks_for_its_scope_and_for_a_key_before_all_else() -> anyhow:
     server.stop()
 }
 
+/// Whoever measures sees how much goes, and not who talks to whom.
+#[test]
+fn a_key_that_measures_learns_no_names() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (server, apis) = with_a_key_for_each_scope(dir.path())?;
+    let admin = apis.iter().find(|(scope, _)| *scope == Scope::Admin).context("no key of all")?.1.clone();
+    let create = json!({ "kind": "direct", "owner": "alice", "members": ["bob"] });
+    let made = admin.done("POST", "/v1/conversations", Some(&create))?;
+    let name = made["conversation"].as_str().context("no name")?;
+    let path = format!("/v1/conversations/{}/retention", name.replace('/', "%2F"));
+    admin.done("PUT", &path, Some(&json!({ "age_s": 86_400 })))?;
+    // A look of a moment ago may be told again.
+    let until = Instant::now() + Duration::from_secs(20);
+    while !admin.done("GET", "/v1/retention", None)?["conversations"].to_string().contains(name) {
+        ensure!(Instant::now() < until, "its oldest event goes in a day");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let classes = json!({ "classes": ["all:direct/*:count=1"] });
+    for (scope, api) in &apis {
+        let plan = api.send("GET", "/v1/retention", None)?;
+        if matches!(scope, Scope::Stats | Scope::Admin) {
+            assert_eq!(plan.status(), 200, "{scope:?}");
+            let plan = plan.json();
+            ensure!(plan["live_bytes"].as_u64() > Some(0), "{plan}");
+            let told = [&plan["conversations"], &plan["erasures"]].map(Value::is_array);
+            assert_eq!(told, [*scope == Scope::Admin; 2], "{scope:?}: {plan}");
+            assert_eq!(plan.to_string().contains(name), *scope == Scope::Admin, "{scope:?}: {plan}");
+        } else {
+            assert_problem(&plan, 403, "scope_missing");
+        }
+        let loss = api.send("POST", "/v1/retention/preview", Some(&classes))?;
+        if matches!(scope, Scope::Conversations | Scope::Admin) {
+            assert_eq!(loss.status(), 200, "{scope:?}");
+        } else {
+            assert_problem(&loss, 403, "scope_missing");
+        }
+    }
+    server.stop()
+}
+
 #[test]
 fn what_is_too_much_or_no_request_is_refused_with_what_to_do() -> anyhow::Result<()> {
     let server = EmbeddedServer::start_configured(|config| config.api.limits.body_bytes_max = 128 * 1024)?;
@@ -311,7 +352,7 @@ fn connections_without_a_key_make_room_for_those_with_one() -> anyhow::Result<()
     }
     // They do not stay either.
     for mut connection in silent {
-        connection.set_read_timeout(Some(std::time::Duration::from_secs(30)))?;
+        connection.set_read_timeout(Some(Duration::from_secs(30)))?;
         let end = connection.read(&mut [0]);
         assert!(
             matches!(end, Ok(0))
@@ -330,7 +371,7 @@ fn a_connection_with_a_key_makes_room_between_two_requests_and_not_within_one() 
     let api = server.api()?;
     let connect = || -> anyhow::Result<TcpStream> {
         let connection = TcpStream::connect(api.address)?;
-        connection.set_read_timeout(Some(std::time::Duration::from_secs(30)))?;
+        connection.set_read_timeout(Some(Duration::from_secs(30)))?;
         Ok(connection)
     };
     let asks = |mut connection: &TcpStream| -> anyhow::Result<()> {

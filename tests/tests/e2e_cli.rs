@@ -541,15 +541,20 @@ fn a_member_is_told_more_than_that_it_is_not_allowed() {
     let does = |user: &str, arguments: &[&str]| fed(&mut quoth(&server, user, arguments), "");
     assert!(does("alice", &["conversation", "create", "team"]).status.success());
     assert!(does("alice", &["conversation", "add", "team", "bob", "--role", "reader"]).status.success());
+    assert!(does("alice", &["conversation", "create", "secret"]).status.success());
+    assert!(does("alice", &["conversation", "create", "hall", "--open"]).status.success());
     for (user, arguments, hint) in [
-        ("bob", &["send", "team", "hi"][..], "hint: you only read in team"),
+        ("bob", &["send", "team", "hi"][..], "hint: you only read in team: who administers it"),
+        ("bob", &["send", "secret", "hi"], "hint: there is no secret, or bob is not in it"),
+        ("bob", &["send", "hall", "hi"], "hint: anybody may join hall, and bob has not"),
+        ("bob", &["chat", "hall"], "hint: anybody may join hall, and bob has not"),
         (
-            "alice",
-            &["conversation", "join", "other", "-i", "wrong"],
-            "hint: the invitation does not let you into other",
+            "bob",
+            &["conversation", "join", "secret", "-i", "wrong"],
+            "hint: the invitation does not let you into secret",
         ),
-        ("alice", &["conversation", "join", "other"], "takes an invitation"),
-        ("alice", &["conversation", "leave", "other"], "direct conversation or notes"),
+        ("bob", &["conversation", "join", "secret"], "takes an invitation"),
+        ("bob", &["conversation", "leave", "secret"], "direct conversation or notes"),
     ] {
         let output = does(user, arguments);
         let notes = String::from_utf8(output.stderr).unwrap();

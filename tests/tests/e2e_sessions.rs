@@ -4,6 +4,8 @@
 mod kicks;
 #[path = "e2e_sessions/presence.rs"]
 mod presence;
+#[path = "e2e_sessions/welcome.rs"]
+mod welcome;
 
 use std::time::Duration;
 

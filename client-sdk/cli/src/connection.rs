@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use quoth_client::{Client, Code, DeviceId, EventsError, FetchRange, SendError, Seq, Transport};
+use quoth_client::{
+    Client, Code, DeviceId, EventsError, FetchRange, HistoryError, SendError, Seq, Transport,
+};
 use serde::Deserialize;
 use tokio::time::timeout;
 
@@ -14,7 +16,7 @@ use crate::args::{self, ConnectionArgs};
 use crate::device::Device;
 use crate::hint::{Situation, hinted};
 use crate::interrupt::Interrupt;
-use crate::rights::{self, OnlyReads, TokenWrites};
+use crate::rights::{self, Barrier, TokenWrites};
 use crate::states::{telling_refusals, telling_wait};
 
 /// The development server's file, in the folder where it runs.
@@ -126,7 +128,7 @@ impl Connection {
             head: None,
             token_file: self.token_file(env).filter(|file| self.stays && file.is_file()),
             writes: TokenWrites::of(&token),
-            only_reads: None,
+            barrier: None,
         };
         let connecting = Client::builder(&server)
             .ca_file(&ca)
@@ -166,7 +168,7 @@ impl Connection {
             Ok(done) => Ok(done),
             Err(error) => {
                 situation.head = head(&client, &error, purpose).await;
-                situation.only_reads = only_reads(&client, &error, &situation).await;
+                situation.barrier = barrier(&client, &error, &situation).await;
                 Err(hinted(error, &situation))
             }
         };
@@ -411,16 +413,18 @@ async fn head(client: &Client, error: &anyhow::Error, purpose: Purpose<'_>) -> O
     page.ok().map(|page| page.head)
 }
 
-/// Why the user may only read there, if something that was to be stored was not allowed.
-async fn only_reads(client: &Client, error: &anyhow::Error, situation: &Situation<'_>) -> Option<OnlyReads> {
+/// Why the user may not write there, if something was not allowed.
+async fn barrier(client: &Client, error: &anyhow::Error, situation: &Situation<'_>) -> Option<Barrier> {
     let Purpose::Talk(conversation) = situation.purpose else { return None };
-    let is_forbidden = error
-        .chain()
-        .any(|e| matches!(e.downcast_ref(), Some(SendError::Refused { code: Code::FORBIDDEN, .. })));
+    let is_forbidden = error.chain().any(|e| {
+        matches!(e.downcast_ref(), Some(SendError::Refused { code: Code::FORBIDDEN, .. }))
+            || matches!(e.downcast_ref(), Some(EventsError::Refused { code: Code::FORBIDDEN, .. }))
+            || matches!(e.downcast_ref(), Some(HistoryError::Refused { code: Code::FORBIDDEN, .. }))
+    });
     if !is_forbidden {
         return None;
     }
-    rights::only_reads(client, conversation, &situation.writes).await
+    rights::barrier(client, conversation, &situation.writes).await
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
-//! Whether a user may only read in a conversation, and why. By what the token says of itself, which holds for
-//! conversations without members too, and by what the server says of the membership.
+//! Why a user may not write in a conversation. The server tells, of an unmanaged one what the token allows, of a
+//! managed one what the user is in it, and nothing of what the user may not know of. What the token allows in a
+//! managed one it says of itself.
 
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use quoth_client::protocol::membership::Permissions;
+use quoth_client::protocol::reply::ConversationInfo;
 use quoth_client::{Client, Code, RequestError};
 use serde::Deserialize;
 use tokio::time::timeout;
@@ -13,13 +15,42 @@ use tokio::time::timeout;
 /// How long the server may take to say what the user may do.
 const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Why a user may only read in a conversation.
+/// Why a user may not write in a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum OnlyReads {
-    /// The user's token does not let anybody write there.
-    ByToken,
+pub(crate) enum Barrier {
+    /// The user may read there, and the token lets nobody write there.
+    TokenOnlyReads,
+    /// The token lets nobody write there, and the user is not in it.
+    TokenForbids,
     /// The user is a member, and one who may not write.
-    AsMember,
+    OnlyReads,
+    /// It is open, and the user has not joined it.
+    NotJoined,
+    /// The server tells the user nothing of it: it is not there, or not the user's.
+    Hidden,
+}
+
+/// What the server tells of a user in a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// It is unmanaged, and this is what the token allows there.
+    Unmanaged(Permissions),
+    /// A member of it, with these permissions.
+    Member(Permissions),
+    /// None of its members, and anybody may join.
+    Outside,
+    /// The user may not know of it.
+    Hidden,
+}
+
+impl Standing {
+    const fn of(info: &ConversationInfo) -> Self {
+        match (info.kind, info.role) {
+            (None, _) => Self::Unmanaged(info.permissions),
+            (Some(_), Some(_)) => Self::Member(info.permissions),
+            (Some(_), None) => Self::Outside,
+        }
+    }
 }
 
 /// What a token says of where its bearer may write.
@@ -49,19 +80,27 @@ impl TokenWrites {
         }
     }
 
-    /// Why its bearer may only read in a conversation, where the bearer is a member with these permissions or
-    /// the conversation has no members.
-    fn only_reads(&self, conversation: &str, as_member: Option<Permissions>) -> Option<OnlyReads> {
-        let by_token = match self {
-            Self::Where(patterns) => patterns.iter().any(|pattern| fits(pattern, conversation)),
-            Self::AsMember => as_member.is_some(),
-            Self::Unknown => true,
-        };
-        let as_member = as_member.is_none_or(|permissions| permissions.contains(Permissions::WRITE));
-        match (by_token, as_member) {
-            (false, _) => Some(OnlyReads::ByToken),
-            (true, false) => Some(OnlyReads::AsMember),
-            (true, true) => None,
+    /// Whether it lets a member of a managed conversation write there; `None`: it cannot be read here.
+    fn lets_members_write(&self, conversation: &str) -> Option<bool> {
+        match self {
+            Self::Where(patterns) => Some(patterns.iter().any(|pattern| fits(pattern, conversation))),
+            Self::AsMember => Some(true),
+            Self::Unknown => None,
+        }
+    }
+
+    /// Why its bearer may not write in a conversation, if that is known.
+    fn barrier(&self, conversation: &str, standing: Standing) -> Option<Barrier> {
+        let writes = |permissions: Permissions| permissions.contains(Permissions::WRITE);
+        let by_token = self.lets_members_write(conversation);
+        match standing {
+            Standing::Unmanaged(permissions) => (!writes(permissions)).then_some(Barrier::TokenOnlyReads),
+            Standing::Member(_) if by_token == Some(false) => Some(Barrier::TokenOnlyReads),
+            Standing::Member(permissions) => (!writes(permissions)).then_some(Barrier::OnlyReads),
+            Standing::Outside if by_token == Some(false) => Some(Barrier::TokenForbids),
+            Standing::Outside => Some(Barrier::NotJoined),
+            // It may be the token, or the membership, or both.
+            Standing::Hidden => (by_token == Some(true)).then_some(Barrier::Hidden),
         }
     }
 }
@@ -78,50 +117,92 @@ fn fits(pattern: &str, name: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// Why a user who may read in a conversation may do no more there, if that is so. Without an answer of the
-/// server it is not known.
-pub(crate) async fn only_reads(
-    client: &Client,
-    conversation: &str,
-    writes: &TokenWrites,
-) -> Option<OnlyReads> {
-    let as_member = match timeout(DESCRIBE_TIMEOUT, client.describe(conversation)).await {
-        Ok(Ok(info)) => Some(info.permissions),
-        // It has no members.
-        Ok(Err(RequestError::Refused { code: Code::FORBIDDEN, .. })) => None,
+/// Why a user may not write in a conversation, if that is so. Without an answer of the server it is not known.
+pub(crate) async fn barrier(client: &Client, conversation: &str, writes: &TokenWrites) -> Option<Barrier> {
+    let standing = match timeout(DESCRIBE_TIMEOUT, client.describe(conversation)).await {
+        Ok(Ok(info)) => Standing::of(&info),
+        Ok(Err(RequestError::Refused { code: Code::FORBIDDEN, .. })) => Standing::Hidden,
         _ => return None,
     };
-    writes.only_reads(conversation, as_member)
+    writes.barrier(conversation, standing)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Engine as _, OnlyReads, Permissions, TokenWrites, URL_SAFE_NO_PAD};
+    use quoth_client::ConversationName;
+    use quoth_client::protocol::Seq;
+    use quoth_client::protocol::membership::{ConversationKind, Role};
+    use quoth_client::protocol::retention::Retention;
+
+    use super::{
+        Barrier, ConversationInfo, Engine as _, Permissions, Standing, TokenWrites, URL_SAFE_NO_PAD,
+    };
+
+    const WRITER: Permissions = Permissions::READ.union(Permissions::WRITE);
 
     fn writes(claims: &str) -> TokenWrites {
         TokenWrites::of(&format!("head.{}.signature", URL_SAFE_NO_PAD.encode(claims)))
     }
 
     #[test]
-    fn who_may_only_read_is_told_by_whose_doing() {
-        let reader = Some(Permissions::READ);
-        let member = Some(Permissions::READ.union(Permissions::WRITE));
-        let (by_token, as_member) = (Some(OnlyReads::ByToken), Some(OnlyReads::AsMember));
-        for (claims, name, without_members, of_reader, of_member) in [
-            (r#"{"sub":"bob"}"#, "team", by_token, as_member, None),
-            (r#"{"write":[]}"#, "team", by_token, by_token, by_token),
-            (r#"{"write":["team"]}"#, "team", None, as_member, None),
-            (r#"{"write":["team"]}"#, "team/a", by_token, by_token, by_token),
-            (r#"{"write":["*"],"read":[]}"#, "team", None, as_member, None),
-            (r#"{"write":["team/*","x"]}"#, "team/a", None, as_member, None),
-            (r#"{"write":["a*b*c"]}"#, "a-b-c", None, as_member, None),
-            (r#"{"write":["ab*ba"]}"#, "aba", by_token, by_token, by_token),
-            // Whatever else it says, the server will.
-            (r#"{"write":7}"#, "team", None, as_member, None),
+    fn what_the_server_tells_is_read_as_it_is_meant() {
+        let (group, reader) = (Some(ConversationKind::Group), Some(Role::Reader));
+        for (kind, role, permissions, expected) in [
+            (None, None, Permissions::READ, Standing::Unmanaged(Permissions::READ)),
+            (None, None, WRITER, Standing::Unmanaged(WRITER)),
+            (group, reader, Permissions::READ, Standing::Member(Permissions::READ)),
+            (group, Some(Role::Member), WRITER, Standing::Member(WRITER)),
+            (group, None, Permissions::default(), Standing::Outside),
+        ] {
+            let info = ConversationInfo {
+                conversation: ConversationName::new("team").unwrap(),
+                kind,
+                title: String::new(),
+                open: kind.is_some() && role.is_none(),
+                role,
+                permissions,
+                members: 0,
+                muted_until_ms: 0,
+                slow_mode_interval_ms: 0,
+                retention: Retention::default(),
+                own_retention: false,
+                version: Seq(0),
+            };
+            assert_eq!(Standing::of(&info), expected);
+        }
+    }
+
+    #[test]
+    fn who_may_not_write_is_told_by_whose_doing() {
+        use Barrier::{Hidden, NotJoined, OnlyReads, TokenForbids, TokenOnlyReads};
+        let standings = [
+            Standing::Unmanaged(Permissions::READ),
+            Standing::Unmanaged(WRITER),
+            Standing::Member(Permissions::READ),
+            Standing::Member(WRITER),
+            Standing::Outside,
+            Standing::Hidden,
+        ];
+        // Of what is unmanaged the server knows better than the token's text.
+        let unmanaged = [Some(TokenOnlyReads), None];
+        let allowed = [Some(OnlyReads), None, Some(NotJoined), Some(Hidden)];
+        let forbidden = [Some(TokenOnlyReads), Some(TokenOnlyReads), Some(TokenForbids), None];
+        let unknown = [Some(OnlyReads), None, Some(NotJoined), None];
+        for (claims, name, managed) in [
+            (r#"{"sub":"bob"}"#, "team", allowed),
+            (r#"{"write":[]}"#, "team", forbidden),
+            (r#"{"write":["team"]}"#, "team", allowed),
+            (r#"{"write":["team"]}"#, "team/a", forbidden),
+            (r#"{"write":["*"],"read":[]}"#, "team", allowed),
+            (r#"{"write":["team/*","x"]}"#, "team/a", allowed),
+            (r#"{"write":["a*b*c"]}"#, "a-b-c", allowed),
+            (r#"{"write":["ab*ba"]}"#, "aba", forbidden),
+            (r#"{"write":7}"#, "team", unknown),
         ] {
             let writes = writes(claims);
-            let told = [None, reader, member].map(|as_member| writes.only_reads(name, as_member));
-            assert_eq!(told, [without_members, of_reader, of_member], "{claims} in {name}");
+            let told = standings.map(|standing| writes.barrier(name, standing));
+            assert_eq!(told[..2], unmanaged, "{claims} in {name}");
+            assert_eq!(told[2..], managed, "{claims} in {name}");
         }
         assert_eq!(TokenWrites::of("no token"), TokenWrites::Unknown);
     }

@@ -370,7 +370,8 @@ pub struct Welcome {
     pub user: UserId,
     /// What an ack means on this server.
     pub durability: Durability,
-    /// The server's clock, in milliseconds since 1970.
+    /// The server's time, in milliseconds since 1970: that by which it stores and by which things expire. It
+    /// is not set back with the server's clock, by up to a day.
     pub time_ms: u64,
     /// Conversations that this connection may have open at once.
     pub open_conversations_max: u32,

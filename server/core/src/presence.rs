@@ -90,6 +90,18 @@ impl Presence {
         self.leaving.push_back((now_ms.saturating_add(self.leave_ms), user.clone(), device.clone()));
     }
 
+    /// The clock was set back to `now_ms`. Whoever has gone by a time to come has gone now: the others who go
+    /// would wait for them.
+    pub fn set_back(&mut self, now_ms: u64) {
+        for of_device in self.users.values_mut().flat_map(|of_user| of_user.devices.values_mut()) {
+            of_device.gone_ms = of_device.gone_ms.map(|gone_ms| gone_ms.min(now_ms));
+        }
+        let due_ms_max = now_ms.saturating_add(self.leave_ms);
+        for (due_ms, ..) in &mut self.leaving {
+            *due_ms = (*due_ms).min(due_ms_max);
+        }
+    }
+
     /// How many users are there.
     #[must_use]
     pub fn users(&self) -> usize {
@@ -220,6 +232,21 @@ mod tests {
         assert_eq!(presence.expire(12_999), [], "that of before was another one");
         assert_eq!(presence.expire(13_000), [change(Status::Offline, 8_000)]);
         assert_eq!(presence.due_ms(), None);
+    }
+
+    #[test]
+    fn who_has_gone_by_a_clock_that_was_far_ahead_goes_when_it_is_set_back() {
+        let mut presence = Presence::new(5_000);
+        let [phone, laptop] = ["phone", "laptop"].map(device);
+        presence.come(&user(), &phone, 1_000_000);
+        presence.come(&user(), &laptop, 1_000_000);
+        presence.go(&user(), &phone, 1_000_000);
+        presence.set_back(1_000);
+        presence.go(&user(), &laptop, 2_000);
+        assert_eq!(presence.due_ms(), Some(6_000));
+        assert_eq!(presence.expire(6_999), []);
+        assert_eq!(presence.expire(7_000), [change(Status::Offline, 2_000)]);
+        assert_eq!((presence.due_ms(), presence.users()), (None, 0));
     }
 
     #[test]

@@ -2,10 +2,11 @@
 //! what somebody has asked for.
 
 use axum::http::Method;
+use quoth_core::membership::Refusal;
 use quoth_protocol::{Code, UserId};
 use serde_json::json;
 
-use super::conversations::{change, get, refused};
+use super::conversations::change;
 use super::operation::{Answer, Call, Operation, Operations};
 use super::problem::Problem;
 use crate::engine::{Caller, Done};
@@ -14,12 +15,16 @@ const BLOCKS: &str = "/v1/users/{user}/blocks";
 const BLOCK: &str = "/v1/users/{user}/blocks/{whom}";
 
 pub(super) fn operations(operations: Operations) -> Operations {
-    let block =
-        |id, method, summary| Operation { response: "Block", ..change(id, method, BLOCK, summary, None) };
+    let of = |id, method, path, summary, response, refusals| Operation {
+        response,
+        refusals,
+        ..change(id, method, path, summary, None)
+    };
+    let block = "Block somebody in a user's name";
     operations
-        .add(get("blocks", BLOCKS, "Whom a user has blocked", "Blocks"), blocks)
-        .add(block("block", Method::PUT, "Block somebody in a user's name"), |call| set(call, true))
-        .add(block("unblock", Method::DELETE, "End a block"), |call| set(call, false))
+        .add(of("blocks", Method::GET, BLOCKS, "Whom a user has blocked", "Blocks", &[]), blocks)
+        .add(of("block", Method::PUT, BLOCK, block, "Block", &[409]), |call| set(call, true))
+        .add(of("unblock", Method::DELETE, BLOCK, "End a block", "Block", &[]), |call| set(call, false))
 }
 
 async fn blocks(call: Call) -> Result<Answer, Problem> {
@@ -40,6 +45,6 @@ async fn set(call: Call, blocked: bool) -> Result<Answer, Problem> {
         Ok(Done { seq, time_ms, .. }) => Answer::of(
             &json!({ "user": user, "whom": whom, "blocked": blocked, "seq": seq, "time_ms": time_ms }),
         ),
-        Err(refusal) => Err(refused(&call, refusal, None).await),
+        Err(Refusal { code, retry_after_ms, reason }) => Err(Problem::of(code, retry_after_ms, reason)),
     }
 }

@@ -108,7 +108,8 @@ fn of_the_store(operations: Operations) -> Operations {
                 "previewClasses",
                 Method::POST,
                 OF_CLASSES,
-                Scope::Stats,
+                // It names conversations by whatever prefix is asked for.
+                Scope::Conversations,
                 "What retention.classes would make absent if the server were started with them; changes nothing",
                 Some("RetentionClasses"),
                 "Loss",
@@ -250,13 +251,18 @@ async fn loss(call: Call) -> Result<Answer, Problem> {
     }
 }
 
+/// Names are told to who may ask for them elsewhere: whoever measures learns how much goes, not who talks to whom.
 async fn plan(call: Call) -> Result<Answer, Problem> {
-    let engine = &call.app.service.engine;
+    let (engine, caller) = (&call.app.service.engine, call.caller()?);
     let Looked { overview, at_ms, .. } = engine.looked().await.map_err(|error| unreadable(&error))?;
-    let erasing = erasing(engine).await.map_err(|error| unreadable(&error))?;
     let (stats, outstanding) = (engine.stats(), engine.outstanding());
     let mut told = overview.to_json(&outstanding);
-    told["erasures"] = json!(erasing);
+    if let Some(told) = told.as_object_mut().filter(|_| !caller.may(Scope::Conversations)) {
+        told.remove("conversations");
+    }
+    if caller.may(Scope::Admin) {
+        told["erasures"] = json!(erasing(engine).await.map_err(|error| unreadable(&error))?);
+    }
     told["looked_ms"] = at_ms.into();
     told["reclaimed_bytes"] = stats.reclaimed_bytes.into();
     told["view_bytes"] = stats.view_bytes.into();

@@ -102,7 +102,7 @@ pub struct Preview {
     pub floor: Place,
     /// As it would be.
     pub floor_then: Place,
-    /// The last event. Setting a policy that is another one adds one.
+    /// The last event. Setting a policy that is another one adds one, but before the first event.
     pub head: Seq,
 }
 

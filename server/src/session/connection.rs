@@ -432,7 +432,7 @@ impl Connection {
                 // Before a place among the sessions, for which other devices of the user may have to go.
                 let place = self.place(&identity, &hello)?;
                 let watcher = self.attend(&identity, &hello, now_ms)?;
-                self.welcome(&identity, &hello, (watcher, place), now_ms);
+                self.welcome(&identity, &hello, (watcher, place));
                 Ok(())
             }
             Some(Output::Away(away)) => {
@@ -490,13 +490,7 @@ impl Connection {
         }
     }
 
-    fn welcome(
-        &mut self,
-        identity: &Identity,
-        hello: &Hello,
-        (watcher, place): (Watcher, Counted<UserId>),
-        now_ms: u64,
-    ) {
+    fn welcome(&mut self, identity: &Identity, hello: &Hello, (watcher, place): (Watcher, Counted<UserId>)) {
         let is_service = !identity.grant.publish_as.is_empty();
         let paces = ConnectionPaces::new(
             &self.service.limits,
@@ -542,7 +536,8 @@ impl Connection {
             features,
             user: identity.grant.user.clone(),
             durability: self.service.engine.durability(),
-            time_ms: now_ms,
+            // What a client compares with it, ends of messages and of mutes, is of the same time.
+            time_ms: self.service.engine.judged_ms(),
             open_conversations_max,
             server: concat!("quoth-server/", env!("QUOTH_VERSION")).to_owned(),
         }));

@@ -150,7 +150,7 @@ impl Sessions {
         self.0.revoked.notify_one();
     }
 
-    /// A connection has shown a good token at `now_ms`, in milliseconds since 1970 by the machine's clock, and
+    /// A connection has shown a good token at `machine_ms`, in milliseconds since 1970 by the machine's clock, and
     /// is the one that was `expected` if a hook was asked about it. It is so until it is in: under one lock
     /// with the sign-in, so that no kick comes between the two.
     ///
@@ -161,7 +161,7 @@ impl Sessions {
         identity: &Identity,
         hello: &Hello,
         expected: Option<&Expected>,
-        now_ms: u64,
+        machine_ms: u64,
     ) -> Result<Attendance, Box<Refused>> {
         let (user, device) = (&identity.grant.user, &hello.device);
         let mut state = self.0.state.lock();
@@ -169,22 +169,22 @@ impl Sessions {
             let goodbye = Goodbye::new(Code::KICKED, reason);
             return Err(Box::new(Refused { goodbye, attendance: None }));
         }
-        if let Some(goodbye) = state.revoked(bearer(identity, device), now_ms) {
+        if let Some(goodbye) = state.revoked(bearer(identity, device), machine_ms) {
             return Err(Box::new(Refused { goodbye, attendance: None }));
         }
         let session = state.next_session();
-        let now_ms = self.0.now_ms();
+        let judged_ms = self.0.now_ms();
         let sign_in =
             SignIn { session, user, device, generation: hello.generation, platform: &hello.platform };
-        match state.logins.sign_in(&sign_in, now_ms) {
+        match state.logins.sign_in(&sign_in, judged_ms) {
             Outcome::Admitted(ejected) => {
                 for ejected in ejected {
                     state.eject(ejected.session, goodbye(ejected.reason));
                 }
                 let mailbox = state.admit(session, identity);
-                state.came(user, device, now_ms);
-                let change = state.presence.come(user, device, now_ms);
-                self.tell(&mut state, change, now_ms);
+                state.came(user, device, judged_ms);
+                let change = state.presence.come(user, device, judged_ms);
+                self.tell(&mut state, change, judged_ms);
                 drop(state);
                 self.0.went.notify_one();
                 Ok(Attendance::new(self.clone(), session, mailbox))

@@ -40,6 +40,8 @@ pub(super) struct State {
     pub(super) expected: HashMap<SessionId, Waiting>,
     /// Those that have come or gone since that was stored.
     pub(super) visits: Visits,
+    /// The time by which something was done last, in milliseconds since 1970.
+    latest_ms: u64,
     /// Hears of every user whose status has changed.
     observer: Option<mpsc::UnboundedSender<UserId>>,
 }
@@ -65,6 +67,7 @@ impl State {
             arrivals: Arrivals::default(),
             expected: HashMap::new(),
             visits: Visits::default(),
+            latest_ms: 0,
             observer: None,
         }
     }
@@ -223,6 +226,13 @@ impl State {
 
     /// Does what is due.
     fn expire(&mut self, now_ms: u64) {
+        // By more than a day, or the judged time would not have gone back.
+        if now_ms < self.latest_ms {
+            self.presence.set_back(now_ms);
+            self.visits.set_back(now_ms);
+            self.watches.set_back(now_ms);
+        }
+        self.latest_ms = now_ms;
         self.logins.expire(now_ms);
         for change in self.presence.expire(now_ms) {
             self.watches.change(&change, now_ms);

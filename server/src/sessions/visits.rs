@@ -65,6 +65,11 @@ impl Visits {
         self.store_ms.get_or_insert_with(|| now_ms.saturating_add(GATHER_MS));
     }
 
+    /// The clock was set back to `now_ms`: what waits is stored as soon as if it had come now.
+    pub(super) fn set_back(&mut self, now_ms: u64) {
+        self.store_ms = self.store_ms.map(|store_ms| store_ms.min(now_ms.saturating_add(GATHER_MS)));
+    }
+
     /// When something is to be stored, if anything is.
     pub(super) fn store_ms(&self) -> Option<u64> {
         self.store_ms

@@ -341,6 +341,18 @@ impl Watches {
         self.due.first().map(|(due_ms, _)| *due_ms)
     }
 
+    /// The clock was set back to `now_ms`: what was due later by it is due now.
+    pub(super) fn set_back(&mut self, now_ms: u64) {
+        for of_session in self.sessions.values_mut() {
+            of_session.next_ms = of_session.next_ms.min(now_ms);
+            for (due_ms, _) in of_session.leaving.values_mut() {
+                *due_ms = (*due_ms).min(now_ms);
+            }
+        }
+        let due = std::mem::take(&mut self.due);
+        self.due = due.into_iter().map(|(due_ms, session)| (due_ms.min(now_ms), session)).collect();
+    }
+
     /// Hands over what is due at `now_ms`.
     pub(super) fn hand_over(&mut self, now_ms: u64) {
         while self.due_ms().is_some_and(|due_ms| due_ms <= now_ms) {

@@ -229,5 +229,23 @@ fn who_may_only_read_is_told_at_once() {
         let expected = (Some(i32::from(told.is_some())), 2 * told.iter().len());
         assert_eq!((code, times(&notes)), expected, "{conversation}: {notes}");
     }
+    let nowhere = carol("--read other --write other");
+    for (token, conversation, told) in [
+        (&by_token, "general", "lets you only read in general: ask the server's operator"),
+        (&by_token, "general", "does not allow to publish to general"),
+        (
+            &nowhere,
+            "general",
+            "the token of carol does not allow to publish to general, or general has members",
+        ),
+        (&by_membership, "general", "there is no general, or carol is not in it"),
+    ] {
+        let mut command = Command::new(binary("quoth"));
+        command.args(["--server", &world.server.address().to_string(), "--token", token]);
+        command.arg("--ca").arg(world.server.ca_file()).args(["send", conversation, "hi"]);
+        let output = command.output().unwrap();
+        let notes = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && notes.contains(told), "{conversation}: {notes}");
+    }
     assert!(world.server.terminate().unwrap().success());
 }

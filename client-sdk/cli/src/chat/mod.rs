@@ -23,7 +23,7 @@ use crate::args::ChatArgs;
 use crate::clock::Days;
 use crate::command::{HELP, Typed};
 use crate::connection::{Connection, Purpose};
-use crate::hint::{Situation, hint, only_reads_hint};
+use crate::hint::{Situation, barrier_hint, hint};
 use crate::input::{InputLine, InputLines};
 use crate::interrupt::{Interrupt, counted};
 use crate::output::{Format, Known, day_line, note, shortened, written};
@@ -55,10 +55,10 @@ pub(crate) async fn run(connection: &Connection, args: ChatArgs) -> anyhow::Resu
                     over(client)
                 ));
             }
-            let asks = rights::only_reads(client, room.name().as_str(), &situation.writes);
-            let only_reads = interrupt.unless_asked(asks).await?;
-            let situation = &Situation { only_reads, ..situation.clone() };
-            if let Some(why) = only_reads_hint(situation) {
+            let asks = rights::barrier(client, room.name().as_str(), &situation.writes);
+            let barrier = interrupt.unless_asked(asks).await?;
+            let situation = &Situation { barrier, ..situation.clone() };
+            if let Some(why) = barrier_hint(situation) {
                 note(format_args!("* {why}"));
             }
             let me = client.welcome().map(|welcome| welcome.user.clone());

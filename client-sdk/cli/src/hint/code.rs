@@ -7,7 +7,7 @@ use quoth_client::protocol::limits::{BODY_BYTES_MAX, FIRST_FRAME_BYTES_MAX};
 use super::{Attempt, Situation};
 use crate::connection::Purpose;
 use crate::output::printable;
-use crate::rights::OnlyReads;
+use crate::rights::Barrier;
 
 /// What can be done about a code; for one that this version does not name, what its range says.
 pub(super) fn code_hint(code: Code, attempt: Attempt, situation: &Situation<'_>) -> String {
@@ -127,7 +127,8 @@ fn forbidden(attempt: Attempt, situation: &Situation<'_>) -> String {
     };
     let user = printable(situation.user.as_deref().unwrap_or("this user"));
     let conversation = printable(conversation);
-    if let Some(hint) = only_reads_hint(situation).filter(|_| attempt == Attempt::Publish) {
+    let is_of_both = situation.barrier == Some(Barrier::NotJoined);
+    if let Some(hint) = barrier_hint(situation).filter(|_| is_of_both || attempt == Attempt::Publish) {
         return hint;
     }
     let verb = if attempt == Attempt::Publish { "publish to" } else { "read" };
@@ -148,19 +149,32 @@ fn forbidden(attempt: Attempt, situation: &Situation<'_>) -> String {
     )
 }
 
-/// Why the user may only read, and what can be done about it.
-pub(crate) fn only_reads_hint(situation: &Situation<'_>) -> Option<String> {
-    let Purpose::Talk(conversation) = situation.purpose else { return None };
-    let conversation = printable(conversation);
-    Some(match situation.only_reads? {
-        OnlyReads::AsMember => format!(
+/// Why the user may not write, and what can be done about it.
+pub(crate) fn barrier_hint(situation: &Situation<'_>) -> Option<String> {
+    let Purpose::Talk(name) = situation.purpose else { return None };
+    let conversation = printable(name);
+    let user = printable(situation.user.as_deref().unwrap_or("this user"));
+    let better =
+        "ask the server's operator for one whose `write` has it, which `quoth-server token --write` makes";
+    Some(match situation.barrier? {
+        Barrier::OnlyReads => format!(
             "you only read in {conversation}: who administers it can change that, with `quoth conversation role {} {} member`",
-            quoted(&conversation),
+            quoted(name),
             quoted_user(situation)
         ),
-        OnlyReads::ByToken => format!(
-            "your token lets you only read in {conversation}: ask the server's operator for one whose `write` has it, which \
-             `quoth-server token --write` makes"
+        Barrier::TokenOnlyReads => format!(
+            "your token lets you only read in {conversation}: {better}; this one does not allow to publish to {conversation}"
+        ),
+        Barrier::TokenForbids => {
+            format!("the token of {user} does not allow to publish to {conversation}: {better}")
+        }
+        Barrier::NotJoined => format!(
+            "anybody may join {conversation}, and {user} has not: `quoth conversation join {}`",
+            quoted(name)
+        ),
+        Barrier::Hidden => format!(
+            "there is no {conversation}, or {user} is not in it: ask who moderates it; `quoth conversation list` shows what \
+             {user} is in"
         ),
     })
 }

@@ -9,9 +9,9 @@ use quoth_client::{
 };
 
 use self::code::code_hint;
-pub(crate) use self::code::{only_reads_hint, quoted};
+pub(crate) use self::code::{barrier_hint, quoted};
 use crate::connection::{Purpose, START_ONE};
-use crate::rights::{OnlyReads, TokenWrites};
+use crate::rights::{Barrier, TokenWrites};
 
 /// What was going on when an error came up.
 #[derive(Debug, Clone)]
@@ -33,8 +33,8 @@ pub(crate) struct Situation<'a> {
     pub(crate) token_file: Option<PathBuf>,
     /// What the token says of where its bearer may write.
     pub(crate) writes: TokenWrites,
-    /// Why the user may only read there, if that is known.
-    pub(crate) only_reads: Option<OnlyReads>,
+    /// Why the user may not write there, if that is known.
+    pub(crate) barrier: Option<Barrier>,
 }
 
 /// The outermost context of an error that something can be done about; shown below it.
@@ -242,7 +242,7 @@ mod tests {
             head: None,
             token_file: None,
             writes: TokenWrites::Unknown,
-            only_reads: None,
+            barrier: None,
         }
     }
 
@@ -254,16 +254,35 @@ mod tests {
     #[test]
     fn what_the_token_lacks_is_said() {
         let talk = situation(Purpose::Talk("it's"));
-        let hint_of = |error: &(dyn std::error::Error + 'static), situation| hint(error, situation).unwrap();
+        let hint_of = |error: &(dyn std::error::Error + 'static), situation: &Situation<'_>| {
+            hint(error, situation).unwrap()
+        };
         let write = hint_of(&refused(Code::FORBIDDEN), &talk);
         assert!(
             write.contains("not allow to publish to it's,") && write.contains("only reads there"),
             "{write}"
         );
         assert!(!write.contains("development"), "{write}");
-        let reader = Situation { only_reads: Some(OnlyReads::AsMember), ..talk.clone() };
-        let write = hint_of(&refused(Code::FORBIDDEN), &reader);
-        assert!(write.contains("you only read in it's") && write.contains("conversation role"), "{write}");
+        for (barrier, told) in [
+            (
+                Barrier::OnlyReads,
+                &["you only read in it's: who", "conversation role 'it'\\''s' 'alice' member"][..],
+            ),
+            (
+                Barrier::TokenOnlyReads,
+                &["only read in it's: ask", "does not allow to publish to it's", "--write"],
+            ),
+            (
+                Barrier::TokenForbids,
+                &["the token of alice does not allow to publish to it's: ask", "--write"],
+            ),
+            (Barrier::NotJoined, &["anybody may join it's", "conversation join 'it'\\''s'"]),
+            (Barrier::Hidden, &["there is no it's", "alice is not in it"]),
+        ] {
+            let barred = Situation { barrier: Some(barrier), ..talk.clone() };
+            let write = hint_of(&refused(Code::FORBIDDEN), &barred);
+            assert!(told.iter().all(|told| write.contains(told)), "{barrier:?}: {write}");
+        }
         let beside = Situation { file: Some(Path::new("dev.json")), ..talk.clone() };
         let write = hint_of(&refused(Code::FORBIDDEN), &beside);
         assert!(write.contains("development server `quoth-server token --user 'alice'`"), "{write}");
@@ -272,6 +291,13 @@ mod tests {
         assert!(hint_of(&read, &talk).contains("not allow to read it's,"), "{}", hint_of(&read, &talk));
         let read = HistoryError::Refused { conversation, code: Code::FORBIDDEN };
         assert!(hint_of(&read, &talk).contains("not allow to read it's,"), "{}", hint_of(&read, &talk));
+        let outside = Situation { barrier: Some(Barrier::NotJoined), ..talk.clone() };
+        assert!(hint_of(&read, &outside).contains("conversation join"), "{}", hint_of(&read, &outside));
+        let by_token = Situation { barrier: Some(Barrier::TokenForbids), ..talk.clone() };
+        assert!(
+            hint_of(&read, &by_token).contains("not allow to read"),
+            "why one may not write is another matter"
+        );
         let too_large = Reason::Code { code: Code::FRAME_TOO_LARGE, text: String::new() };
         let too_large = ConnectError::Refused { server: String::new(), reason: too_large };
         assert!(hint_of(&too_large, &talk).contains("the token has 9000 bytes"));

@@ -60,7 +60,7 @@ pub(super) fn all() -> Value {
             "bytes": bytes(),
             "held": number(u64_max, "conversations of these classes that are held: they lose nothing until that ends, and what then is not known here"),
             "damaged_conversations": number(u64_max, "of which rows are damaged, and nothing is in these numbers"),
-            "conversations": conversations(),
+            "conversations": conversations(""),
         })),
         "ConversationPlan": object(&["conversation", "events", "bytes", "next_ms"], json!({
             "conversation": of("ConversationName"),
@@ -77,9 +77,7 @@ pub(super) fn all() -> Value {
                 "reclaimed_bytes",
                 "view_bytes",
                 "windows",
-                "conversations",
                 "erased",
-                "erasures",
                 "looked_ms",
             ],
             json!({
@@ -91,9 +89,9 @@ pub(super) fn all() -> Value {
                 "reclaimed_bytes": number(u64_max, "of the disk that were freed since the start"),
                 "view_bytes": number(u64_max, "of the disk that the view takes"),
                 "windows": { "type": "array", "items": of("Window") },
-                "conversations": conversations(),
+                "conversations": conversations("for keys with the scope conversations alone: "),
                 "erased": of("Outstanding"),
-                "erasures": { "type": "array", "items": of("UserId"), "maxItems": ERASING_MAX, "description": "users whose erasure was asked for and is not done, the first of them" },
+                "erasures": { "type": "array", "items": of("UserId"), "maxItems": ERASING_MAX, "description": "for keys with the scope admin alone: users whose erasure was asked for and is not done, the first of them" },
             }),
         ),
         "Outstanding": outstanding(),
@@ -119,10 +117,10 @@ pub(super) fn all() -> Value {
     })
 }
 
-fn conversations() -> Value {
+fn conversations(whom: &str) -> Value {
     json!({
         "type": "array", "items": of("ConversationPlan"), "maxItems": TOLD_MAX,
-        "description": "those that lose most, these first; what goes by a time to live of its own, or was revoked, is in the windows alone",
+        "description": format!("{whom}those that lose most, these first; what goes by a time to live of its own, or was revoked, is in the windows alone"),
     })
 }
 

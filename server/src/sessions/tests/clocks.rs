@@ -8,7 +8,7 @@ use quoth_core::revocation::{Extent, Revoked};
 use quoth_protocol::presence::Status;
 use quoth_protocol::{Code, ConversationName};
 
-use super::{EVER, Memory, PATIENCE, SetClock, World, come, told, user};
+use super::{EVER, Memory, PATIENCE, SetClock, World, come, told, until, user, world_at};
 use crate::engine::Clock as _;
 use crate::sessions::attendance::Members;
 use crate::sessions::{Attendance, Clocks, Sessions, SessionsConfig, Told};
@@ -71,10 +71,32 @@ async fn a_revocation_is_kept_until_its_token_has_ended_by_the_clock_that_tokens
     let other = Revoked::Token { id: "over".to_owned() };
     world.sessions.revoke(&other, Extent { over_ms: 900, ..EVER }, "", 800).await.unwrap();
     world.sessions.0.revoked.notify_one();
-    super::until(|| world.sessions.counts().revocations == 1).await;
+    until(|| world.sessions.counts().revocations == 1).await;
     assert_eq!(come(&world, "alice", "phone", Some("lost")).err(), Some(Code::TOKEN_REVOKED));
     let alice = come(&world, "alice", "phone", Some("good")).unwrap();
     assert_eq!(told(&alice), None);
     world.clock.0.store(50_000, Ordering::Relaxed);
     assert!(come(&world, "alice", "laptop", Some("lost")).is_ok(), "its token has ended");
+}
+
+/// Those who go later would wait behind who has gone by a clock that was far ahead.
+#[tokio::test]
+async fn who_went_by_a_clock_that_was_years_ahead_has_gone_when_it_is_mended() {
+    const AHEAD_MS: u64 = 2 * 365 * 24 * 3_600 * 1_000;
+    let world = world_at(AHEAD_MS);
+    let inner = &world.sessions.0;
+    let [phone, laptop] = ["phone", "laptop"].map(|on| come(&world, "alice", on, None).unwrap());
+    world.clock.0.fetch_add(1_000, Ordering::Relaxed);
+    inner.went.notify_one();
+    until(|| inner.state.lock().visits.of(&user("alice")).is_empty()).await;
+    drop(phone);
+    world.clock.0.store(1_000, Ordering::Relaxed);
+    inner.sooner.notify_one();
+    until(|| inner.state.lock().presence.due_ms() == Some(6_000)).await;
+    drop(laptop);
+    world.clock.0.store(6_000, Ordering::Relaxed);
+    inner.sooner.notify_one();
+    inner.went.notify_one();
+    until(|| inner.state.lock().presence.users() == 0).await;
+    until(|| inner.state.lock().visits.of(&user("alice")).is_empty()).await;
 }

@@ -52,6 +52,22 @@ async fn told(mailbox: &Mailbox) -> Vec<(String, String, Status)> {
 }
 
 #[tokio::test]
+async fn what_is_due_by_a_clock_that_was_ahead_is_handed_over_when_it_is_set_back() {
+    let (mut watches, mailbox) = (Watches::default(), Arc::<Mailbox>::default());
+    let session = SessionId(1);
+    watch(&mut watches, session, &mailbox, name("a"), users(&["bob"]));
+    watches.change(&change("bob", Status::Online, 1_000_000), 1_000_000);
+    watches.hand_over(1_000_000);
+    assert_eq!(told(&mailbox).await, [("a".to_owned(), "bob".to_owned(), Status::Online)]);
+    watches.change(&change("bob", Status::Away, 1_000_001), 1_000_001);
+    watches.leaves(session, &name("a"), &user("eve"), 1, 1_005_000, 1_000_001);
+    watches.set_back(10);
+    watches.hand_over(10);
+    let of = |user: &str, status| ("a".to_owned(), user.to_owned(), status);
+    assert_eq!(told(&mailbox).await, [of("bob", Status::Away), of("eve", Status::Offline)]);
+}
+
+#[tokio::test]
 async fn changes_gather_and_the_latest_counts() {
     let (mut watches, mailbox) = (Watches::default(), Arc::<Mailbox>::default());
     let session = SessionId(1);
