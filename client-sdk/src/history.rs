@@ -205,7 +205,7 @@ mod tests {
             FetchRange::BeforeTime(9),
             FetchRange::Latest,
         ] {
-            assert_eq!(gone(range.clone(), false), Some((1, 10)), "{range:?}");
+            assert_eq!(gone(range, false), Some((1, 10)), "{range:?}");
             assert_eq!(gone(range, true), None, "there is more before");
         }
         assert_eq!(gone(FetchRange::AfterTime(1), false), None, "a gap tells of it");

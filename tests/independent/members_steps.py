@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import secrets
 from typing import Any
 
@@ -34,9 +35,11 @@ async def step_members(run: Run) -> None:
     run.check("14 asked again nothing changes", again == members.Done(name, 0, 0), again)
     taken = await they_ask(members.Create(name, ConversationKind.GROUP, "", (), False))
     run.check("14 somebody else's name is taken", refused(taken) == Code.ALREADY_EXISTS, taken)
+    # Other names that are not there are open to whom their token lets in.
+    nowhere_name = "group/" + base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")
     for request in (members.Describe(name), members.Members(name, None, 10), members.Join(name), members.Leave(name)):
         answer = await they_ask(request)
-        nowhere = await they_ask(type(request)(**{**request.__dict__, "conversation": name + "-not"}))
+        nowhere = await they_ask(type(request)(**{**request.__dict__, "conversation": nowhere_name}))
         good = refused(answer) == Code.FORBIDDEN and answer == nowhere
         run.check(f"14 {type(request).__name__} looks as where there is nothing", good, (answer, nowhere))
 

@@ -132,6 +132,8 @@ const gone: Of<typeof inboxRow> = { conversation: "old", ...empty, archived: tru
 const own = { retention: { ageS: 2_592_000, count: 300, bytes: 2 ** 30 }, ownRetention: true };
 const team = { ...at, kind: "group", title: "Team", open: true, members: 3, mutedUntilMs: 0, slowModeIntervalMs: 30_000 } as const;
 const info = { ...team, ...own, version: 300 };
+const none = { title: "", open: false, members: 0, mutedUntilMs: 0, slowModeIntervalMs: 0 } as const;
+const unmanaged = { ...at, ...none, ...own, ownRetention: false, permissions: 3, version: 0 };
 const member = { role: "member", permissions: 7, mutedUntilMs: 0, status: "online", lastSeenMs: timeMs } as const;
 const session = { device: "phone", platform: "android", generation: timeMs, status: "offline", connectedMs: timeMs } as const;
 const read = { delivered: 300, read: 299 } as const;
@@ -142,6 +144,7 @@ const answers: [string, Reply][] = [
   ["Invitation", { type: "invitation", invitation: "abc" }],
   ["Conversation", { type: "conversation", info: { ...info, role: "owner", permissions: 63 } }],
   ["Conversation of others", { type: "conversation", info: { ...info, permissions: 0, ownRetention: false } }],
+  ["Conversation unmanaged", { type: "conversation", info: unmanaged }],
   ["Members", { type: "members", members: [{ user: "alice", ...member }, { user: "bob", ...member }], more: true }],
   ["Users", { type: "users", users: ["bob", "carol"] }],
   ["Sessions", { type: "sessions", sessions: [{ ...session, lastSeenMs: timeMs + 1 }] }],
