@@ -169,7 +169,7 @@ fn who_may_not_know_is_not_told() -> anyhow::Result<()> {
             let mut alice = users.come("alice", "a", 1).await?;
             let group = users.group(&mut alice, &["bob", "carol"]).await?;
             let mut mallory = users.come("mallory", "m", 1).await?;
-            let nowhere = ConversationName::new("nowhere")?;
+            let nowhere = ConversationName::group([7; 16]);
             for conversation in [&group, &nowhere] {
                 let refused = watch(&mut mallory, conversation).await?;
                 assert!(matches!(refused, Reply::Refused { code: Code::FORBIDDEN, .. }), "{refused:?}");
