@@ -94,6 +94,13 @@ fn what_is_set_for_a_name_with_a_slip_in_it_is_found_and_taken_back() -> anyhow:
         ensure!(refused.status() == 400 && detail.contains("none will be"), "{name}: {detail}");
     }
     hold(&api, "notes%2Falice")?;
+    // Nor is anything held by a pattern, which whoever asks for it may believe.
+    let refused = api.send("PUT", "/v1/conversations/team-*/hold", None)?;
+    ensure!(
+        refused.status() == 400 && refused.json()["detail"].to_string().contains("pattern"),
+        "{}",
+        refused.json()
+    );
     server.stop()
 }
 

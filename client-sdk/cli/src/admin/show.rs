@@ -78,7 +78,7 @@ pub(super) fn emptiness(answer: &Value) -> Option<String> {
     }
     if answer["conversation"].is_string() && answer["head"] == 0 {
         return Some(
-            "nothing was said there yet: it holds from the first message on, if the name is right".to_owned(),
+            "nothing was said there yet: what is set for it counts from the first message on; is the name right?".to_owned(),
         );
     }
     match (answer["state"].as_str(), answer["user"].as_str()) {

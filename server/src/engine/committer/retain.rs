@@ -43,6 +43,9 @@ impl Committer {
         if is_unused && !name.may_come() {
             return Err(IMPOSSIBLE.into());
         }
+        if is_unused && name.as_str().contains('*') {
+            return Err(PATTERN.into());
+        }
         let (seq, bytes) = self.sequencer.end(name).unwrap_or_default();
         let end = End { seq, bytes };
         let class = keeps.of_class;
@@ -95,6 +98,12 @@ impl Committer {
 const IMPOSSIBLE: Refusal = Refusal::invalid(
     "no conversation of this name is there, and none will be: direct/ has 32 hexadecimal digits behind it, notes/ a user's id, and a \
      name that begins with group/ or channel/ is made by the server when the conversation is created",
+);
+
+/// A name may have any character, but who sets something for `team-*` before there is such a conversation means others.
+const PATTERN: Refusal = Refusal::invalid(
+    "no conversation has this name, and it is not taken for a pattern: what is set beforehand is for one name; patterns are in the \
+     classes of the configuration, `retention.classes`",
 );
 
 fn kept_key() -> Vec<u8> {
