@@ -16,6 +16,13 @@ const NAME_NOT_FOR_TOKEN: Refusal = Refusal::new(
     "the token does not let its user make a conversation of this name: that needs one whose `write` has the name (quoth-server token --write PATTERN), or auth.names_freely = true of the server and no `write`; without a name the server makes one",
 );
 
+/// The same of a name that follows from users, or that the server makes.
+const MADE_NAME_NOT_FOR_TOKEN: Refusal = Refusal::new(
+    Code::FORBIDDEN,
+    "the token has a `write`, which narrows what its user may make and change to what it names: one that has direct/*, notes/*, group/* \
+     or channel/* there makes such conversations, and so does one without any `write`",
+);
+
 /// See [`authorize`](super::authorize).
 pub(super) fn authorize(
     actor: Actor<'_>,
@@ -32,8 +39,11 @@ pub(super) fn authorize(
         };
         if !grant.writes(place.name, if_missing) {
             // The token alone decides, so it tells nothing of what there is.
-            let creates = matches!(change, Change::Create { .. });
-            return Err(if creates { NAME_NOT_FOR_TOKEN } else { Refusal::FORBIDDEN });
+            return Err(match change {
+                Change::Create { .. } if place.name.reserved().is_some() => MADE_NAME_NOT_FOR_TOKEN,
+                Change::Create { .. } => NAME_NOT_FOR_TOKEN,
+                _ => Refusal::FORBIDDEN,
+            });
         }
     }
     if let Change::Create { kind, members, .. } = change {

@@ -218,6 +218,14 @@ fn a_name_of_ones_own_needs_a_token_that_has_it() {
     assert_eq!(outcome(&mut taken, None, false), Err(Code::FORBIDDEN), "whether it is taken does not show");
     assert_eq!(outcome(&mut taken, Some("*"), false), Err(Code::ALREADY_EXISTS));
     assert_eq!(outcome(&mut World::new("group/x"), None, false), Ok(2), "one that the server has made");
+    assert_eq!(outcome(&mut World::new("group/x"), Some("group/*"), false), Ok(2));
+    // To leave the name out is no way then, and is not advised.
+    let grant = Grant { write: patterns(Some("team-*")), ..grant("eve") };
+    let refused =
+        World::new("group/x").change(Actor::User(&grant), &create(ConversationKind::Group, &[], false));
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.code, Code::FORBIDDEN);
+    assert!(refused.reason.contains("group/*") && !refused.reason.contains("without a name"), "{refused:?}");
 }
 
 fn invite(n: u8, role: Role) -> Change {
