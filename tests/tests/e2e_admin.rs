@@ -9,6 +9,7 @@ use quoth_server::server::Server;
 use quoth_tests::http::Api;
 use quoth_tests::process::{ServerProcess, binary};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 fn admin(arguments: &[&str], line: &[&str]) -> anyhow::Result<Output> {
@@ -25,17 +26,42 @@ fn done(arguments: &[&str], line: &[&str]) -> anyhow::Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
+/// A server, and `quoth admin` beside it.
+struct Terminal {
+    server: ServerProcess,
+    /// What tells of the server.
+    client_file: String,
+    dir: TempDir,
+}
+
+impl Terminal {
+    fn start(arguments: &[&str]) -> anyhow::Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let data = dir.path().join("data");
+        let server = ServerProcess::start_with(&data, "127.0.0.1:0", arguments)?;
+        let client_file = data.join("client.json").to_str().context("a path")?.to_owned();
+        Ok(Self { server, client_file, dir })
+    }
+
+    fn here(&self) -> [&str; 2] {
+        ["--client-file", &self.client_file]
+    }
+
+    fn says(&self, line: &[&str]) -> anyhow::Result<String> {
+        done(&self.here(), line)
+    }
+
+    fn json(&self, line: &[&str]) -> anyhow::Result<Value> {
+        Ok(serde_json::from_str(&done(&[&self.here()[..], &["--json"]].concat(), line)?)?)
+    }
+}
+
 #[test]
 fn everything_is_done_from_the_terminal() -> anyhow::Result<()> {
-    let dir = tempfile::tempdir()?;
-    let data = dir.path().join("data");
-    let server = ServerProcess::start(&data)?;
-    let file = data.join("client.json");
-    let here = ["--client-file", file.to_str().context("a path")?];
-    let say = |line: &[&str]| done(&here, line);
-    let json = |line: &[&str]| {
-        anyhow::Ok(serde_json::from_str::<Value>(&done(&[&here[..], &["--json"]].concat(), line)?)?)
-    };
+    let terminal = Terminal::start(&[])?;
+    let here = terminal.here();
+    let say = |line: &[&str]| terminal.says(line);
+    let json = |line: &[&str]| terminal.json(line);
     let stats = say(&["stats"])?;
     let is_max = |line: &str| line.starts_with("connections max ") && line.ends_with(" 100000");
     assert!(stats.lines().any(is_max), "{stats}");
@@ -88,31 +114,24 @@ fn everything_is_done_from_the_terminal() -> anyhow::Result<()> {
         refused.status.code() == Some(1) && text.contains("not_found") && text.contains("hint: "),
         "{text}"
     );
+    let Terminal { server, client_file, dir: _dir } = terminal;
     drop(server);
-    let gone = String::from_utf8(admin(&here, &["stats"])?.stderr)?;
+    let gone = String::from_utf8(admin(&["--client-file", &client_file], &["stats"])?.stderr)?;
     assert!(gone.contains("error: ") && gone.contains("api.listen"), "{gone}");
     Ok(())
 }
 
 #[test]
 fn how_conversations_are_kept_is_shown_set_held_and_freed() -> anyhow::Result<()> {
-    let dir = tempfile::tempdir()?;
-    let data = dir.path().join("data");
-    let arguments = ["--set", "retention.classes=rooms:room*:count=5"];
-    let server = ServerProcess::start_with(&data, "127.0.0.1:0", &arguments)?;
-    let file = data.join("client.json");
-    let here = ["--client-file", file.to_str().context("a path")?];
-    let api = Api::told(&server.client_file()?)?;
+    let terminal = Terminal::start(&["--set", "retention.classes=rooms:room*:count=5"])?;
+    let api = Api::told(&terminal.server.client_file()?)?;
     let publish = |count: u64| -> anyhow::Result<()> {
         for _ in 0..count {
             api.done("POST", "/v1/publish", Some(&json!({ "conversation": "room", "text": "some words" })))?;
         }
         Ok(())
     };
-    let json = |line: &[&str]| {
-        let line = [&["retention"], line].concat();
-        anyhow::Ok(serde_json::from_str::<Value>(&done(&[&here[..], &["--json"]].concat(), &line)?)?)
-    };
+    let json = |line: &[&str]| terminal.json(&[&["retention"], line].concat());
     // Count, whether it is its own, floor and whether it is held.
     let shown = || {
         let kept = json(&["show", "room"])?;
@@ -124,7 +143,7 @@ fn how_conversations_are_kept_is_shown_set_held_and_freed() -> anyhow::Result<()
             is_held,
         ))
     };
-    let unknown = admin(&here, &["retention", "show", "room"])?;
+    let unknown = admin(&terminal.here(), &["retention", "show", "room"])?;
     assert_eq!(unknown.status.code(), Some(1), "nothing is there");
     publish(8)?;
     assert_eq!(shown()?, (Some(5), false, Some(4), false));
@@ -150,7 +169,7 @@ fn how_conversations_are_kept_is_shown_set_held_and_freed() -> anyhow::Result<()
     let plan = json(&["plan"])?;
     ensure!(plan["windows"].as_array().is_some_and(|windows| !windows.is_empty()), "{plan}");
     assert_eq!(of_room(&plan)?, lost);
-    assert!(done(&here, &["retention", "plan"])?.contains("\nroom "), "it is named");
+    assert!(done(&terminal.here(), &["retention", "plan"])?.contains("\nroom "), "it is named");
     let status = json(&["status"])?;
     assert_eq!(status["expired_bytes"], plan["expired_bytes"]);
     let four = json(&["preview", "four:*:count=4"])?;
@@ -161,14 +180,14 @@ fn how_conversations_are_kept_is_shown_set_held_and_freed() -> anyhow::Result<()
         (&json!(1), &json!(2), &json!(2))
     );
     assert_eq!(shown()?, (Some(5), false, Some(9), false), "nothing is changed");
-    let odd = admin(&here, &["retention", "preview", "rooms:room*:age=2"])?;
+    let odd = admin(&terminal.here(), &["retention", "preview", "rooms:room*:age=2"])?;
     assert!(odd.status.code() == Some(1) && String::from_utf8(odd.stderr)?.contains("age_s"));
     ensure!(json(&["run"])?["run"].as_u64().is_some(), "it has a number");
     let freed = json(&["run", "--wait"])?;
     assert_eq!((&freed["step"], &freed["error"]), (&json!("done"), &Value::Null), "{freed}");
     assert_eq!(json(&["status"])?["expired_bytes"], json!(0), "its space is freed");
     // What is said beforehand.
-    let early = admin(&here, &["retention", "hold", "room-2"])?;
+    let early = admin(&terminal.here(), &["retention", "hold", "room-2"])?;
     let told = String::from_utf8(early.stderr)?;
     assert!(early.status.success() && told.contains("from the first message on"), "{told}");
     ensure!(json(&["show", "room-2"])?["hold_ms"].as_u64() > Some(0), "it is held");
@@ -177,15 +196,10 @@ fn how_conversations_are_kept_is_shown_set_held_and_freed() -> anyhow::Result<()
 
 #[test]
 fn what_keeps_out_and_what_lets_in_is_listed_and_ended() -> anyhow::Result<()> {
-    let dir = tempfile::tempdir()?;
-    let data = dir.path().join("data");
-    let _server = ServerProcess::start(&data)?;
-    let file = data.join("client.json");
-    let here = ["--client-file", file.to_str().context("a path")?];
-    let say = |line: &[&str]| done(&here, line);
-    let json = |line: &[&str]| {
-        anyhow::Ok(serde_json::from_str::<Value>(&done(&[&here[..], &["--json"]].concat(), line)?)?)
-    };
+    let terminal = Terminal::start(&[])?;
+    let here = terminal.here();
+    let say = |line: &[&str]| terminal.says(line);
+    let json = |line: &[&str]| terminal.json(line);
     let name = "team";
     say(&["conversation", "create", name, "--owner", "boss"])?;
     say(&["conversation", "invite", name, "--role", "member"])?;
@@ -223,15 +237,12 @@ fn what_keeps_out_and_what_lets_in_is_listed_and_ended() -> anyhow::Result<()> {
 /// A block that is set for a user is the user's own: it holds, and either of them ends it.
 #[test]
 fn a_user_is_blocked_in_anothers_name_and_let_in_again() -> anyhow::Result<()> {
-    let dir = tempfile::tempdir()?;
-    let data = dir.path().join("data");
-    let server = ServerProcess::start(&data)?;
-    let file = data.join("client.json");
-    let here = ["--client-file", file.to_str().context("a path")?];
-    let say = |line: &[&str]| done(&here, line);
+    let terminal = Terminal::start(&[])?;
+    let here = terminal.here();
+    let say = |line: &[&str]| terminal.says(line);
     let quoth = |user: &str, line: &str| -> anyhow::Result<(bool, String)> {
         let mut command = Command::new(binary("quoth"));
-        command.env_clear().args(here).args(["--token", &server.token(user)?]).args(line.split(' '));
+        command.env_clear().args(here).args(["--token", &terminal.server.token(user)?]).args(line.split(' '));
         let output = command.output()?;
         Ok((output.status.success(), String::from_utf8(output.stdout)?))
     };
@@ -239,8 +250,7 @@ fn a_user_is_blocked_in_anothers_name_and_let_in_again() -> anyhow::Result<()> {
     let block = ["user", "block", "bob", "alice"];
     let stored: Vec<bool> = [&block[..], &block]
         .map(|line| {
-            let json = done(&[&here[..], &["--json"]].concat(), line)?;
-            let json: Value = serde_json::from_str(&json)?;
+            let json = terminal.json(line)?;
             ensure!((&json["whom"], &json["blocked"]) == (&json!("alice"), &json!(true)), "{json}");
             Ok(json["seq"].as_u64().context("a seq")? > 0)
         })
@@ -262,17 +272,14 @@ fn a_user_is_blocked_in_anothers_name_and_let_in_again() -> anyhow::Result<()> {
 /// What takes several requests is in order, told message by message, and may be done again.
 #[test]
 fn many_messages_are_published_and_each_says_what_has_become_of_it() -> anyhow::Result<()> {
-    let dir = tempfile::tempdir()?;
-    let data = dir.path().join("data");
-    let _server = ServerProcess::start(&data)?;
-    let file = data.join("client.json");
-    let here = ["--client-file", file.to_str().context("a path")?];
+    let terminal = Terminal::start(&[])?;
+    let here = terminal.here();
     let lines = |count: u64, more: &str| -> anyhow::Result<String> {
         let line = |n: u64| {
             let message = json!({ "conversation": "orders", "text": format!("order {n}"), "idempotency_key": n.to_string() });
             format!("{message}\n")
         };
-        let path = dir.path().join("orders.jsonl");
+        let path = terminal.dir.path().join("orders.jsonl");
         std::fs::write(&path, (1..=count).map(line).collect::<String>() + more)?;
         Ok(path.to_string_lossy().into_owned())
     };
@@ -303,7 +310,7 @@ fn many_messages_are_published_and_each_says_what_has_become_of_it() -> anyhow::
     let head = serde_json::from_str::<Value>(&done(&here, &["--json", "history", "orders", "-n", "1"])?)?;
     assert_eq!(head["head"], json!(1_002));
 
-    let names = dir.path().join("names");
+    let names = terminal.dir.path().join("names");
     std::fs::write(&names, (0..1_001).map(|n| format!("team-{n}\n")).collect::<String>())?;
     let names = names.to_string_lossy();
     let line =
