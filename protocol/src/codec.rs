@@ -50,7 +50,8 @@ pub fn encode<F: Serialize>(frame: &F) -> Bytes {
     Bytes::from(buffer)
 }
 
-/// Frames with their lengths, one behind the other in one buffer.
+/// Frames with their lengths, one behind the other in one buffer: such as live and go together, at the cost of one
+/// allocation for all of them.
 #[derive(Debug, Clone, Default)]
 pub struct Run {
     bytes: Bytes,
@@ -59,18 +60,6 @@ pub struct Run {
 }
 
 impl Run {
-    /// Encodes frames that live and go together, at the cost of one allocation for all of them. `bytes_about`
-    /// is what they may take together.
-    ///
-    /// # Panics
-    /// As [`encode`].
-    #[must_use]
-    pub fn encode<F: Serialize>(frames: impl IntoIterator<Item = F>, bytes_about: usize) -> Self {
-        let mut run = RunBuilder::with_capacity(bytes_about);
-        frames.into_iter().for_each(|frame| run.push(&frame));
-        run.build()
-    }
-
     /// How many frames there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -292,7 +281,7 @@ pub fn frame_length(bytes: &[u8]) -> Result<Option<(usize, usize)>, DecodeError>
 mod tests {
     use bytes::Bytes;
 
-    use super::{DecodeError, Decoder, Run, decode, encode, encode_datagram, frames_of};
+    use super::{DecodeError, Decoder, RunBuilder, decode, encode, encode_datagram, frames_of};
     use crate::frame::{ClientFrame, Publish, ServerFrame};
     use crate::id::Seq;
     use crate::limits::FRAME_BYTES_MAX;
@@ -334,7 +323,9 @@ mod tests {
     #[test]
     fn a_run_of_frames_is_cut_between_them() {
         let frames = [publish(0), publish(200), publish(20_000), publish(1)];
-        let run = Run::encode(&frames, 0);
+        let mut run = RunBuilder::with_capacity(0);
+        frames.iter().for_each(|frame| run.push(frame));
+        let run = run.build();
         let each: Vec<Bytes> = frames.iter().map(encode).collect();
         assert_eq!(run.frames().collect::<Vec<_>>(), each);
         assert_eq!(frames_of(run.slice(0..run.len())).collect::<Vec<_>>(), each);

@@ -121,14 +121,14 @@ impl Reading {
             let limit = PageLimit { records: limit.records.min(records), ..limit };
             let mut is_any_there = false;
             let last = visit_behind(view, name, reached, limit, &mut |event| {
-                if event.seq <= to && !judged.lacks(&Facts::of(event)) {
+                if event.seq <= to && !judged.is_absent_by(&Facts::of(event)) {
                     is_any_there = true;
                     visit(event);
                 }
             })?;
-            let is_all = is_any_there || last == reached;
+            let is_enough = is_any_there || last == reached;
             reached = last.min(to);
-            if is_all {
+            if is_enough {
                 break;
             }
         }
@@ -192,7 +192,7 @@ impl Reading {
         for _ in 0..LOOKS_MAX {
             let mut found = None;
             let last = visit_behind(view, name, at, LOOK, &mut |event| {
-                if found.is_none() && !judged.lacks(&Facts::of(event)) {
+                if found.is_none() && !judged.is_absent_by(&Facts::of(event)) {
                     found = Some(event.seq);
                 }
             })?;
@@ -255,11 +255,11 @@ impl Judged<'_> {
     pub(crate) fn is_absent(&self, record: &Record) -> bool {
         let facts = Facts::of(&StoredEvent::of(record));
         // What a notice says is no kind of event.
-        self.lacks(&Facts { about: facts.about.filter(|_| record.is_event()), ..facts })
+        self.is_absent_by(&Facts { about: facts.about.filter(|_| record.is_event()), ..facts })
     }
 
     /// The same by what it is judged by.
-    pub(super) fn lacks(&self, Facts { place, expires_ms, about }: &Facts) -> bool {
+    pub(super) fn is_absent_by(&self, Facts { place, expires_ms, about }: &Facts) -> bool {
         self.rule.judge.is_absent(*place, *expires_ms)
             || self.reading.is_revoked(place.seq)
             || about.is_some_and(|message| message < self.rule.floor)

@@ -293,13 +293,13 @@ impl Reads {
             let read = self.pages.get(wanted, read).await?;
             let last = read.last.min(to);
             // All of it is absent, and what follows may be too: it is told as one gap.
-            if last <= from || last == to || read.facts.iter().any(|one| !judged.lacks(one)) {
+            if last <= from || last == to || read.facts.iter().any(|one| !judged.is_absent_by(one)) {
                 break read;
             }
             from = last;
         };
         // What has become absent since the read began is left out, whoever began it.
-        Ok(read.page(|one| judged.lacks(one), cursor, to))
+        Ok(read.page(|one| judged.is_absent_by(one), cursor, to))
     }
 
     /// The first events behind `after` up to and including `last`, which are readable ones, or the last of

@@ -57,8 +57,8 @@ impl Committer {
         };
         if !changes {
             // Whoever takes back what was never set has slipped in the name.
-            let is_slip = is_unused && !kept.is_set();
-            return if is_slip { Err(Refusal::FORBIDDEN.into()) } else { Ok(nothing) };
+            let was_never_set = is_unused && !kept.is_set();
+            return if was_never_set { Err(Refusal::FORBIDDEN.into()) } else { Ok(nothing) };
         }
         if is_unused {
             // There is nothing that could have been absent.

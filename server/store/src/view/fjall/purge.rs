@@ -254,8 +254,8 @@ impl FjallView {
     /// See [`View::purge`](crate::View::purge).
     pub(super) fn purge_registers(&self, everything: bool, pace: &Pacer) -> Result<Purged, ViewError> {
         if self.freed.lock().is_some() {
-            // Whatever else has gone meanwhile is in such a pin too. What a pin was the last to have in the view's
-            // own folder is deleted here.
+            // What goes meanwhile waits as well, also what no pin has: it would be one more set to tell apart, and a
+            // backup ends. What a pin was the last to have in the view's own folder is deleted here.
             if self.is_pinned() || !self.engine.free_files()? {
                 return Ok(Purged::Unfinished);
             }
