@@ -5,11 +5,8 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::copy::{checksum_of, copy};
 use super::error::BackupError;
-use super::frozen::{ExtraFile, Frozen, Listing, SourceFile, whole};
 use super::manifest::{self, Backup, FORMAT};
-use super::{Bytes, OnBytes, Pace};
 use crate::create_durable_dir;
 use crate::durable::{sync_all, sync_dir};
 
@@ -18,7 +15,7 @@ const LOCK_FILE: &str = "lock";
 const PROGRAM: &str = "quoth-server backup folder";
 
 /// Begins the names of objects that are being written.
-const NEW_PREFIX: &str = "new-";
+pub(super) const NEW_PREFIX: &str = "new-";
 
 /// Begins the names of objects that a check has put aside.
 pub(super) const DAMAGED_PREFIX: &str = "damaged-";
@@ -29,19 +26,6 @@ pub struct BackupFolder {
     pub(super) dir: PathBuf,
     /// `None` where nobody can write, and nobody does.
     _lock: Option<File>,
-}
-
-/// A backup that was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Added {
-    /// Its number.
-    pub number: u64,
-    /// Position of the last group of the log that it has.
-    pub position: u64,
-    /// Bytes of its files.
-    pub bytes: u64,
-    /// Bytes that earlier backups did not have, without the zeros that end the last segment of the log.
-    pub new_bytes: u64,
 }
 
 impl BackupFolder {
@@ -106,88 +90,6 @@ impl BackupFolder {
         Ok((found, manifest::read(&self.manifest(found))?))
     }
 
-    /// Adds a backup of a store and of files beside it. It is there, whole and on stable storage, when this
-    /// returns, and until then it is not. `time_ms` is the time in milliseconds since 1970.
-    ///
-    /// # Errors
-    /// When something cannot be read or written, or is damaged.
-    pub fn add(
-        &self,
-        store: &Frozen,
-        extra: &[ExtraFile],
-        time_ms: u64,
-        pace: Pace,
-        progress: &mut OnBytes<'_>,
-    ) -> Result<Added, BackupError> {
-        self.delete_unfinished()?;
-        let Listing { mut files, folders, last, store } = store.list()?;
-        self.refuse_another(&store)?;
-        for ExtraFile { name, path } in extra {
-            files.push(whole(path.clone(), name.clone(), None)?);
-        }
-        let mut done = Bytes { done: 0, total: files.iter().map(|file| file.bytes).sum() };
-        let (mut listed, mut new_bytes) = (Vec::with_capacity(files.len()), 0);
-        for file in &files {
-            let (held, is_new) = self.add_file(file, pace, progress, &mut done)?;
-            new_bytes += if is_new { file.end } else { 0 };
-            listed.push(held);
-        }
-        let objects = self.objects();
-        sync_dir(&objects).map_err(BackupError::io("sync", &objects))?;
-        let number = self.numbers()?.last().map_or(1, |last| last + 1);
-        let backup = Backup { store, time_ms, position: last.0, folders, files: listed };
-        let name = file_name_of(number);
-        write_file(&self.backups(), &name, &manifest::encode(&backup))?;
-        self.delete_unnamed()?;
-        Ok(Added { number, position: last.0, bytes: backup.bytes(), new_bytes })
-    }
-
-    /// With backups of two stores in it, older ones of one would go for newer ones of the other.
-    fn refuse_another(&self, store: &str) -> Result<(), BackupError> {
-        for number in self.numbers()?.into_iter().rev() {
-            match manifest::read(&self.manifest(number)) {
-                Ok(backup) if backup.store == store => return Ok(()),
-                Ok(_) => return Err(BackupError::AnotherStore { dir: self.dir.clone() }),
-                Err(BackupError::DamagedManifest { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    /// Copies a file unless it is there already, and says whether it was not.
-    fn add_file(
-        &self,
-        file: &SourceFile,
-        pace: Pace,
-        progress: &mut OnBytes<'_>,
-        done: &mut Bytes,
-    ) -> Result<(manifest::File, bool), BackupError> {
-        let SourceFile { name, path, bytes, end, checksum } = file;
-        let known = match checksum {
-            Some(checksum) => *checksum,
-            // Read once more than it is copied, which is for segments of the log and for small files.
-            None => checksum_of(path, *end, *bytes, pace).map_err(BackupError::io("read", path))?,
-        };
-        let held = manifest::File::new(name.clone(), *bytes, known);
-        let object = self.object(&held);
-        if object.metadata().is_ok_and(|metadata| metadata.len() == *bytes) {
-            done.done += bytes;
-            progress(*done);
-            return Ok((held, false));
-        }
-        let new = self.objects().join(format!("{NEW_PREFIX}{}", held.object()));
-        let copied = copy(path, &new, (*end, *bytes), pace, progress, done);
-        if !matches!(copied, Ok(copied) if copied == known) {
-            // It may hold space that is needed. The error that matters is the first one.
-            let _ = fs::remove_file(&new);
-            copied?;
-            return Err(BackupError::DamagedSource { path: path.clone() });
-        }
-        fs::rename(&new, &object).map_err(BackupError::io("rename", &new))?;
-        Ok((held, true))
-    }
-
     /// Deletes all backups but the last ones, and what only those had. Gives how many were deleted. One whose
     /// manifest is damaged counts for none, and goes when so many others are behind it; until then its
     /// objects stay, of which nobody knows.
@@ -212,7 +114,7 @@ impl BackupFolder {
 
     /// Deletes the objects that no backup has: of older ones, and of those that were interrupted. With a
     /// damaged manifest it is not known which these are.
-    fn delete_unnamed(&self) -> Result<(), BackupError> {
+    pub(super) fn delete_unnamed(&self) -> Result<(), BackupError> {
         let mut needed = HashSet::new();
         for number in self.numbers()? {
             match manifest::read(&self.manifest(number)) {
@@ -224,7 +126,7 @@ impl BackupFolder {
         self.delete_objects(|name| !needed.contains(name))
     }
 
-    fn delete_unfinished(&self) -> Result<(), BackupError> {
+    pub(super) fn delete_unfinished(&self) -> Result<(), BackupError> {
         self.delete_objects(|name| name.starts_with(NEW_PREFIX))
     }
 
@@ -239,11 +141,11 @@ impl BackupFolder {
         Ok(())
     }
 
-    fn objects(&self) -> PathBuf {
+    pub(super) fn objects(&self) -> PathBuf {
         self.dir.join("objects")
     }
 
-    fn backups(&self) -> PathBuf {
+    pub(super) fn backups(&self) -> PathBuf {
         self.dir.join("backups")
     }
 
@@ -256,12 +158,12 @@ impl BackupFolder {
     }
 }
 
-fn file_name_of(number: u64) -> String {
+pub(super) fn file_name_of(number: u64) -> String {
     format!("{number:06}.json")
 }
 
 /// Writes a file as a whole, durably.
-fn write_file(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), BackupError> {
+pub(super) fn write_file(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), BackupError> {
     let (path, new_path) = (dir.join(name), dir.join(format!("{name}.new")));
     let mut file = File::create(&new_path).map_err(BackupError::io("create", &new_path))?;
     let written = file.write_all(bytes).and_then(|()| sync_all(&file, &new_path));

@@ -90,17 +90,15 @@ impl Frozen {
             listing.files.push(SourceFile { name, path, bytes, end: end.unwrap_or(bytes), checksum: None });
         }
         let view_dir = view_dir(&self.dir);
-        if let Some(view) = FjallView::open_copy(&view_dir, CACHE_BYTES)? {
-            if view.applied() > listing.last {
+        if let Some(view) = FjallView::list(&view_dir)? {
+            if view.applied > listing.last {
                 return Err(BackupError::ShortLog {
                     dir: self.dir.clone(),
-                    applied: view.applied(),
+                    applied: view.applied,
                     last: listing.last,
                 });
             }
-            let tables = view.tables();
-            let tables = tables.iter().filter_map(|table| Some((table.place()?, table.checksum))).collect();
-            listing.add_view(&view_dir, "store/view", &tables)?;
+            listing.add_view(&view_dir, "store/view", &view.tables)?;
         }
         Ok(listing)
     }
@@ -146,13 +144,9 @@ impl Listing {
             if path.is_dir() {
                 self.add_view(&path, &name, tables)?;
             } else if dir.ends_with("tables") {
-                let place = place(&path);
-                let checksum = place.as_ref().and_then(|place| tables.get(place));
-                // fjall has a tree of its own, of which nothing is known here.
-                let is_ours =
-                    tables.keys().any(|(tree, _)| place.as_ref().is_some_and(|place| place.0 == *tree));
-                if checksum.is_some() || !is_ours {
-                    self.files.push(whole(path, name, checksum.copied())?);
+                // Others are left over.
+                if let Some(checksum) = place(&path).and_then(|place| tables.get(&place)) {
+                    self.files.push(whole(path, name, Some(*checksum))?);
                 }
             } else if path.extension().is_some_and(|extension| extension == "jnl") {
                 self.files.push(SourceFile { name, path, bytes: 0, end: 0, checksum: None });

@@ -15,6 +15,7 @@
 //!
 //! Checksums are xxh3 of 128 bits: they find damage, and nobody's forgery.
 
+mod add;
 mod check;
 mod copy;
 mod error;
@@ -23,11 +24,13 @@ mod frozen;
 mod manifest;
 mod restore;
 mod target;
+mod workers;
 
+pub use add::Added;
 pub use check::CheckedBackups;
 pub use copy::Pace;
 pub use error::BackupError;
-pub use folder::{Added, BackupFolder};
+pub use folder::BackupFolder;
 pub use frozen::{ExtraFile, Frozen};
 pub use manifest::Backup;
 pub use restore::RESTORING;

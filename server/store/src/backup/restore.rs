@@ -8,6 +8,7 @@ use super::copy::copy;
 use super::error::BackupError;
 use super::folder::BackupFolder;
 use super::manifest::{self, Backup, path_in};
+use super::workers::each_file;
 use super::{Bytes, OnBytes, Pace};
 use crate::create_durable_dir;
 use crate::durable::sync_dir;
@@ -49,24 +50,36 @@ impl BackupFolder {
         let (number, backup) = self.restorable(number, to)?;
         let restoring = to.join(RESTORING);
         create_durable_dir(&restoring).map_err(BackupError::io("create", &restoring))?;
-        let mut done = Bytes { done: 0, total: backup.bytes() };
         for name in &backup.folders {
             let dir = path_in(&restoring, name)
                 .ok_or_else(|| BackupError::DamagedManifest { path: self.manifest(number) })?;
             create_durable_dir(&dir).map_err(BackupError::io("create", &dir))?;
         }
+        let mut files = Vec::with_capacity(backup.files.len());
         for file in &backup.files {
-            let object = self.object_of(file)?;
             let path = file
                 .path_in(&restoring)
                 .ok_or_else(|| BackupError::DamagedManifest { path: self.manifest(number) })?;
             let dir = path.parent().unwrap_or(&restoring);
             create_durable_dir(dir).map_err(BackupError::io("create", dir))?;
-            let copied = copy(&object, &path, (file.bytes, file.bytes), Pace::Full, progress, &mut done)?;
-            if !file.is_checksum(copied) {
-                return Err(BackupError::DamagedObject { path: object });
-            }
+            files.push((file, path));
         }
+        let mut done = Bytes { done: 0, total: backup.bytes() };
+        each_file(
+            &restoring,
+            &files,
+            Pace::Full,
+            &|_, (file, path), worker| {
+                let object = self.object_of(file)?;
+                let (copied, written) = copy(&object, path, (file.bytes, file.bytes), worker)?;
+                if file.is_checksum(copied) { Ok(written) } else { Err(BackupError::DamagedObject { path: object }) }
+            },
+            &mut |bytes| {
+                done.done += bytes;
+                progress(done);
+            },
+            &mut |_, written| written.sync().map_err(BackupError::io("sync", &written.path)),
+        )?;
         // What comes behind the backup is numbered as what came before: whoever has seen that must know that
         // it is another store.
         folder::renew(&restoring.join(STORE))?;

@@ -6,7 +6,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
@@ -44,6 +44,19 @@ impl Buffer {
 /// Whether a file system says so that nothing goes past its cache, or nothing of that length.
 fn is_refused(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::INVAL | Errno::OPNOTSUPP))
+}
+
+/// A new file that is written, and may be in memory alone.
+pub(super) struct Written {
+    file: File,
+    pub(super) path: PathBuf,
+}
+
+impl Written {
+    /// Brings it to stable storage.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        sync_all(&self.file, &self.path)
+    }
 }
 
 /// A new file that is being written.
@@ -104,10 +117,10 @@ impl<'a> Target<'a> {
         Ok(())
     }
 
-    /// Ends the file with this length, on stable storage. What was not written is zeros.
-    pub(super) fn end(self, len: u64) -> io::Result<()> {
+    /// Ends the file with this length. What was not written is zeros.
+    pub(super) fn end(self, len: u64) -> io::Result<Written> {
         self.file.set_len(len)?;
-        sync_all(&self.file, self.path)
+        Ok(Written { file: self.file, path: self.path.to_owned() })
     }
 }
 
@@ -132,7 +145,7 @@ mod tests {
             }
             target.write(&mut buffer, part.len()).unwrap();
         }
-        target.end(len).unwrap();
+        target.end(len).unwrap().sync().unwrap();
     }
 
     #[test]

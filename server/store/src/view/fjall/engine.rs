@@ -47,6 +47,9 @@ pub(super) const UNMERGED_MIN: u8 = 8;
 /// than its bytes do.
 pub(super) const MESSAGE_BLOCK_BYTES: u32 = 16 * 1024;
 
+/// So many trees the engine has when it was created, with fjall's own, which has the names of the others.
+pub(super) const TREES: usize = 1 + Class::COUNT + 5;
+
 /// The name of the registers' tree.
 const REGISTERS: &str = "registers";
 

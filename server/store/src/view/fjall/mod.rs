@@ -38,6 +38,7 @@ mod erase;
 mod find;
 mod flush;
 mod grouped;
+mod listed;
 mod pack;
 mod pin;
 mod precheck;

@@ -9,29 +9,8 @@ use std::sync::Arc;
 use ::fjall::AbstractTree as _;
 use parking_lot::Mutex;
 
-use super::engine::Engine;
 use super::{ENGINE_DIR, FjallView, checkpoint, copy};
 use crate::view::ViewError;
-
-/// A table as a file.
-#[derive(Debug, Clone)]
-pub(crate) struct TableFile {
-    /// Its file.
-    pub(crate) path: PathBuf,
-    /// The checksum of the whole file, as its manifest has it.
-    pub(crate) checksum: u128,
-}
-
-impl Engine {
-    /// All tables that hold rows.
-    fn tables(&self) -> Vec<TableFile> {
-        let versions: Vec<_> = self.keyspaces().map(|keyspace| keyspace.tree.current_version()).collect();
-        let tables = versions.iter().flat_map(|version| version.iter_tables());
-        tables
-            .map(|table| TableFile { path: table.path.to_path_buf(), checksum: table.checksum().into_u128() })
-            .collect()
-    }
-}
 
 /// Pins that are open.
 #[derive(Debug, Clone, Default)]
@@ -142,18 +121,6 @@ impl FjallView {
             folders.values().try_for_each(|(from, to)| copy::each_table(from, to, link))
         })
     }
-
-    /// All tables that hold rows, of a view that nobody changes meanwhile. Of a copy these are the links.
-    pub(crate) fn tables(&self) -> Vec<TableFile> {
-        self.engine.tables()
-    }
-}
-
-impl TableFile {
-    /// Which tree's table it is, and which of it, whatever the folder is called.
-    pub(crate) fn place(&self) -> Option<Place> {
-        place(&self.path)
-    }
 }
 
 /// Names of a tree's folder and of a table in it.
@@ -214,12 +181,13 @@ mod tests {
         };
         (1..=3).for_each(|position| write(position, "before"));
         let link_tables = view.begin_pin(&to).unwrap();
-        let before = view.tables();
+        let tables = || FjallView::list(&live).unwrap().unwrap().tables;
+        let before = tables();
         write(4, "behind");
         assert!(view.engine.merge_registers(&unpaced()).unwrap());
         assert!(view.engine.free_files().unwrap());
-        let is_merged = before.iter().any(|table| view.tables().iter().all(|other| other.path != table.path));
-        assert!(is_merged, "tables of before are no more");
+        let behind = tables();
+        assert!(before.keys().any(|table| !behind.contains_key(table)), "tables of before are no more");
         link_tables().unwrap();
         let pinned = FjallView::open_copy(&to, CACHE_BYTES).unwrap().unwrap();
         let name = quoth_protocol::ConversationName::new("a").unwrap();

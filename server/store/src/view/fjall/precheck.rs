@@ -4,8 +4,10 @@
 //! which it then deletes as orphans. It stores the manifest's checksum but does not compare it; this does.
 //! And it allocates what a file's table of contents claims to need before it checks that, which ends the
 //! process; this checks it first.
+//!
+//! So the manifests are read here anyway, and what they list is told: whoever copies a view need not open it.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
@@ -21,33 +23,42 @@ use crate::view::ViewError;
 const TRAILER_BYTES: usize = 38;
 const TRAILER_MAGIC: &[u8] = b"SFA!";
 
-/// Checks the manifests of all keyspaces, and the tables of contents of the tables that they list. `dir` is
-/// the view's folder, for errors.
-pub(super) fn check(dir: &Path, engine_dir: &Path) -> Result<(), ViewError> {
+/// A tree's folder and the tables that its manifest lists, by their numbers, with the checksums of their whole
+/// files.
+pub(super) struct Listed {
+    pub(super) dir: PathBuf,
+    pub(super) tables: HashMap<u64, u128>,
+}
+
+/// Checks the manifests of all keyspaces, and the tables of contents of the tables that they list, and gives
+/// what they list. `dir` is the view's folder, for errors.
+pub(super) fn check(dir: &Path, engine_dir: &Path) -> Result<Vec<Listed>, ViewError> {
+    let mut trees = Vec::new();
     for keyspace in list(dir, &engine_dir.join("keyspaces"))? {
         let current = keyspace.join("current");
         // Without it the keyspace was not created yet; that all are there is checked behind the opening.
         if !current.exists() {
             continue;
         }
-        let Some(listed) = check_manifest(&keyspace, &current)? else {
+        let Some(tables) = check_manifest(&keyspace, &current)? else {
             return Err(damaged(dir, &current, "the manifest that it names is missing or damaged"));
         };
         for table in list(dir, &keyspace.join("tables"))? {
             let number = table.file_name().and_then(|name| name.to_str()?.parse().ok());
             // Others were being written when the machine stopped, and fjall deletes them.
-            let is_listed = number.is_some_and(|number| listed.contains(&number));
+            let is_listed = number.is_some_and(|number| tables.contains_key(&number));
             if is_listed && !check_contents(&table)? {
                 return Err(damaged(dir, &table, "its table of contents is damaged"));
             }
         }
+        trees.push(Listed { dir: keyspace, tables });
     }
-    Ok(())
+    Ok(trees)
 }
 
-/// The tables that the manifest lists, by their numbers; `None` when it is missing or damaged. `current` has
-/// the manifest's number `u64`, its checksum `u128` and the checksum's type `u8`.
-fn check_manifest(keyspace: &Path, current: &Path) -> Result<Option<HashSet<u64>>, ViewError> {
+/// The tables that the manifest lists; `None` when it is missing or damaged. `current` has the manifest's
+/// number `u64`, its checksum `u128` and the checksum's type `u8`.
+fn check_manifest(keyspace: &Path, current: &Path) -> Result<Option<HashMap<u64, u128>>, ViewError> {
     let bytes = fs::read(current).map_err(ViewError::io("read", current))?;
     let mut reader = Reader(&bytes);
     let (Some(number), Some(checksum), Some(0)) = (reader.u64(), reader.array(), reader.u8()) else {
@@ -62,16 +73,17 @@ fn check_manifest(keyspace: &Path, current: &Path) -> Result<Option<HashSet<u64>
     Ok(if is_sound { listed_tables(&bytes) } else { None })
 }
 
-/// The numbers in a manifest's section `tables`: levels `u8`; of each, runs `u8`; of each, tables `u32`; of
+/// The tables in a manifest's section `tables`: levels `u8`; of each, runs `u8`; of each, tables `u32`; of
 /// each, its number `u64`, the checksum's type `u8`, the checksum `u128` and a sequence number `u64`.
-fn listed_tables(manifest: &[u8]) -> Option<HashSet<u64>> {
+fn listed_tables(manifest: &[u8]) -> Option<HashMap<u64, u128>> {
     let mut reader = Reader(section(manifest, b"tables")?);
-    let mut tables = HashSet::new();
+    let mut tables = HashMap::new();
     for _ in 0..reader.u8()? {
         for _ in 0..reader.u8()? {
             for _ in 0..reader.u32()? {
-                tables.insert(reader.u64()?);
-                let (_checksum, _seqno) = (reader.bytes(1 + 16)?, reader.u64()?);
+                let (number, _type) = (reader.u64()?, reader.u8()?);
+                let (checksum, _seqno) = (u128::from_le_bytes(reader.array()?), reader.u64()?);
+                tables.insert(number, checksum);
             }
         }
     }
@@ -132,6 +144,6 @@ fn list(dir: &Path, folder: &Path) -> Result<Vec<PathBuf>, ViewError> {
     entries.map(|entry| entry.map(|entry| entry.path()).map_err(ViewError::io("list", folder))).collect()
 }
 
-fn damaged(dir: &Path, path: &Path, what: &str) -> ViewError {
+pub(super) fn damaged(dir: &Path, path: &Path, what: &str) -> ViewError {
     ViewError::engine(dir, "open", format!("{}: {what}", path.display()))
 }

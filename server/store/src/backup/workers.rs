@@ -1,0 +1,145 @@
+//! Goes through files on some threads, each of which has one file at a time.
+//!
+//! While one of them reads, another one writes, and small files do not wait for one another's calls.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, SyncSender};
+use std::thread;
+use std::time::Instant;
+
+use super::Pace;
+use super::error::BackupError;
+use super::target::Buffer;
+
+/// Threads, each of which reads or writes one part at a time: so many parts wait for the disk at once.
+const THREADS: usize = 3;
+
+/// Read and written at once. Who flushes meanwhile, as the log does for every group, waits for no more than
+/// one of each thread.
+pub(super) const PART_BYTES: usize = 256 * 1024;
+
+/// So much is read or written between two times that the disk is left to others.
+const PIECE_BYTES: usize = 4 * 1024 * 1024;
+
+/// What threads have told and nobody has taken yet.
+const TOLD_MAX: usize = 64;
+
+/// What a thread tells.
+enum Told<R> {
+    /// So many bytes more are done.
+    Bytes(u64),
+    /// The file of this number is done, or cannot be.
+    Done(usize, Result<R, BackupError>),
+}
+
+/// A thread, as what it does sees it.
+pub(super) struct Worker<'a> {
+    /// Of [`PART_BYTES`].
+    pub(super) buffer: Buffer,
+    breath: Breath,
+    tell: &'a mut dyn FnMut(u64),
+}
+
+impl Worker<'_> {
+    /// So many bytes more were copied.
+    pub(super) fn copied(&mut self, bytes: usize) {
+        (self.tell)(bytes as u64);
+        self.breath.after(bytes);
+    }
+
+    /// So many bytes more were read, which are to be copied yet.
+    pub(super) fn read(&mut self, bytes: usize) {
+        self.breath.after(bytes);
+    }
+
+    /// So many bytes more need not be copied.
+    pub(super) fn skipped(&mut self, bytes: u64) {
+        (self.tell)(bytes);
+    }
+}
+
+/// Does something with each file on some threads, in about this order; `dir` is for errors. `progress` is told of
+/// bytes, and `take` gets the files' numbers and what became of them, as they are done, both on this thread.
+///
+/// # Errors
+/// The first of `work` or `take`, which ends it, or when threads cannot be started.
+pub(super) fn each_file<T: Sync, R: Send>(
+    dir: &Path,
+    files: &[T],
+    pace: Pace,
+    work: &(impl Fn(usize, &T, &mut Worker<'_>) -> Result<R, BackupError> + Sync),
+    progress: &mut dyn FnMut(u64),
+    take: &mut dyn FnMut(usize, R) -> Result<(), BackupError>,
+) -> Result<(), BackupError> {
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        // Dropped where this ends early, which ends the threads.
+        let (tell, told) = mpsc::sync_channel(TOLD_MAX);
+        for number in 0..THREADS.min(files.len()) {
+            let (tell, next) = (tell.clone(), &next);
+            let builder = thread::Builder::new().name(format!("copier {number}"));
+            let started = builder.spawn_scoped(scope, move || go_through(files, next, pace, work, &tell));
+            started.map_err(BackupError::io("start a thread for", dir))?;
+        }
+        drop(tell);
+        for told in told {
+            match told {
+                Told::Bytes(bytes) => progress(bytes),
+                Told::Done(number, done) => take(number, done?)?,
+            }
+        }
+        Ok(())
+    })
+}
+
+/// One thread's part of it.
+fn go_through<T, R>(
+    files: &[T],
+    next: &AtomicUsize,
+    pace: Pace,
+    work: &impl Fn(usize, &T, &mut Worker<'_>) -> Result<R, BackupError>,
+    tell: &SyncSender<Told<R>>,
+) {
+    let mut tell_bytes = |bytes| {
+        // Where nobody takes it, that is seen behind the file.
+        let _ended = tell.send(Told::Bytes(bytes));
+    };
+    let (buffer, breath) = (Buffer::new(PART_BYTES), Breath::new(pace));
+    let mut worker = Worker { buffer, breath, tell: &mut tell_bytes };
+    loop {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        let Some(file) = files.get(number) else { return };
+        let done = work(number, file, &mut worker);
+        let is_end = done.is_err();
+        if tell.send(Told::Done(number, done)).is_err() || is_end {
+            return;
+        }
+    }
+}
+
+/// Leaves the disk to others from time to time.
+struct Breath {
+    pace: Pace,
+    /// Bytes since the last time.
+    bytes: usize,
+    began: Instant,
+}
+
+impl Breath {
+    fn new(pace: Pace) -> Self {
+        Self { pace, bytes: 0, began: Instant::now() }
+    }
+
+    /// So many bytes more were read or written.
+    fn after(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        if self.bytes < PIECE_BYTES {
+            return;
+        }
+        if self.pace == Pace::Gentle {
+            thread::sleep(self.began.elapsed() / 4);
+        }
+        *self = Self::new(self.pace);
+    }
+}
