@@ -1,11 +1,11 @@
 //! A store as it is at one moment, for whoever reads all of it while it goes on.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tempfile::TempDir;
+use parking_lot::Mutex;
 
 use crate::durable::sync_dir;
 use crate::folder;
@@ -31,10 +31,27 @@ pub struct Pinner {
 /// does not tell of what is in them that it is gone.
 #[derive(Debug)]
 pub struct Pin {
-    dir: TempDir,
+    dir: PathBuf,
     end: Position,
-    /// Says to log and view that their files are pinned.
-    pinned: Option<(Hold, Pinned)>,
+    /// `None` once it was dropped.
+    pinned: Option<Holds>,
+    left: LeftPins,
+}
+
+/// Says to log and view that their files are pinned.
+type Holds = (Hold, Pinned);
+
+/// Pins that could not be deleted, of a store.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LeftPins(Arc<Mutex<Vec<(PathBuf, Holds)>>>);
+
+impl LeftPins {
+    /// Tries again to delete them: until that is done, nothing that they have is told to be gone.
+    pub(crate) fn delete(&self) {
+        let left = std::mem::take(&mut *self.0.lock());
+        let still: Vec<_> = left.into_iter().filter(|(dir, _)| delete(dir).is_err()).collect();
+        self.0.lock().extend(still);
+    }
 }
 
 impl Pinner {
@@ -54,8 +71,10 @@ impl Pinner {
             .prefix("pin-")
             .tempdir_in(&pins)
             .map_err(OpenError::io("create", &pins))?;
+        let left = self.view.left_pins();
+        left.delete();
         let pinned = Some((self.log.pinned(), self.view.pinned()));
-        let mut pin = Pin { dir, end: Position::ZERO, pinned };
+        let mut pin = Pin { dir: dir.keep(), end: Position::ZERO, pinned, left };
         folder::copy_format(&self.dir, pin.dir())?;
         // The log comes last, so that it has what the view has; and it keeps what the view does not have yet.
         let _held = crate::log::Log::hold(&*self.log, Position::ZERO);
@@ -72,7 +91,7 @@ impl Pin {
     /// Its folder, which is a data folder up to [`Pin::end`]: the last segment of its log is written on.
     #[must_use]
     pub fn dir(&self) -> &Path {
-        self.dir.path()
+        &self.dir
     }
 
     /// The last group that it has.
@@ -83,20 +102,24 @@ impl Pin {
 }
 
 impl Drop for Pin {
-    /// That its files are deleted is flushed before anybody may tell so.
     fn drop(&mut self) {
-        let dir = self.dir.path();
-        let deleted = fs::remove_dir_all(dir).and_then(|()| dir.parent().map_or(Ok(()), sync_dir));
-        match deleted {
-            // With the whole data folder.
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => {
-                tracing::error!(%error, dir = %dir.display(), "a pin stays: the next start deletes it");
-                std::mem::forget(self.pinned.take());
-            }
-            Ok(()) => {}
+        if let (Err(error), Some(pinned)) = (delete(&self.dir), self.pinned.take()) {
+            let dir = self.dir.display();
+            tracing::error!(%error, %dir, "a pin stays: the next one, or the next purge, tries again to delete it");
+            self.left.0.lock().push((self.dir.clone(), pinned));
         }
     }
+}
+
+/// Deletes a pin. That is flushed before anybody may tell of what it had that it is gone.
+fn delete(dir: &Path) -> io::Result<()> {
+    let if_there = |deleted: io::Result<()>| match deleted {
+        // As behind an attempt that could not be flushed, or with the whole data folder.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        deleted => deleted,
+    };
+    if_there(fs::remove_dir_all(dir))?;
+    dir.parent().map_or(Ok(()), |pins| if_there(sync_dir(pins)))
 }
 
 /// Copies a file that is replaced as a whole when it is another one.
@@ -132,7 +155,7 @@ mod tests {
     use crate::record::Record;
     use crate::store::{Options, Store};
     use crate::testing::{commit, record, unpaced};
-    use crate::view::{Keep, Rewrite, View as _};
+    use crate::view::{Keep, Purged, Rewrite, View as _};
 
     /// Frees log and windows of what is erased, but for what registers may have.
     fn free(pinner: &Pinner) {
@@ -206,5 +229,32 @@ mod tests {
         assert!(store.view.purge(false, &unpaced()).unwrap().is_done());
         assert_eq!(is_told(), (false, pinner.log.stored()));
         assert!(later.dir().exists());
+    }
+
+    #[test]
+    fn a_pin_that_could_not_be_deleted_is_deleted_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(Options::new(dir.path())).unwrap();
+        for (seq, erases) in [(1, Vec::new()), (2, vec![Seq(1)])] {
+            let event = Record { ends_window: true, erases, ..record("a", seq, seq) };
+            let position = commit(&*store.log, std::slice::from_ref(&event)).unwrap();
+            store.view.apply(position, &[event]).unwrap();
+        }
+        let pinner = store.pinner.clone().unwrap();
+        let pin = pinner.pin(&[]).unwrap();
+        free(&pinner);
+        assert_eq!(store.view.purge(false, &unpaced()).unwrap(), Purged::Written);
+        // It is not known whether a power cut would bring it back.
+        syncs::fail_next();
+        drop(pin);
+        let is_told = || (store.view.erased().since_ms.is_none(), store.log.first_stored() > Position(1));
+        assert_eq!(is_told(), (false, false));
+        syncs::fail_next();
+        assert_eq!(store.view.purge(false, &unpaced()).unwrap(), Purged::Unfinished);
+        assert_eq!(is_told(), (false, false));
+        syncs::take();
+        assert!(store.view.purge(false, &unpaced()).unwrap().is_done());
+        assert!(syncs::take().contains(&dir.path().join(PINS_DIR)));
+        assert_eq!(is_told(), (true, true));
     }
 }

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use quoth_core::inbox::{CHANGED, LARGE, MOVE_INTERVAL_MS, MOVED, READ, conversation_of, of_timed};
+use quoth_core::inbox::{CHANGED, MOVE_INTERVAL_MS, MOVED, READ, of_timed};
 use quoth_protocol::frame::EventKind;
 use quoth_protocol::limits::INBOX_CHANGES_MAX;
 use quoth_protocol::{ConversationName, UserId};
 use quoth_store::{PageLimit, View, ViewError};
 
-use super::pages::LARGE_MAX;
+use super::pages::large_names;
 use crate::engine::Engine;
 use crate::engine::frame::event;
 
@@ -61,8 +61,7 @@ fn changed(
             }
         }
     }
-    let large = view.registers(log, &[LARGE], None, LARGE_MAX)?;
-    names.extend(large.iter().filter_map(|(key, _)| conversation_of(key)));
+    names.extend(large_names(view, log)?);
     // Who has come, gone, or wants something else of a conversation has an event of it.
     let mut before = None;
     loop {
@@ -88,5 +87,36 @@ fn changed(
             Some(first) if events.len() == PAGE => before = Some(first.seq),
             _ => return Ok(Some(names)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quoth_core::inbox::{Entry, MOVE_INTERVAL_MS, MOVED_MEMBERS_MAX, joined, over};
+    use quoth_protocol::{ConversationName, UserId};
+    use quoth_store::testing::notice;
+    use quoth_store::{MemoryView, Position, Register, View as _};
+
+    use super::changed;
+
+    #[test]
+    fn large_ones_are_told_each_time_and_none_that_is_small_by_now() {
+        let log = ConversationName::of_user(&UserId::new("alice").unwrap());
+        let [room, large] = ["room", "large"].map(|name| ConversationName::new(name).unwrap());
+        let view = MemoryView::new();
+        let set = |position: u64, changes: Vec<(Vec<u8>, Option<Vec<u8>>)>| {
+            let changes = changes.into_iter();
+            let registers =
+                changes.map(|(key, value)| Register { key: key.into(), value: value.map(Into::into) });
+            let registers: Vec<_> = registers.collect();
+            view.apply(Position(position), &[notice(log.as_str(), registers)]).unwrap();
+        };
+        set(1, joined(&room, 1_000, MOVED_MEMBERS_MAX + 1));
+        set(2, joined(&large, 1_000, MOVED_MEMBERS_MAX + 1));
+        // It was put among the large ones behind the user's leave.
+        set(3, over(Entry::default(), &room));
+        set(4, joined(&room, 2_000, 2));
+        let told = changed(&view, &log, 2_001 + MOVE_INTERVAL_MS).unwrap().unwrap();
+        assert_eq!(told.into_iter().collect::<Vec<_>>(), [large]);
     }
 }

@@ -18,7 +18,7 @@ use crate::engine::Engine;
 
 /// Conversations of one user that have too many members to be moved, at most: each of them is looked at for
 /// each page.
-pub(super) const LARGE_MAX: usize = 1_000;
+const LARGE_MAX: usize = 1_000;
 
 /// A page of a user's list.
 #[derive(Debug, Clone, PartialEq)]
@@ -159,14 +159,8 @@ fn large(
     after: Option<&Place>,
     is_pinned: &HashSet<ConversationName>,
 ) -> Result<Vec<Place>, ViewError> {
-    let rows = view.registers(log, &[LARGE], None, LARGE_MAX)?;
-    let names = rows.iter().filter_map(|(key, _)| conversation_of(key));
-    let names: Vec<_> = names.filter(|name| !is_pinned.contains(name)).collect();
-    let entries = entries(view, log, &names)?;
     let mut places = Vec::new();
-    // One that was left and entered again may be listed still, and moves by now.
-    let large = names.into_iter().zip(entries).filter(|(_, entry)| entry.is_some_and(Entry::stands_large));
-    for (name, _) in large {
+    for name in large_names(view, log)?.into_iter().filter(|name| !is_pinned.contains(name)) {
         let last = view.before(&name, None, PageLimit { records: 1, bytes: 0 })?;
         let place = Place { time_ms: last.last().map_or(0, |record| record.time_ms), name };
         if after.is_none_or(|after| place.is_behind(after)) {
@@ -174,6 +168,22 @@ fn large(
         }
     }
     Ok(places)
+}
+
+/// Their names. One that was left and entered again may have a row there still, and moves by now.
+pub(super) fn large_names(
+    view: &dyn View,
+    log: &ConversationName,
+) -> Result<Vec<ConversationName>, ViewError> {
+    let rows = view.registers(log, &[LARGE], None, LARGE_MAX)?;
+    let names: Vec<_> = rows.iter().filter_map(|(key, _)| conversation_of(key)).collect();
+    let entries = entries(view, log, &names)?;
+    let stands_large = |entry: Option<Entry>| entry.as_ref().is_some_and(Entry::stands_large);
+    Ok(names
+        .into_iter()
+        .zip(entries)
+        .filter_map(|(name, entry)| stands_large(entry).then_some(name))
+        .collect())
 }
 
 /// Where conversations stand in a user's list, whose own log is given.

@@ -193,3 +193,67 @@ impl Adding<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::PathBuf;
+
+    use super::{BackupError, BackupFolder, NEW_PREFIX, Pace, SourceFile, UNSYNCED_MAX};
+    use crate::durable::syncs;
+
+    const FILES: usize = UNSYNCED_MAX + 9;
+
+    /// Files of which the last two are alike.
+    fn files(dir: &tempfile::TempDir) -> Vec<SourceFile> {
+        let file = |number: usize| {
+            let path = dir.path().join(format!("file {number}"));
+            fs::write(&path, number.min(FILES - 2).to_string()).unwrap();
+            let bytes = path.metadata().unwrap().len();
+            SourceFile { name: number.to_string(), path, bytes, end: bytes, checksum: None }
+        };
+        (0..FILES).map(file).collect()
+    }
+
+    fn names(folder: &BackupFolder) -> BTreeSet<String> {
+        let entries = fs::read_dir(folder.objects()).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn each_new_file_is_flushed_before_it_has_its_name_and_those_that_are_alike_count_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let (folder, files) = (BackupFolder::take(&dir.path().join("to")).unwrap(), files(&dir));
+        syncs::take();
+        let (held, new_bytes) = folder.add_files(&files, None, Pace::Full, &mut |_| {}).unwrap();
+        let new = |number: usize| folder.objects().join(format!("{NEW_PREFIX}{number}"));
+        let synced: BTreeSet<PathBuf> = syncs::take().into_iter().collect();
+        assert_eq!(synced, (0..FILES).map(new).collect());
+        assert_eq!(names(&folder), held.iter().map(super::manifest::File::object).collect());
+        assert_eq!(names(&folder).len(), FILES - 1);
+        let bytes: u64 = files[..FILES - 1].iter().map(|file| file.bytes).sum();
+        assert_eq!(new_bytes, bytes);
+        // Nothing is written that is there, whether that is known before or not.
+        let again = folder.add_files(&files, None, Pace::Full, &mut |_| {}).unwrap();
+        assert_eq!(again, (held, 0));
+    }
+
+    #[test]
+    fn what_is_not_flushed_is_no_object_and_what_is_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let (folder, mut files) = (BackupFolder::take(&dir.path().join("to")).unwrap(), files(&dir));
+        syncs::fail_next();
+        let error = folder.add_files(&files, None, Pace::Full, &mut |_| {}).unwrap_err();
+        assert!(matches!(error, BackupError::Io { action: "sync", .. }), "{error}");
+        let whole = names(&folder);
+        assert!(whole.iter().all(|name| !name.starts_with(NEW_PREFIX)), "{whole:?}");
+        assert!(whole.len() < FILES - 1);
+        // One that is damaged keeps nobody from being there for the next attempt.
+        files[FILES - 1].checksum = Some(1);
+        let error = folder.add_files(&files, None, Pace::Full, &mut |_| {}).unwrap_err();
+        assert!(matches!(&error, BackupError::DamagedSource { path } if *path == files[FILES - 1].path));
+        assert!(names(&folder).is_superset(&whole) && names(&folder).len() > whole.len());
+        assert!(names(&folder).iter().all(|name| !name.starts_with(NEW_PREFIX)));
+    }
+}

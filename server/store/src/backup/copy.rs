@@ -104,3 +104,71 @@ fn zeros(mut count: u64, hasher: &mut Xxh3Default) {
         count -= these;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{PART_BYTES, Pace, checksum, checksum_of, copy};
+    use crate::backup::workers::each_file;
+    use crate::backup::{BackupError, Bytes};
+    use crate::durable::syncs;
+
+    /// Copies a file on a thread for that, and says how many bytes were told.
+    fn copied(from: &Path, to: &Path, (end, bytes): (u64, u64)) -> Result<(u128, u64), BackupError> {
+        let (mut told, mut checksum) = (0, None);
+        each_file(
+            to,
+            &[()],
+            Pace::Full,
+            &|_, (), worker| {
+                let known = checksum_of(from, (end, bytes), worker).map_err(BackupError::io("read", from))?;
+                Ok((known, copy(from, to, (end, bytes), worker)?))
+            },
+            &mut |more| told += more,
+            &mut |_, (known, (copied, written))| {
+                assert_eq!(known, copied);
+                checksum = Some(copied);
+                written.sync().map_err(BackupError::io("sync", to))
+            },
+        )?;
+        Ok((checksum.unwrap(), told))
+    }
+
+    #[test]
+    fn a_copy_has_the_first_bytes_and_zeros_and_is_known_by_both() {
+        let dir = tempfile::tempdir().unwrap();
+        let [from, to] = ["from", "to"].map(|name| dir.path().join(name));
+        let source: Vec<u8> = (0..=250).cycle().take(5 * PART_BYTES + 7).collect();
+        std::fs::write(&from, &source).unwrap();
+        for end in [0, 1, PART_BYTES - 1, PART_BYTES, PART_BYTES + 1, 4 * PART_BYTES, source.len()] {
+            for zeros in [0, 9_000] {
+                let (end, len) = (end as u64, (end + zeros) as u64);
+                let (copied, told) = copied(&from, &to, (end, len)).unwrap();
+                let expected = [&source[..usize::try_from(end).unwrap()], &vec![0; zeros]].concat();
+                assert!(std::fs::read(&to).unwrap() == expected, "{end} bytes and {zeros} zeros");
+                assert_eq!(copied, checksum(&to, &mut |_| {}, &mut Bytes::default()).unwrap());
+                assert_eq!(told, len);
+            }
+        }
+    }
+
+    #[test]
+    fn a_copy_that_fails_says_where() {
+        let dir = tempfile::tempdir().unwrap();
+        let [from, to] = ["from", "to"].map(|name| dir.path().join(name));
+        std::fs::write(&from, vec![1; 3 * PART_BYTES]).unwrap();
+        let longer = 3 * PART_BYTES as u64 + 1;
+        let copied = |from: &Path, to: &Path, end| copied(from, to, (end, end));
+        assert!(matches!(copied(&from, &to, longer), Err(BackupError::DamagedSource { .. })));
+        let is_of = |result, of: &Path| matches!(result, Err(BackupError::Io { path, .. }) if path == of);
+        assert!(is_of(copied(&dir.path().join("none"), &to, 1), &dir.path().join("none")));
+        assert!(is_of(copied(&from, &dir.path().join("none/to"), 1), &dir.path().join("none/to")));
+        // A folder opens as a file does, and is none when it is read.
+        assert!(is_of(copied(dir.path(), &to, 1), dir.path()));
+        syncs::fail_next();
+        assert!(is_of(copied(&from, &to, 1), &to));
+        let full = Path::new("/dev/full");
+        assert!(is_of(copied(&from, full, longer - 1), full));
+    }
+}

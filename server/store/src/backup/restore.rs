@@ -72,7 +72,11 @@ impl BackupFolder {
             &|_, (file, path), worker| {
                 let object = self.object_of(file)?;
                 let (copied, written) = copy(&object, path, (file.bytes, file.bytes), worker)?;
-                if file.is_checksum(copied) { Ok(written) } else { Err(BackupError::DamagedObject { path: object }) }
+                if file.is_checksum(copied) {
+                    Ok(written)
+                } else {
+                    Err(BackupError::DamagedObject { path: object })
+                }
             },
             &mut |bytes| {
                 done.done += bytes;

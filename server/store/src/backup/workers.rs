@@ -143,3 +143,66 @@ impl Breath {
         *self = Self::new(self.pace);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::{PART_BYTES, Pace, TOLD_MAX, each_file};
+    use crate::backup::BackupError;
+
+    fn failed(number: usize) -> BackupError {
+        BackupError::DamagedSource { path: PathBuf::from(number.to_string()) }
+    }
+
+    #[test]
+    fn each_file_is_done_once_and_all_of_it_is_told() {
+        for count in [0, 1, 2, 9 * TOLD_MAX] {
+            let files: Vec<usize> = (0..count).collect();
+            let (mut told, mut taken) = (0, Vec::new());
+            each_file(
+                Path::new("dir"),
+                &files,
+                Pace::Gentle,
+                &|number, file, worker| {
+                    assert_eq!((number, worker.buffer.as_mut().len()), (*file, PART_BYTES));
+                    worker.copied(3);
+                    worker.read(5);
+                    worker.skipped(7);
+                    Ok(2 * number)
+                },
+                &mut |bytes| told += bytes,
+                &mut |number, done| {
+                    taken.push((number, done));
+                    Ok(())
+                },
+            )
+            .unwrap();
+            taken.sort_unstable();
+            assert_eq!(taken, files.iter().map(|number| (*number, 2 * number)).collect::<Vec<_>>());
+            assert_eq!(told, 10 * count as u64);
+        }
+    }
+
+    #[test]
+    fn the_first_error_ends_it_wherever_it_is() {
+        let files: Vec<usize> = (0..9 * TOLD_MAX).collect();
+        for in_work in [true, false] {
+            let fails = |here, number| if here && number >= 5 { Err(failed(5)) } else { Ok(()) };
+            let mut taken = 0;
+            let error = each_file(
+                Path::new("dir"),
+                &files,
+                Pace::Full,
+                &|number, _, _| fails(in_work, number),
+                &mut |_| {},
+                &mut |number, ()| {
+                    taken += 1;
+                    fails(!in_work, number)
+                },
+            );
+            assert!(matches!(error, Err(BackupError::DamagedSource { .. })));
+            assert!(taken < files.len());
+        }
+    }
+}

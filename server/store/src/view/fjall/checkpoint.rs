@@ -42,6 +42,14 @@ pub(super) struct OpenWindow {
     pub(super) since_ms: u64,
 }
 
+/// How far the view is on the disk.
+#[derive(Debug)]
+pub(super) struct Flushed {
+    pub(super) checkpoint: Checkpoint,
+    /// What holds when what an attempt has set apart is written that has failed.
+    pub(super) unwritten: Option<Checkpoint>,
+}
+
 /// The checkpoint in a view's folder; `None` when there is none.
 pub(super) fn read(dir: &Path) -> Result<Option<Checkpoint>, ViewError> {
     let path = dir.join(NAME);

@@ -26,6 +26,7 @@ use super::flush::SetApart;
 use super::guarded;
 use super::purge::Purging;
 use super::row;
+use super::unfinished::LeftTables;
 use super::window::Window;
 use crate::class::Class;
 use crate::durable::sync_dir;
@@ -83,6 +84,7 @@ pub(super) struct Engine {
     pub(super) merging: Mutex<()>,
     /// All registers are merged at once.
     pub(super) purging: Purging,
+    pub(super) left_tables: LeftTables,
 }
 
 impl fmt::Debug for Engine {
@@ -156,6 +158,7 @@ impl Engine {
             reserve: Reserve::none(),
             merging: Mutex::default(),
             purging,
+            left_tables: LeftTables::default(),
         })
     }
 
@@ -200,8 +203,7 @@ impl Engine {
         self.tree(ACTION, dropped)?;
         // Whoever looks from here on sees the tree without them.
         self.write(Batch::default());
-        let freed = tree.get_version_history_lock().maintenance(&tree.tree_config().path, self.unneeded());
-        self.tree(ACTION, freed)?;
+        self.free_versions(self.messages(class))?;
         Ok(before.saturating_sub(tree.disk_space()))
     }
 
@@ -229,15 +231,20 @@ impl Engine {
         }
         let _nobody_merges = self.merging.lock();
         for keyspace in self.keyspaces() {
-            let tree = &keyspace.tree;
-            let freed =
-                tree.get_version_history_lock().maintenance(&tree.tree_config().path, self.unneeded());
-            self.tree("delete old files of", freed)?;
+            self.free_versions(keyspace)?;
+            self.delete_left(keyspace)?;
             // They are not to be there again behind a power cut.
-            let tables = tree.tree_config().path.join("tables");
+            let tables = keyspace.path().join("tables");
             sync_dir(&tables).map_err(ViewError::io("sync", &tables))?;
         }
         Ok(true)
+    }
+
+    /// Lets the versions of a tree go that no read has, and files that are in none but these.
+    pub(super) fn free_versions(&self, keyspace: &Keyspace) -> Result<(), ViewError> {
+        let tree = &keyspace.tree;
+        let freed = tree.get_version_history_lock().maintenance(&tree.tree_config().path, self.unneeded());
+        self.tree("delete old files of", freed)
     }
 
     /// From which window to which the tables go that may have rows of a window; `None` when there are none.

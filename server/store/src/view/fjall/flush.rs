@@ -138,6 +138,8 @@ impl Engine {
         let flushed = self.tree("write a table of", flushed);
         if flushed.as_ref().is_err_and(ViewError::is_full) {
             let _nobody_merges = self.nobody_merges(keyspace);
+            self.free_versions(keyspace)?;
+            self.delete_left(keyspace)?;
             self.delete_unfinished(keyspace, attempt)?;
         }
         flushed
@@ -359,12 +361,12 @@ mod tests {
         let set_apart: Vec<_> =
             view.engine.keyspaces().map(|keyspace| keyspace.tree.sealed_memtable_count()).collect();
         assert!(set_apart.iter().all(|memtables| *memtables <= 1), "{set_apart:?}");
-        assert_eq!(view.unwritten.lock().map(|next| next.position), Some(Position(10)));
+        assert_eq!(view.flushed.lock().unwritten.map(|next| next.position), Some(Position(10)));
         let kept = |last| (1..=last).filter(|seq| ![7, 12].contains(seq)).collect::<Vec<_>>();
         assert_eq!(seqs(&view), kept(20));
         std::fs::rename(&away, &tables).unwrap();
         assert_eq!(view.flush().unwrap(), Position(20), "all of it");
-        assert!(view.unwritten.lock().is_none());
+        assert!(view.flushed.lock().unwritten.is_none());
         (21..=30).for_each(|position| apply(&view, position, &[]));
         assert_eq!(seqs(&view), kept(30));
         check(&view);

@@ -78,7 +78,8 @@ mod tests {
             apply_one_by_one(&view, &(1..from + 10).map(|seq| record("a", seq, seq)).collect::<Vec<_>>());
             view.flush().unwrap();
         }
-        let versions: Vec<_> = view.engine.keyspaces().map(|keyspace| keyspace.tree.current_version()).collect();
+        let versions: Vec<_> =
+            view.engine.keyspaces().map(|keyspace| keyspace.tree.current_version()).collect();
         let open: BTreeMap<_, _> = versions
             .iter()
             .flat_map(|version| version.iter_tables())

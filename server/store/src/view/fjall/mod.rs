@@ -72,14 +72,15 @@ use quoth_protocol::{ConversationName, Seq};
 use tempfile::TempDir;
 
 pub(crate) use self::check::Stored;
-use self::checkpoint::{Checkpoint, OpenWindow};
+use self::checkpoint::{Checkpoint, Flushed, OpenWindow};
 use self::compactor::Compactor;
 use self::engine::{Batch, Engine, Snapshot, engine_error};
 use self::find::ProducerRows;
 use self::flush::Cut;
 use self::grouped::{by_conversation, last_of_producers};
-use self::pin::{OpenPins, Until};
+use self::pin::OpenPins;
 pub(crate) use self::pin::{Pinned, Place as FilePlace, place};
+use self::purge::Freed;
 use self::row::Block;
 use self::run::Message;
 use self::tally::Tallies;
@@ -94,6 +95,7 @@ use crate::class::Class;
 use crate::durable::{create_durable_dir, sync_dir};
 use crate::key::{ConversationKey, ProducerKey};
 use crate::log::Position;
+use crate::pin::LeftPins;
 use crate::record::Record;
 use crate::reserve::Reserve;
 
@@ -108,10 +110,8 @@ pub struct FjallView {
     applied: AtomicU64,
     writing: Mutex<Writing>,
     told: Mutex<Told>,
-    checkpoint: Mutex<Checkpoint>,
-    /// What holds when what an attempt has set apart is written that has failed. Used with the checkpoint
-    /// held.
-    unwritten: Mutex<Option<Checkpoint>>,
+    /// Held by whoever flushes.
+    flushed: Mutex<Flushed>,
     window_bytes: u64,
     /// The first group of which no table has rows from before the start.
     new_from: Position,
@@ -122,10 +122,10 @@ pub struct FjallView {
     /// All registers were merged and old files are there still, for a read: of which windows that are gone they
     /// have nothing but in these.
     merged: Mutex<Option<BTreeSet<ClassWindow>>>,
-    /// Old files were let go, and pins may have them still: of which windows that are gone they have
-    /// something, and what those pins are.
-    freed: Mutex<Option<(BTreeSet<ClassWindow>, Until)>>,
+    /// Old files that were let go and that pins may have still.
+    freed: Mutex<Vec<Freed>>,
     pins: OpenPins,
+    left_pins: LeftPins,
     /// Conversations of which damage was told.
     known_damaged: Mutex<HashSet<ConversationKey>>,
     /// The folder of a view whose files must not change. Deleted after the database is dropped.
@@ -242,8 +242,7 @@ impl FjallView {
             applied: AtomicU64::new(checkpoint.position.0),
             writing: Mutex::new(writing),
             told: Mutex::default(),
-            checkpoint: Mutex::new(checkpoint),
-            unwritten: Mutex::default(),
+            flushed: Mutex::new(Flushed { checkpoint, unwritten: None }),
             window_bytes: WINDOW_BYTES,
             new_from: Position(u64::MAX),
             has_looked_for_dead: AtomicBool::new(false),
@@ -251,6 +250,7 @@ impl FjallView {
             merged: Mutex::default(),
             freed: Mutex::default(),
             pins: OpenPins::default(),
+            left_pins: LeftPins::default(),
             known_damaged: Mutex::default(),
             copy: None,
         };
@@ -307,22 +307,23 @@ impl FjallView {
     }
 
     /// Brings everything to stable storage, whether groups were applied since the last time or not.
-    fn flush_all(&self, checkpoint: &mut Checkpoint) -> Result<(), ViewError> {
-        let mut unwritten = self.unwritten.lock();
+    fn flush_all(&self, flushed: &mut Flushed) -> Result<(), ViewError> {
         self.with_room(|| {
             loop {
                 self.compactor.wait_for_room()?;
                 // What an attempt has set apart that has failed goes first. On a full disk there are many
                 // attempts, and each read looks into all that was set apart.
-                let is_again = unwritten.is_some();
-                let (next, cut) = match *unwritten {
-                    Some(next) => (next, self.engine.cut_again()),
-                    None => self.cut(checkpoint.position),
+                let (next, cut, is_again) = match flushed.unwritten {
+                    Some(next) => (next, self.engine.cut_again(), true),
+                    None => {
+                        let (next, cut) = self.cut(flushed.checkpoint.position);
+                        (next, cut, false)
+                    }
                 };
-                *unwritten = Some(next);
+                flushed.unwritten = Some(next);
                 self.engine.flush(cut)?;
                 checkpoint::write(&self.dir, next)?;
-                (*unwritten, *checkpoint) = (None, next);
+                *flushed = Flushed { checkpoint: next, unwritten: None };
                 if !is_again {
                     return Ok(());
                 }
@@ -410,13 +411,12 @@ impl View for FjallView {
     }
 
     fn flush(&self) -> Result<Position, ViewError> {
-        let mut checkpoint = self.checkpoint.lock();
+        let mut flushed = self.flushed.lock();
         // A copy has no checkpoint of its own.
-        if self.applied() == checkpoint.position || self.copy.is_some() {
-            return Ok(checkpoint.position);
+        if self.applied() != flushed.checkpoint.position && self.copy.is_none() {
+            self.flush_all(&mut flushed)?;
         }
-        self.flush_all(&mut checkpoint)?;
-        Ok(checkpoint.position)
+        Ok(flushed.checkpoint.position)
     }
 
     fn bounds(&self, conversation: &ConversationName) -> Result<Bounds, ViewError> {

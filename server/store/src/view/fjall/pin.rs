@@ -10,6 +10,7 @@ use ::fjall::AbstractTree as _;
 use parking_lot::Mutex;
 
 use super::{ENGINE_DIR, FjallView, checkpoint, copy};
+use crate::pin::LeftPins;
 use crate::view::ViewError;
 
 /// Pins that are open.
@@ -60,6 +61,11 @@ impl Drop for Pinned {
 }
 
 impl FjallView {
+    /// The pins of it that stay.
+    pub(crate) fn left_pins(&self) -> LeftPins {
+        self.left_pins.clone()
+    }
+
     /// For whoever is about to pin it.
     pub(crate) fn pinned(&self) -> Pinned {
         self.pins.begin()
@@ -78,9 +84,10 @@ impl FjallView {
         fs::create_dir_all(&engine_dir).map_err(ViewError::io("create", &engine_dir))?;
         // By the trees' names: where their tables are, and where the links are to be.
         let mut folders: HashMap<OsString, (PathBuf, PathBuf)> = HashMap::new();
-        let versions: Vec<_> = {
-            let _nobody_flushes = self.checkpoint.lock();
+        let (versions, linking): (Vec<_>, _) = {
+            let _nobody_flushes = self.flushed.lock();
             let _nobody_merges = self.engine.merging.lock();
+            let linking = self.engine.left_tables.linking();
             checkpoint::copy(&self.dir, to)?;
             // Nobody waits until all registers are merged. Where that comes to its end in the middle of this, the
             // files may be of neither version.
@@ -96,7 +103,7 @@ impl FjallView {
                 let versions = versions.collect();
                 if registers() == before {
                     copied?;
-                    break versions;
+                    break (versions, linking);
                 }
                 fs::remove_dir_all(&engine_dir).map_err(ViewError::io("delete", &engine_dir))?;
                 fs::create_dir(&engine_dir).map_err(ViewError::io("create", &engine_dir))?;
@@ -118,7 +125,9 @@ impl FjallView {
             }
             // fjall has a tree of its own, which does not change while the view is open.
             let link = |table: &Path, link: &Path| fs::hard_link(table, link);
-            folders.values().try_for_each(|(from, to)| copy::each_table(from, to, link))
+            let linked = folders.values().try_for_each(|(from, to)| copy::each_table(from, to, link));
+            drop(linking);
+            linked
         })
     }
 }
@@ -154,7 +163,7 @@ mod tests {
         view.apply(Position(1), &[notice("a", [set("key", "value")])]).unwrap();
         view.flush().unwrap();
         for what in ["flush", "merge"] {
-            let flushes = (what == "flush").then(|| view.checkpoint.lock());
+            let flushes = (what == "flush").then(|| view.flushed.lock());
             let merges = (what == "merge").then(|| view.engine.merging.lock());
             let (pinned, pins) = mpsc::channel();
             thread::scope(|scope| {

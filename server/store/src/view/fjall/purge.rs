@@ -21,6 +21,7 @@ use parking_lot::{Mutex, MutexGuard};
 use super::FjallView;
 use super::compactor::UNMERGED_MAX;
 use super::engine::{Engine, TABLE_BYTES, UNMERGED_MIN};
+use super::pin::Until;
 use super::unfinished::Attempt;
 use super::window::ClassWindow;
 use crate::view::{Pacer, Purged, ViewError};
@@ -55,6 +56,14 @@ pub(super) struct Purging {
     shared: Arc<Shared>,
     /// How often all of them were overtaken since they came to their end.
     overtaken: AtomicU32,
+}
+
+/// Old files were let go that had what was erased, and pins may have them still.
+pub(super) struct Freed {
+    /// In which windows, of which nothing else is on the disk.
+    gone: BTreeSet<ClassWindow>,
+    /// Those pins.
+    until: Until,
 }
 
 /// Is told of bytes that were read and written, and waits as it likes, or ends the merge.
@@ -253,22 +262,18 @@ impl Engine {
 impl FjallView {
     /// See [`View::purge`](crate::View::purge).
     pub(super) fn purge_registers(&self, everything: bool, pace: &Pacer) -> Result<Purged, ViewError> {
-        if self.freed.lock().is_some() {
-            // What goes meanwhile waits as well, also what no pin has: it would be one more set to tell apart, and a
-            // backup ends. What a pin was the last to have in the view's own folder is deleted here.
-            if self.is_pinned() || !self.engine.free_files()? {
-                return Ok(Purged::Unfinished);
-            }
-            self.forget_freed()?;
-        }
-        let gone = self.erased_and_no_more()?;
+        self.left_pins.delete();
+        let waiting = self.forget_freed()?;
+        // What waits for pins alone is written. Others are not, which a backup of hours must not hold up.
+        let mut gone = self.erased_and_no_more()?;
+        gone.retain(|window| !waiting.contains(window));
         let tree = &self.engine.registers.tree;
         let is_swept = self.has_swept.load(Ordering::SeqCst);
         let is_much = || tree.tombstone_count() * REMOVED_PARTS >= tree.approximate_len() as u64;
         let is_merged = self.merged.lock().as_ref().is_some_and(|merged| gone.is_subset(merged));
         let is_wanted = is_merged || everything || !gone.is_empty() || (is_swept && is_much());
         if !is_wanted {
-            return Ok(Purged::Done);
+            return Ok(if waiting.is_empty() { Purged::Done } else { Purged::Unfinished });
         }
         // What waits for reads alone is not written once more.
         if !is_merged || everything {
@@ -285,32 +290,47 @@ impl FjallView {
             return Ok(Purged::Written);
         }
         *self.merged.lock() = None;
-        *self.freed.lock() = Some((gone, self.pins.until_now()));
-        if self.is_pinned() {
+        let until = self.pins.until_now();
+        if !gone.is_empty() && self.pins.has_any(until) {
+            self.freed.lock().push(Freed { gone, until });
             return Ok(Purged::Written);
         }
-        self.forget_freed()?;
-        Ok(Purged::Done)
+        self.forget_gone(&gone)?;
+        Ok(if waiting.is_empty() { Purged::Done } else { Purged::Written })
     }
 
-    /// Whether pins have files that were let go and had what was erased.
-    fn is_pinned(&self) -> bool {
-        let freed = self.freed.lock();
-        freed.as_ref().is_some_and(|(gone, until)| !gone.is_empty() && self.pins.has_any(*until))
+    /// Does not count any more what was erased in windows of which pins had the last that is on the disk. Gives
+    /// those of which they have something still.
+    fn forget_freed(&self) -> Result<BTreeSet<ClassWindow>, ViewError> {
+        let (mut ended, mut waiting) = (BTreeSet::new(), BTreeSet::new());
+        for Freed { gone, until } in &*self.freed.lock() {
+            let windows = if self.pins.has_any(*until) { &mut waiting } else { &mut ended };
+            windows.extend(gone);
+        }
+        if ended.is_empty() {
+            return Ok(waiting);
+        }
+        // What a pin was the last to have in the view's own folder is deleted here.
+        if !self.engine.free_files()? {
+            waiting.append(&mut ended);
+            return Ok(waiting);
+        }
+        self.forget_gone(&ended)?;
+        self.freed.lock().retain(|freed| !freed.gone.is_subset(&ended));
+        Ok(waiting)
     }
 
     /// Does not count any more what was erased in windows of which nothing is on the disk.
-    fn forget_freed(&self) -> Result<(), ViewError> {
-        let gone = self.freed.lock().take().map(|(gone, _)| gone).unwrap_or_default();
+    fn forget_gone(&self, gone: &BTreeSet<ClassWindow>) -> Result<(), ViewError> {
         if self.forget(|window, _| gone.contains(&window)) {
-            self.flush_all(&mut self.checkpoint.lock())?;
+            self.flush_all(&mut self.flushed.lock())?;
         }
         Ok(())
     }
 
     fn write_registers_anew(&self, always: bool, pace: &Pacer) -> Result<bool, ViewError> {
         // What was removed, and what it had, may be in memory.
-        self.flush_all(&mut self.checkpoint.lock())?;
+        self.flush_all(&mut self.flushed.lock())?;
         if !always && self.engine.registers.tree.tombstone_count() == 0 {
             return Ok(true);
         }

@@ -44,7 +44,7 @@ impl FjallView {
         let writing = numbers(self.writing.lock().windows);
         if writing != self.closed() {
             // Also where no group was applied: a start begins windows.
-            self.flush_all(&mut self.checkpoint.lock())?;
+            self.flush_all(&mut self.flushed.lock())?;
         }
         let closed = self.closed();
         // Of each window, whether everything is absent. What cannot be judged stays.
@@ -87,7 +87,7 @@ impl FjallView {
 
     /// The first window of each class that may get further events when groups are applied again.
     pub(super) fn closed(&self) -> [Window; Class::COUNT] {
-        self.checkpoint.lock().windows.map(|open| open.window)
+        self.flushed.lock().checkpoint.windows.map(|open| open.window)
     }
 
     /// Drops windows, of which rows say before that what they have is gone; gives their bytes.
@@ -100,7 +100,7 @@ impl FjallView {
         if !goes.is_empty() {
             self.bury(goes)?;
             self.leave(goes);
-            self.flush_all(&mut self.checkpoint.lock())?;
+            self.flush_all(&mut self.flushed.lock())?;
         }
         self.drop_dead(goes, alive, closed)
     }

@@ -101,7 +101,7 @@ impl FjallView {
         // The lock is not held while the other one is taken, which a flush has when it takes this one.
         let writing = self.writing.lock().windows.map(|open| open.window);
         if writing != self.closed() {
-            self.flush_all(&mut self.checkpoint.lock())?;
+            self.flush_all(&mut self.flushed.lock())?;
         }
         let closed = self.closed();
         let assessed = self.assess(keepings)?;
@@ -145,7 +145,7 @@ impl FjallView {
                     rewritten.written_bytes += moved.written;
                     unflushed += moved.written;
                     if unflushed >= FLUSH_BYTES {
-                        self.flush_all(&mut self.checkpoint.lock())?;
+                        self.flush_all(&mut self.flushed.lock())?;
                         unflushed = 0;
                     }
                     if !(rewrite.pace)(moved.bytes) {
@@ -156,13 +156,13 @@ impl FjallView {
             }
             Ok(())
         })?;
-        self.flush_all(&mut self.checkpoint.lock())?;
+        self.flush_all(&mut self.flushed.lock())?;
         let alive = self.windows_with_spans()?;
         rewritten.windows = windows.iter().filter(|window| !alive.contains(window)).count() as u64;
         // Those that were rewritten before, and left rows beside others, go with their neighbours.
         rewritten.bytes = self.drop_dead(&windows, &alive, &closed)?;
         if self.forget_windows(&alive, &closed) {
-            self.flush_all(&mut self.checkpoint.lock())?;
+            self.flush_all(&mut self.flushed.lock())?;
         }
         Ok(rewritten)
     }

@@ -63,7 +63,7 @@ impl FjallView {
         cursor.0 = self.sweep_from(cursor.0.clone(), &mut sweep)?;
         let Sweep { swept, unflushed, .. } = sweep;
         if unflushed > 0 {
-            self.flush_all(&mut self.checkpoint.lock())?;
+            self.flush_all(&mut self.flushed.lock())?;
         }
         Ok(Swept { is_done: cursor.0.is_none(), ..swept })
     }
@@ -152,7 +152,7 @@ impl FjallView {
             sweep.swept.registers += page.removed;
             sweep.unflushed += page.removed_bytes;
             if sweep.unflushed >= FLUSH_BYTES {
-                self.flush_all(&mut self.checkpoint.lock())?;
+                self.flush_all(&mut self.flushed.lock())?;
                 sweep.unflushed = 0;
             }
             from = page.next;

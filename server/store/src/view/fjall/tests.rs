@@ -307,7 +307,7 @@ fn flush_in_part(view: &FjallView, random: &mut Random) {
     let fails = trees.get(usize::try_from(random.below(2 * trees.len() as u64)).unwrap());
     let away = fails.map(|tables| tables.with_extension("away"));
     fails.zip(away.as_ref()).iter().for_each(|(tables, away)| fs::rename(tables, away).unwrap());
-    view.flush_all(&mut view.checkpoint.lock()).unwrap_err();
+    view.flush_all(&mut view.flushed.lock()).unwrap_err();
     fails.zip(away.as_ref()).iter().for_each(|(tables, away)| fs::rename(away, tables).unwrap());
     fs::remove_dir(&obstacle).unwrap();
 }

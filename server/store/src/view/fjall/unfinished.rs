@@ -7,9 +7,12 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ::fjall::{AbstractTree as _, Keyspace};
+use parking_lot::Mutex;
 
 use super::engine::Engine;
 use crate::view::ViewError;
@@ -66,10 +69,36 @@ impl Attempt {
     }
 }
 
+/// Tables that attempts have left which have failed, where older versions may have some of them.
+#[derive(Debug, Default)]
+pub(super) struct LeftTables {
+    paths: Mutex<Vec<PathBuf>>,
+    /// How many pins have versions that they link the tables of, which may be in no history any more.
+    linking: Arc<AtomicUsize>,
+}
+
+/// A pin links tables.
+#[derive(Debug)]
+pub(super) struct Linking(Arc<AtomicUsize>);
+
+impl Drop for Linking {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl LeftTables {
+    /// For whoever is about to take versions. Nobody merges meanwhile.
+    pub(super) fn linking(&self) -> Linking {
+        self.linking.fetch_add(1, Ordering::SeqCst);
+        Linking(Arc::clone(&self.linking))
+    }
+}
+
 impl Engine {
     /// Deletes the tables that an attempt has left which has failed: those that are in no version. The caller
     /// merges nothing and flushes nothing meanwhile. Where an older version may have them too, which has to
-    /// be a long attempt, they are left to the next start.
+    /// be a long attempt, they are left to [`Engine::delete_left`].
     ///
     /// # Errors
     /// When the manifest on the disk is not the one in memory: then the disk alone knows what is needed, and
@@ -83,16 +112,37 @@ impl Engine {
         if named.first_chunk().map(|number| u64::from_le_bytes(*number)) != Some(version.id()) {
             return Err(self.failed("go on with", format!("{} names another manifest", current.display())));
         }
-        if version.id() > version_max {
-            return Ok(());
-        }
         let needed: HashSet<u64> = version.iter_tables().map(|table| table.id()).collect();
         let tables = keyspace.path().join("tables");
         for entry in fs::read_dir(&tables).map_err(ViewError::io("list", &tables))? {
             let path = entry.map_err(ViewError::io("list", &tables))?.path();
             let number = path.file_name().and_then(|name| name.to_str()?.parse().ok());
-            if number.is_some_and(|number: u64| number >= first_new && !needed.contains(&number)) {
+            if !number.is_some_and(|number: u64| number >= first_new && !needed.contains(&number)) {
+                continue;
+            }
+            if version.id() > version_max {
+                self.left_tables.paths.lock().push(path);
+            } else {
                 fs::remove_file(&path).map_err(ViewError::io("delete", &path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes what attempts have left of a tree, once nobody has an older version, with which its tables go.
+    /// The caller merges nothing meanwhile.
+    pub(super) fn delete_left(&self, keyspace: &Keyspace) -> Result<(), ViewError> {
+        let tree = &keyspace.tree;
+        let has_older = tree.get_version_history_lock().free_list_len() > 0;
+        if has_older || self.left_tables.linking.load(Ordering::SeqCst) > 0 {
+            return Ok(());
+        }
+        let mut paths = self.left_tables.paths.lock();
+        for path in paths.extract_if(.., |path| path.starts_with(keyspace.path())) {
+            match fs::remove_file(&path) {
+                // One of an older version.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                deleted => deleted.map_err(ViewError::io("delete", &path))?,
             }
         }
         Ok(())
@@ -115,21 +165,39 @@ mod tests {
         batch.insert(keyspace, "key", "value");
         engine.write(batch);
         engine.flush(engine.cut(false)).unwrap();
-        let attempt = Attempt::beside_merges(keyspace);
+        let (attempt, read) = (Attempt::beside_merges(keyspace), engine.snapshot());
         let left = keyspace.path().join("tables").join("1000000");
         std::fs::write(&left, "the beginning of a table").unwrap();
         let merge = || tree.major_compact(TABLE_BYTES, engine.unneeded()).unwrap();
         merge();
         // Whoever reads has it, or a pin.
         let version = tree.current_version();
-        let must_be_there = || version.iter_tables().for_each(|table| assert!(table.path.exists()));
+        let needed: Vec<_> = version.iter_tables().map(|table| table.path.to_path_buf()).collect();
+        let must_be_there = || assert!(needed.iter().all(|table| table.exists()));
         engine.delete_unfinished(keyspace, attempt).unwrap();
         assert!(!left.exists());
         must_be_there();
         merge();
         let ids = || tree.current_version().iter_tables().map(|table| table.id()).collect::<Vec<_>>();
         assert!(version.iter_tables().all(|table| !ids().contains(&table.id())), "it is an older one");
+        std::fs::write(&left, "the beginning of a table").unwrap();
         engine.delete_unfinished(keyspace, attempt).unwrap();
         must_be_there();
+        // Whoever reads has it, a pin that links its tables, and then nobody.
+        let linking = engine.left_tables.linking();
+        let delete_left = || {
+            engine.free_versions(keyspace).unwrap();
+            engine.delete_left(keyspace).unwrap();
+            must_be_there();
+            !left.exists()
+        };
+        assert!(!delete_left());
+        drop(linking);
+        assert!(!delete_left());
+        drop(read);
+        let linking = engine.left_tables.linking();
+        assert!(engine.free_files().unwrap() && left.exists());
+        drop((linking, version));
+        assert!(engine.free_files().unwrap() && !left.exists());
     }
 }

@@ -37,15 +37,16 @@ fn write(view: &FjallView, registers: Vec<Register>) {
 
 /// A view with registers of which one was removed.
 fn view(dir: &Path) -> FjallView {
-    filled(open(dir))
+    let view = open(dir);
+    fill(&view);
+    view
 }
 
-fn filled(view: FjallView) -> FjallView {
+fn fill(view: &FjallView) {
     let value = "v".repeat(VALUE_BYTES);
-    (0..REGISTERS).for_each(|n| write(&view, vec![set(&format!("key {n}"), &value)]));
-    write(&view, vec![set("secret", SECRET)]);
-    write(&view, vec![removed("secret")]);
-    view
+    (0..REGISTERS).for_each(|n| write(view, vec![set(&format!("key {n}"), &value)]));
+    write(view, vec![set("secret", SECRET)]);
+    write(view, vec![removed("secret")]);
 }
 
 const SECRET: &str = "Zq7#kV!p2^Lm9@wB";
@@ -98,9 +99,9 @@ fn little_that_was_removed_is_not_worth_a_merge() {
     assert_ne!(numbers(&view), before, "eleven are");
 }
 
-/// Erases an event, so that all that is left of it is in registers.
-fn erase(view: &FjallView) {
-    let event = |seq| Record { ends_window: true, ..record("a", seq, seq) };
+/// Erases the first event of a conversation, so that all that is left of it is in registers.
+fn erase_in(view: &FjallView, name: &str) {
+    let event = |seq| Record { ends_window: true, ..record(name, seq, seq) };
     let at = view.applied();
     view.apply(at.next(), &[event(1)]).unwrap();
     view.apply(at.next().next(), &[Record { erases: vec![Seq(1)], ..event(2) }]).unwrap();
@@ -110,8 +111,14 @@ fn erase(view: &FjallView) {
             Rewrite { now_ms: 1, erased_by_ms: u64::MAX, ends_small: false, pace: &mut |_| true };
         view.rewrite(&mut |_| Ok(Keep::default()), &mut rewrite).unwrap().windows
     };
+    let erased = view.erased().events;
     assert!(rewrite() > 0);
-    assert_eq!((rewrite(), view.erased().events), (0, 1), "it is done, and tells of it still");
+    assert_eq!((rewrite(), view.erased().events), (0, erased), "it is done, and tells of it still");
+}
+
+fn erase(view: &FjallView) {
+    erase_in(view, "a");
+    assert_eq!(view.erased().events, 1);
 }
 
 /// What was erased is told to be there until registers have nothing of it either.
@@ -248,7 +255,8 @@ fn told(_: &File) -> io::Result<u64> {
 fn with_reserve(dir: &Path, free_bytes: fn(&File) -> io::Result<u64>) -> (FjallView, Arc<Reserve>) {
     let reserve = Reserve::told(dir, RESERVE_BYTES, free_bytes);
     let view = FjallView::open_with(&dir.join("view"), 1 << 20, Arc::clone(&reserve)).unwrap();
-    (filled(view), reserve)
+    fill(&view);
+    (view, reserve)
 }
 
 /// Counts the bytes that are merged.
@@ -341,16 +349,61 @@ fn everything_that_a_pin_holds_up_is_not_written_once_more() {
     erase(&view);
     let pinned = view.pinned();
     assert_eq!(view.purge(true, &unpaced()).unwrap(), Purged::Written);
-    write(&view, vec![removed("key 1")]);
     let (paced, merged) = counted();
-    // Nothing of that was written: whoever wants it now has to ask for it again.
-    assert_eq!(view.purge(true, &paced).unwrap(), Purged::Unfinished);
+    assert_eq!(view.purge(false, &paced).unwrap(), Purged::Unfinished);
     drop(pinned);
     syncs::take();
     assert_eq!(view.purge(false, &paced).unwrap(), Purged::Done);
     // The pin may have been the last to have files there.
     assert!(syncs::take().contains(&tables(&view)));
     assert_eq!((merged.load(Ordering::SeqCst), view.erased().events), (0, 0));
+}
+
+/// A backup may last for hours, and another one begins before it ends.
+#[test]
+fn what_goes_while_a_pin_is_open_leaves_the_folder_meanwhile_and_waits_for_no_later_pin() {
+    let dir = tempfile::tempdir().unwrap();
+    let view = open(dir.path());
+    erase_in(&view, "a");
+    let first = view.pinned();
+    assert_eq!(view.purge(false, &unpaced()).unwrap(), Purged::Written);
+    fill(&view);
+    erase_in(&view, "b");
+    assert!(is_on_disk(&view));
+    let second = view.pinned();
+    assert_eq!(view.purge(false, &unpaced()).unwrap(), Purged::Written);
+    assert!(!is_on_disk(&view));
+    let (paced, merged) = counted();
+    let purge = || (view.purge(false, &paced).unwrap(), view.erased().events);
+    assert_eq!(purge(), (Purged::Unfinished, 2));
+    drop(second);
+    assert_eq!(purge(), (Purged::Unfinished, 2));
+    let second = view.pinned();
+    drop(first);
+    assert_eq!(purge(), (Purged::Done, 0), "it has nothing of that");
+    assert_eq!(merged.load(Ordering::SeqCst), 0, "all of it was written");
+    drop(second);
+}
+
+#[test]
+fn each_waits_for_the_pins_that_have_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let view = view(dir.path());
+    erase_in(&view, "a");
+    let first = view.pinned();
+    assert_eq!(view.purge(false, &unpaced()).unwrap(), Purged::Written);
+    erase_in(&view, "b");
+    let second = view.pinned();
+    assert_eq!(view.purge(false, &unpaced()).unwrap(), Purged::Written);
+    drop(first);
+    assert_eq!((view.purge(false, &unpaced()).unwrap(), view.erased().events), (Purged::Unfinished, 1));
+    // Whoever wants everything has it written, whatever waits.
+    write(&view, vec![removed("key 1")]);
+    let (paced, merged) = counted();
+    assert_eq!(view.purge(true, &paced).unwrap(), Purged::Written);
+    assert!(merged.load(Ordering::SeqCst) > 0);
+    drop(second);
+    assert_eq!((view.purge(false, &unpaced()).unwrap(), view.erased().events), (Purged::Done, 0));
 }
 
 /// Each read looks into all of the tables that come meanwhile.
