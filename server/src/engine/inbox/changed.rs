@@ -92,31 +92,15 @@ fn changed(
 
 #[cfg(test)]
 mod tests {
-    use quoth_core::inbox::{Entry, MOVE_INTERVAL_MS, MOVED_MEMBERS_MAX, joined, over};
-    use quoth_protocol::{ConversationName, UserId};
-    use quoth_store::testing::notice;
-    use quoth_store::{MemoryView, Position, Register, View as _};
+    use quoth_core::inbox::MOVE_INTERVAL_MS;
 
+    use super::super::pages::tests::{ENTERED_MS, with_stale_row};
     use super::changed;
 
     #[test]
     fn large_ones_are_told_each_time_and_none_that_is_small_by_now() {
-        let log = ConversationName::of_user(&UserId::new("alice").unwrap());
-        let [room, large] = ["room", "large"].map(|name| ConversationName::new(name).unwrap());
-        let view = MemoryView::new();
-        let set = |position: u64, changes: Vec<(Vec<u8>, Option<Vec<u8>>)>| {
-            let changes = changes.into_iter();
-            let registers =
-                changes.map(|(key, value)| Register { key: key.into(), value: value.map(Into::into) });
-            let registers: Vec<_> = registers.collect();
-            view.apply(Position(position), &[notice(log.as_str(), registers)]).unwrap();
-        };
-        set(1, joined(&room, 1_000, MOVED_MEMBERS_MAX + 1));
-        set(2, joined(&large, 1_000, MOVED_MEMBERS_MAX + 1));
-        // It was put among the large ones behind the user's leave.
-        set(3, over(Entry::default(), &room));
-        set(4, joined(&room, 2_000, 2));
-        let told = changed(&view, &log, 2_001 + MOVE_INTERVAL_MS).unwrap().unwrap();
-        assert_eq!(told.into_iter().collect::<Vec<_>>(), [large]);
+        let (view, log) = with_stale_row();
+        let told = changed(&view, &log, ENTERED_MS + MOVE_INTERVAL_MS + 1).unwrap().unwrap();
+        assert_eq!(told.iter().map(|name| name.as_str()).collect::<Vec<_>>(), ["large"]);
     }
 }

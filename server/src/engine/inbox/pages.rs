@@ -178,12 +178,8 @@ pub(super) fn large_names(
     let rows = view.registers(log, &[LARGE], None, LARGE_MAX)?;
     let names: Vec<_> = rows.iter().filter_map(|(key, _)| conversation_of(key)).collect();
     let entries = entries(view, log, &names)?;
-    let stands_large = |entry: Option<Entry>| entry.as_ref().is_some_and(Entry::stands_large);
-    Ok(names
-        .into_iter()
-        .zip(entries)
-        .filter_map(|(name, entry)| stands_large(entry).then_some(name))
-        .collect())
+    let names = names.into_iter().zip(entries);
+    Ok(names.filter(|(_, entry)| entry.is_some_and(Entry::stands_large)).map(|(name, _)| name).collect())
 }
 
 /// Where conversations stand in a user's list, whose own log is given.
@@ -211,7 +207,7 @@ fn decode_entry(log: &ConversationName, row: Option<Bytes>) -> Result<Option<Ent
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use quoth_core::inbox::{Entry, MOVED_MEMBERS_MAX, joined, over};
     use quoth_protocol::{ConversationName, UserId};
     use quoth_store::testing::notice;
@@ -219,8 +215,11 @@ mod tests {
 
     use super::{Place, names};
 
-    #[test]
-    fn one_that_was_large_and_is_entered_again_as_a_small_one_is_listed_once() {
+    /// When `room` was entered again as a small conversation.
+    pub(in super::super) const ENTERED_MS: u64 = 2_000;
+
+    /// A user's log, with `large` and with `room`, which was large and has a row as such still.
+    pub(in super::super) fn with_stale_row() -> (MemoryView, ConversationName) {
         let log = ConversationName::of_user(&UserId::new("alice").unwrap());
         let [room, large] = ["room", "large"].map(|name| ConversationName::new(name).unwrap());
         let view = MemoryView::new();
@@ -235,9 +234,15 @@ mod tests {
         set(2, joined(&large, 1_000, MOVED_MEMBERS_MAX + 1));
         // It was put among the large ones behind the user's leave.
         set(3, over(Entry::default(), &room));
-        set(4, joined(&room, 2_000, 2));
+        set(4, joined(&room, ENTERED_MS, 2));
+        (view, log)
+    }
+
+    #[test]
+    fn one_that_was_large_and_is_entered_again_as_a_small_one_is_listed_once() {
+        let (view, log) = with_stale_row();
         let listed = names(&view, &log, None, 9).unwrap().others;
-        let place = |time_ms, name: &ConversationName| Place { time_ms, name: name.clone() };
-        assert_eq!(listed, [place(2_000, &room), place(0, &large)]);
+        let place = |time_ms, name| Place { time_ms, name: ConversationName::new(name).unwrap() };
+        assert_eq!(listed, [place(ENTERED_MS, "room"), place(0, "large")]);
     }
 }
