@@ -16,7 +16,7 @@ use super::{Bytes, OnBytes};
 pub enum Pace {
     /// As fast as the disk is.
     Full,
-    /// A fifth of the time the disk is left to others: for a server that runs.
+    /// Each thread that copies rests for a fifth of the time: for a server that runs.
     Gentle,
 }
 

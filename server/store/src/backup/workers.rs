@@ -19,8 +19,11 @@ const THREADS: usize = 3;
 /// one of each thread.
 pub(super) const PART_BYTES: usize = 256 * 1024;
 
-/// So much is read or written between two times that the disk is left to others.
+/// So much a thread reads or writes between two times that it rests.
 const PIECE_BYTES: usize = 4 * 1024 * 1024;
+
+/// So many bytes are told at once: each time wakes who takes it.
+const TOLD_BYTES: u64 = 4 * 1024 * 1024;
 
 /// What threads have told and nobody has taken yet.
 const TOLD_MAX: usize = 64;
@@ -38,13 +41,15 @@ pub(super) struct Worker<'a> {
     /// Of [`PART_BYTES`].
     pub(super) buffer: Buffer,
     breath: Breath,
+    /// Bytes that are done and were not told.
+    done_bytes: u64,
     tell: &'a mut dyn FnMut(u64),
 }
 
 impl Worker<'_> {
     /// So many bytes more were copied.
     pub(super) fn copied(&mut self, bytes: usize) {
-        (self.tell)(bytes as u64);
+        self.skipped(bytes as u64);
         self.breath.after(bytes);
     }
 
@@ -55,12 +60,20 @@ impl Worker<'_> {
 
     /// So many bytes more need not be copied.
     pub(super) fn skipped(&mut self, bytes: u64) {
-        (self.tell)(bytes);
+        self.done_bytes += bytes;
+        if self.done_bytes >= TOLD_BYTES {
+            self.tell_bytes();
+        }
+    }
+
+    fn tell_bytes(&mut self) {
+        (self.tell)(std::mem::take(&mut self.done_bytes));
     }
 }
 
-/// Does something with each file on some threads, in about this order; `dir` is for errors. `progress` is told of
-/// bytes, and `take` gets the files' numbers and what became of them, as they are done, both on this thread.
+/// Does something with each file on some threads, in about this order; `dir` is for errors. `progress` is
+/// told of bytes, and `take` gets the files' numbers and what became of them, as they are done, both on this
+/// thread.
 ///
 /// # Errors
 /// The first of `work` or `take`, which ends it, or when threads cannot be started.
@@ -106,11 +119,12 @@ fn go_through<T, R>(
         let _ended = tell.send(Told::Bytes(bytes));
     };
     let (buffer, breath) = (Buffer::new(PART_BYTES), Breath::new(pace));
-    let mut worker = Worker { buffer, breath, tell: &mut tell_bytes };
+    let mut worker = Worker { buffer, breath, done_bytes: 0, tell: &mut tell_bytes };
     loop {
         let number = next.fetch_add(1, Ordering::Relaxed);
         let Some(file) = files.get(number) else { return };
         let done = work(number, file, &mut worker);
+        worker.tell_bytes();
         let is_end = done.is_err();
         if tell.send(Told::Done(number, done)).is_err() || is_end {
             return;
@@ -118,7 +132,8 @@ fn go_through<T, R>(
     }
 }
 
-/// Leaves the disk to others from time to time.
+/// Has a thread rest from time to time. It keeps its turn of the processors: on a machine that is busy for
+/// hours, one that only gets what nobody else wants would never come to an end, and its pin would stay.
 struct Breath {
     pace: Pace,
     /// Bytes since the last time.

@@ -299,8 +299,8 @@ impl FjallView {
         Ok(if waiting.is_empty() { Purged::Done } else { Purged::Written })
     }
 
-    /// Does not count any more what was erased in windows of which pins had the last that is on the disk. Gives
-    /// those of which they have something still.
+    /// Does not count any more what was erased in windows of which pins had the last that is on the disk.
+    /// Gives those of which they have something still.
     fn forget_freed(&self) -> Result<BTreeSet<ClassWindow>, ViewError> {
         let (mut ended, mut waiting) = (BTreeSet::new(), BTreeSet::new());
         for Freed { gone, until } in &*self.freed.lock() {
