@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`process`] | the real server as a process |
 //! | [`command`] | the server's command line, as an operator types it |
+//! | [`document`] | what stands in documents to be used as it stands there |
 //! | [`running`] | a command that goes on while a test looks at what it prints |
 //! | [`embedded`] | the real server within the test's process |
 //! | [`device`] | a device of a user, over QUIC or a WebSocket |
@@ -28,6 +29,7 @@
 
 pub mod command;
 pub mod device;
+pub mod document;
 pub mod embedded;
 pub mod figures;
 pub mod fuzz;

@@ -114,9 +114,10 @@ fn everything_is_done_from_the_terminal() -> anyhow::Result<()> {
         refused.status.code() == Some(1) && text.contains("not_found") && text.contains("hint: "),
         "{text}"
     );
-    let Terminal { server, client_file, dir: _dir } = terminal;
-    drop(server);
-    let gone = String::from_utf8(admin(&["--client-file", &client_file], &["stats"])?.stderr)?;
+    // Nobody serves anything there, whatever runs beside this test.
+    let key = terminal.dir.path().join("data/keys/api.key");
+    let nowhere = ["--api", "http://127.0.0.1:1", "--api-key-file", key.to_str().context("a path")?];
+    let gone = String::from_utf8(admin(&nowhere, &["stats"])?.stderr)?;
     assert!(gone.contains("error: ") && gone.contains("api.listen"), "{gone}");
     Ok(())
 }
@@ -234,6 +235,56 @@ fn what_keeps_out_and_what_lets_in_is_listed_and_ended() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whoever is at a terminal speaks no HTTP, and any name is taken.
+#[test]
+fn refusals_are_answered_in_commands_and_slips_in_names_are_told() -> anyhow::Result<()> {
+    let terminal = Terminal::start(&[])?;
+    let here = terminal.here();
+    terminal.says(&["publish", "unmanaged", "hello", "--as", "alice"])?;
+    for (line, hint) in [
+        (&["user", "erasure", "bobb"][..], "quoth admin user erase"),
+        (&["conversation", "show", "unmanaged"], "quoth admin conversation create"),
+        (&["member", "list", "unmanaged"], "quoth admin conversation create"),
+        (&["retention", "show", "nosuch"], "quoth admin conversation list"),
+        (&["message", "edit", "unmanaged", "1", "x"], "--as USER"),
+    ] {
+        let refused = admin(&here, line)?;
+        let text = String::from_utf8(refused.stderr)?;
+        let told = text.lines().find_map(|line| line.strip_prefix("hint: ")).context("a hint")?;
+        assert!(refused.status.code() == Some(1) && told.contains(hint), "{line:?}: {text}");
+        for word in ["/v1/", "GET", "POST", "PUT", "DELETE", "PATCH", "`user`"] {
+            assert!(!told.contains(word), "{line:?}: {text}");
+        }
+    }
+    let unseen = "bobb has never signed in here";
+    for (line, note) in [
+        (&["kick", "bobb"][..], "nobody was connected there"),
+        (&["kick", "bobb"], unseen),
+        (&["revoke", "--of", "bobb", "--for-good"], unseen),
+        (&["user", "block", "bobb", "alice"], unseen),
+        (&["conversation", "create", "team", "--owner", "bobb"], unseen),
+        (&["member", "add", "team", "bobb", "--role", "owner"], unseen),
+        (&["publish", "teem", "typo"], "nothing was said in teem before"),
+    ] {
+        let done = admin(&here, line)?;
+        let notes = String::from_utf8(done.stderr)?;
+        assert!(done.status.success() && notes.contains(note), "{line:?}: {notes}");
+    }
+    let broadcast = terminal.says(&["broadcast", "hi", "--to", "teem", "--to", "teeem"])?;
+    assert!(broadcast.contains("teem  2\nteeem  1  the first one there"), "{broadcast}");
+    // A host and a port are enough.
+    let api = terminal.server.client_file()?["api"].as_str().context("its API")?.to_owned();
+    let (_, address) = api.split_once("://").context("a URL")?;
+    let key = terminal.dir.path().join("data/keys/api.key");
+    let away = ["--api", address, "--api-key-file", key.to_str().context("a path")?];
+    assert!(done(&away, &["stats"])?.contains("connections"));
+    // None is wanted where a number is.
+    let endless = admin(&here, &["conversation", "invite", "team", "--role", "member", "--uses-max", "0"])?;
+    assert_eq!(endless.status.code(), Some(2));
+    assert!(String::from_utf8(endless.stderr)?.contains("any number of users"));
+    Ok(())
+}
+
 /// A block that is set for a user is the user's own: it holds, and either of them ends it.
 #[test]
 fn a_user_is_blocked_in_anothers_name_and_let_in_again() -> anyhow::Result<()> {
@@ -291,7 +342,7 @@ fn many_messages_are_published_and_each_says_what_has_become_of_it() -> anyhow::
     let (text, notes) = (String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?);
     assert_eq!(output.status.code(), Some(1), "{notes}");
     let said: Vec<&str> = text.lines().collect();
-    assert_eq!((said[0], said[1_000]), ("orders  1", "orders  1001"));
+    assert_eq!((said[0], said[1_000]), ("orders  1  the first one there", "orders  1001"));
     assert!(said[1_001].starts_with("$none  refused: forbidden: "), "{}", said[1_001]);
     assert_eq!(&said[1_002..], ["orders  1002", "1002 stored, 1 refused"]);
     assert!(notes.contains("* 1000 of 1003 messages"), "{notes}");
@@ -316,8 +367,9 @@ fn many_messages_are_published_and_each_says_what_has_become_of_it() -> anyhow::
     let line =
         ["broadcast", "hello", "all", "--to", "general", "--to-file", &names, "--once", "k", "--as", "ops"];
     let text = done(&here, &line)?;
-    assert!(text.starts_with("general  1\nteam-0  1\n"), "{text}");
-    assert!(text.ends_with("team-1000  1\n1002 stored, 0 refused\n"), "{text}");
+    let first = "the first one there";
+    assert!(text.starts_with(&format!("general  1  {first}\nteam-0  1  {first}\n")), "{text}");
+    assert!(text.ends_with(&format!("team-1000  1  {first}\n1002 stored, 0 refused\n")), "{text}");
     let text = done(&here, &line)?;
     assert!(text.starts_with("general  1  it was there already\n"), "{text}");
     Ok(())

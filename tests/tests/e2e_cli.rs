@@ -345,10 +345,10 @@ fn an_error_says_what_can_be_done_about_it() {
     let (all, none) = (token(&[]), token(&["--read", "other", "--write", "other"]));
     let log = dir.path().join("a.log");
     std::fs::write(&log, "[00:00] <a> hi\n").unwrap();
-    fails(&none, &["send", "general", "hi"], "not allow to publish to general, or general has members");
-    fails(&none, &["tail", "general"], "not allow to read general, or general has members");
-    fails(&none, &["chat", "general"], "not allow to read general, or general has members");
-    fails(&none, &["history", "general"], "not allow to read general, or general has members");
+    fails(&none, &["send", "general", "hi"], "not allow to publish to general: ask");
+    fails(&none, &["tail", "general"], "not allow to read general: ask");
+    fails(&none, &["chat", "general"], "not allow to read general: ask");
+    fails(&none, &["history", "general"], "not allow to read general: ask");
     fails(&all, &["import", log.to_str().unwrap()], "--publish-as '*'");
     fails(&all, &["tail", "general", "--from", "99"], "general ends with 0: begin with 1 or less");
     fails("nonsense", &["history", "general"], "quoth-server token");
@@ -423,7 +423,8 @@ fn a_certificate_for_another_name_needs_its_name() {
         let output = quoth(&server, "alice", command).output().unwrap();
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
-    assert_eq!(send("localhost"), (Some(0), String::new()));
+    let (code, notes) = send("localhost");
+    assert!(code == Some(0) && !notes.contains("hint: "), "{notes}");
     let (code, notes) = send("chat.example");
     assert!(code == Some(1) && notes.contains("hint: ") && notes.contains("with --server-name"), "{notes}");
     assert!(server.terminate().unwrap().success());
@@ -530,35 +531,6 @@ fn a_command_in_passing_puts_out_no_tail_where_each_class_of_devices_is_there_on
         assert!(fed(&mut quoth(&server, "alice", &["send", "general", text]), "").status.success());
         let line = tail.said.recv_timeout(TIMEOUT).unwrap();
         assert!(line.ends_with(text), "{line}");
-    }
-    assert!(server.terminate().unwrap().success());
-}
-
-#[test]
-fn a_member_is_told_more_than_that_it_is_not_allowed() {
-    let dir = tempfile::tempdir().unwrap();
-    let server = ServerProcess::start(&dir.path().join("data")).unwrap();
-    let does = |user: &str, arguments: &[&str]| fed(&mut quoth(&server, user, arguments), "");
-    assert!(does("alice", &["conversation", "create", "team"]).status.success());
-    assert!(does("alice", &["conversation", "add", "team", "bob", "--role", "reader"]).status.success());
-    assert!(does("alice", &["conversation", "create", "secret"]).status.success());
-    assert!(does("alice", &["conversation", "create", "hall", "--open"]).status.success());
-    for (user, arguments, hint) in [
-        ("bob", &["send", "team", "hi"][..], "hint: you only read in team: who administers it"),
-        ("bob", &["send", "secret", "hi"], "hint: there is no secret, or bob is not in it"),
-        ("bob", &["send", "hall", "hi"], "hint: anybody may join hall, and bob has not"),
-        ("bob", &["chat", "hall"], "hint: anybody may join hall, and bob has not"),
-        (
-            "bob",
-            &["conversation", "join", "secret", "-i", "wrong"],
-            "hint: the invitation does not let you into secret",
-        ),
-        ("bob", &["conversation", "join", "secret"], "takes an invitation"),
-        ("bob", &["conversation", "leave", "secret"], "direct conversation or notes"),
-    ] {
-        let output = does(user, arguments);
-        let notes = String::from_utf8(output.stderr).unwrap();
-        assert!(!output.status.success() && notes.contains(hint), "{arguments:?}: {notes}");
     }
     assert!(server.terminate().unwrap().success());
 }

@@ -251,7 +251,10 @@ fn how_long_messages_are_kept_is_said_and_told() {
         "{shown}"
     );
     assert!(site.says("alice", &["retention", name, "--for-ever"]).contains("kept for ever"));
-    assert!(site.fails("bob", &["retention", "notes/alice"]).contains("who may read there"));
+    assert!(
+        site.fails("bob", &["retention", "notes/alice"])
+            .contains("there is no notes/alice, or you are not in it")
+    );
     site.end();
 }
 

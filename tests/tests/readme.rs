@@ -1,35 +1,15 @@
 //! The commands and files of README.md, used as they stand there, and the SDK's hello-world.
 
 use std::io::{BufRead as _, BufReader, Read, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use quoth_tests::document::{self, root};
 use quoth_tests::process::ServerProcess;
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
-
-/// The README's blocks of a language, by their lines.
+/// The README's blocks of a language.
 fn blocks(language: &str) -> Vec<Vec<String>> {
-    let text = std::fs::read_to_string(root().join("README.md")).unwrap();
-    let mut blocks = Vec::new();
-    let mut is_wanted = false;
-    for line in text.lines() {
-        match line.strip_prefix("```") {
-            Some("") => is_wanted = false,
-            Some(begun @ ("sh" | "toml")) => {
-                is_wanted = begun == language;
-                if is_wanted {
-                    blocks.push(Vec::new());
-                }
-            }
-            Some(other) => panic!("a block that no test runs: {other}"),
-            None if is_wanted => blocks.last_mut().unwrap().push(line.to_owned()),
-            None => {}
-        }
-    }
-    blocks
+    document::blocks("README.md", language, &["sh", "toml"])
 }
 
 /// A shell in the repository, as a new user has one; the data lies in `dir`, so that a developer's own is
@@ -125,7 +105,10 @@ fn its_server_for_real_takes_its_tokens_and_no_others() {
     let notes = String::from_utf8_lossy(&sent.stderr);
     assert_eq!(String::from_utf8_lossy(&sent.stdout), "stored in team-a as 1\n", "{notes}");
     let elsewhere = in_dir(&send.replace("team-a", "other")).stderr(Stdio::piped()).output().unwrap();
-    assert!(String::from_utf8(elsewhere.stderr).unwrap().contains("does not allow to publish to other"));
+    assert!(String::from_utf8(elsewhere.stderr).unwrap().contains("you only read in other"));
+    let direct =
+        in_dir(&send.replace("send team-a hello", "conversation create --direct bob")).output().unwrap();
+    assert!(direct.status.success(), "{}", String::from_utf8_lossy(&direct.stderr));
 }
 
 #[test]

@@ -4,13 +4,13 @@ use std::fmt::Display;
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use quoth_client::{Client, Done};
+use quoth_client::{Client, ConversationInfo, Done};
 use serde::Serialize;
 
 use crate::args::TimeArgs;
 use crate::connection::{Connection, Purpose};
-use crate::hint::Situation;
-use crate::output::{confirm, note, written};
+use crate::hint::{Asked, Situation, explained, is_silent};
+use crate::output::{confirm, note, printable, written};
 use crate::states::telling_states;
 
 /// Does `work` with a client, unless the user asks to leave.
@@ -23,6 +23,35 @@ pub(crate) async fn asking(
         connection.interrupt().unless_asked(work).await?
     };
     connection.run(Purpose::Ask, work).await
+}
+
+/// The same of something that is asked of a conversation: a refusal says why it was one.
+pub(crate) async fn asking_of(
+    connection: &Connection,
+    asked: &Asked<'_>,
+    work: impl AsyncFnOnce(&Client) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let work = async |client: &Client, situation: &Situation<'_>| {
+        let explaining = async {
+            match work(client).await {
+                Ok(()) => Ok(()),
+                Err(error) => Err(explained(client, situation, asked, error).await),
+            }
+        };
+        let work = telling_states(client, situation, |text| note(text), explaining);
+        connection.interrupt().unless_asked(work).await?
+    };
+    connection.run(Purpose::Ask, work).await
+}
+
+/// Says of a conversation in which nothing was ever said that this is so: its name may have a slip in it.
+pub(crate) async fn tell_silence(client: &Client, info: &ConversationInfo) {
+    if info.kind.is_none() && is_silent(client, info.conversation.as_str()).await == Some(true) {
+        note(format_args!(
+            "nothing was ever said in {}: is the name right?",
+            printable(info.conversation.as_str())
+        ));
+    }
 }
 
 /// A time that is so far from now.

@@ -1,7 +1,6 @@
 //! Where to connect and as whom: flags, then environment, then what the development server of this machine
 //! has left.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,18 +8,16 @@ use anyhow::{Context, anyhow, bail};
 use quoth_client::{
     Client, Code, DeviceId, EventsError, FetchRange, HistoryError, SendError, Seq, Transport,
 };
-use serde::Deserialize;
 use tokio::time::timeout;
 
 use crate::args::{self, ConnectionArgs};
+use crate::claims::Claims;
+use crate::development::{Beside, Development, development, first_development, ready_token};
 use crate::device::Device;
 use crate::hint::{Situation, hinted};
 use crate::interrupt::Interrupt;
-use crate::rights::{self, Barrier, TokenWrites};
+use crate::rights::{self, Barrier, Verb};
 use crate::states::{telling_refusals, telling_wait};
-
-/// The development server's file, in the folder where it runs.
-const LOCAL_FILE: &str = "quoth-data/client.json";
 
 /// What to do when there is no server.
 pub(crate) const START_ONE: &str = "start one with `cargo run --release`, or say where one is with --client-file, or with --server, --ca and --token";
@@ -55,29 +52,15 @@ pub(crate) enum Purpose<'a> {
     Ask,
 }
 
-/// What a development server leaves for its clients.
-#[derive(Debug, Deserialize)]
-struct Development {
-    server: String,
-    ca: PathBuf,
-    token: String,
-    #[serde(default)]
-    tokens: BTreeMap<String, String>,
-    service_token: Option<String>,
-    api: Option<String>,
-    api_key: Option<String>,
-    /// Where all of this was read.
-    #[serde(skip)]
-    file: PathBuf,
-}
-
+/// Where to connect, and with what.
 #[derive(Debug, PartialEq, Eq)]
-struct Target {
+pub(crate) struct Target {
     server: String,
     ca: PathBuf,
-    token: String,
-    /// The development server's file that has named the server.
-    file: Option<PathBuf>,
+    /// What it signs in with, good or not.
+    pub(crate) token: String,
+    /// The development server that has named the server.
+    development: Option<Beside>,
 }
 
 /// A server with what it takes to sign in.
@@ -114,12 +97,24 @@ impl Connection {
         purpose: Purpose<'_>,
         work: impl AsyncFnOnce(&Client, &Situation<'_>) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
-        let Target { server, ca, token, file } = self.target(purpose)?;
+        self.run_at(self.target(purpose)?, purpose, work).await
+    }
+
+    /// The same at a target that was looked up before.
+    pub(crate) async fn run_at<T>(
+        &self,
+        target: Target,
+        purpose: Purpose<'_>,
+        work: impl AsyncFnOnce(&Client, &Situation<'_>) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let Target { server, ca, token, development } = target;
         let user = self.args.user.clone();
         let transport = self.transport()?;
+        let machine = Device::of_machine(env);
+        let device = self.device(machine.as_ref())?;
         let mut situation = Situation {
             server: &server,
-            file: file.as_deref(),
+            development: development.as_ref(),
             ca: &ca,
             transport,
             token_bytes: token.len(),
@@ -127,7 +122,8 @@ impl Connection {
             purpose,
             head: None,
             token_file: self.token_file(env).filter(|file| self.stays && file.is_file()),
-            writes: TokenWrites::of(&token),
+            claims: Claims::of(&token),
+            device: device.clone(),
             barrier: None,
         };
         let connecting = Client::builder(&server)
@@ -149,8 +145,7 @@ impl Connection {
             true => connecting,
             false => connecting.platform(passing_platform()),
         };
-        let machine = Device::of_machine(env);
-        let connecting = match self.device(machine.as_ref())? {
+        let connecting = match device {
             Some(device) => connecting.device(device),
             None => connecting,
         };
@@ -225,7 +220,8 @@ impl Connection {
         Ok(transport.map_err(|error| anyhow!("QUOTH_TRANSPORT: {error}"))?.unwrap_or_default())
     }
 
-    fn target(&self, purpose: Purpose<'_>) -> anyhow::Result<Target> {
+    /// What flags, the environment and a development server say, in this order.
+    pub(crate) fn target(&self, purpose: Purpose<'_>) -> anyhow::Result<Target> {
         let server = self.args.server.clone().or_else(|| env("QUOTH_SERVER"));
         let ca = self.args.ca.clone().or_else(|| env("QUOTH_CA").map(PathBuf::from));
         let token = self.token(env)?;
@@ -243,7 +239,18 @@ impl Connection {
     fn token(&self, env: impl Fn(&str) -> Option<String>) -> anyhow::Result<Option<String>> {
         match self.token_file(&env) {
             Some(file) => token_in(&file).map(Some).map_err(anyhow::Error::msg),
-            None => Ok(self.given_token(env)),
+            None => match self.given_token(env) {
+                Some(token) if token.trim().is_empty() => {
+                    bail!("--token is empty: give a token, or leave it out")
+                }
+                // Who has lost a token on the way would be somebody else.
+                None if self.args.user.is_none()
+                    && std::env::var("QUOTH_TOKEN").is_ok_and(|token| token.is_empty()) =>
+                {
+                    bail!("QUOTH_TOKEN is set and empty: give it a token, or unset it")
+                }
+                token => Ok(token),
+            },
         }
     }
 
@@ -279,29 +286,6 @@ fn token_in(file: &Path) -> Result<String, String> {
     }
 }
 
-/// What a development server has told of its API.
-#[derive(Debug)]
-pub(crate) struct ApiOfDevelopment {
-    pub(crate) url: String,
-    pub(crate) key: String,
-}
-
-/// The API of the development server that flags or the environment name, or else of this machine's.
-pub(crate) fn api_of_development(args: &ConnectionArgs) -> anyhow::Result<ApiOfDevelopment> {
-    let file = args.client_file.clone().or_else(|| env("QUOTH_CLIENT_FILE").map(PathBuf::from));
-    let found = match &file {
-        Some(file) => development(file)?,
-        None => first_development(env)?,
-    };
-    let Some(Development { api, api_key, file, .. }) = found else {
-        bail!("there is no development server: say where the API is with --api and --api-key-file");
-    };
-    match (api, api_key) {
-        (Some(url), Some(key)) => Ok(ApiOfDevelopment { url, key }),
-        _ => bail!("the development server of {} does not serve its API (api.listen)", file.display()),
-    }
-}
-
 /// The host of a HOST:PORT, without the brackets of an IPv6 address.
 fn host(server: &str) -> &str {
     let host = server.rsplit_once(':').map_or(server, |(host, _)| host);
@@ -330,12 +314,13 @@ fn target(
         (_, development) => (String::new(), development),
     };
     match (server.clone(), ca, token, development) {
-        (Some(server), Some(ca), Some(token), _) => Ok(Target { server, ca, token, file: None }),
+        (Some(server), Some(ca), Some(token), _) => Ok(Target { server, ca, token, development: None }),
         (Some(server), ca, token, None) => {
-            let missing: Vec<&str> = [(ca.is_none(), "--ca FILE"), (token.is_none(), "--token TOKEN")]
-                .into_iter()
-                .filter_map(|(is_missing, flag)| is_missing.then_some(flag))
-                .collect();
+            let missing: Vec<&str> =
+                [(ca.is_none(), "--ca FILE"), (token.is_none(), "--token-file FILE (or --token)")]
+                    .into_iter()
+                    .filter_map(|(is_missing, flag)| is_missing.then_some(flag))
+                    .collect();
             bail!(
                 "{server} is not the development server of this machine{known}: give --client-file, or {} as well",
                 missing.join(" and ")
@@ -343,60 +328,12 @@ fn target(
         }
         (None, _, _, None) => bail!("no server: there is no development server on this machine; {START_ONE}"),
         (server, ca, token, Some(development)) => Ok(Target {
-            file: server.is_none().then(|| development.file.clone()),
+            development: server.is_none().then(|| development.beside()),
             server: server.unwrap_or_else(|| development.server.clone()),
             ca: ca.unwrap_or_else(|| development.ca.clone()),
             token: token.map_or_else(|| ready_token(development, user, purpose), Ok)?,
         }),
     }
-}
-
-fn ready_token(development: Development, user: Option<&str>, purpose: Purpose<'_>) -> anyhow::Result<String> {
-    match (user, purpose) {
-        (Some(user), _) => development.tokens.get(user).cloned().ok_or_else(|| {
-            let known: Vec<&str> = development.tokens.keys().map(String::as_str).collect();
-            anyhow!(
-                "there is no ready token for {user:?}, only for {}: get one with `quoth-server token --user {user}` \
-                 and pass it with --token",
-                known.join(", ")
-            )
-        }),
-        (None, Purpose::Import) => development.service_token.ok_or_else(|| {
-            anyhow!(
-                "the development server has no token that may publish for others: get one with \
-                 `quoth-server token --user importer --publish-as '*'` and pass it with --token"
-            )
-        }),
-        (None, Purpose::Talk(_) | Purpose::Ask) => Ok(development.token),
-    }
-}
-
-/// The development server beside whose data folder this runs, or else the one of this machine.
-fn first_development(env: impl Fn(&str) -> Option<String>) -> anyhow::Result<Option<Development>> {
-    match development(Path::new(LOCAL_FILE))? {
-        None => well_known_file(env).map_or(Ok(None), |file| development(&file)),
-        beside => Ok(beside),
-    }
-}
-
-/// What is in a development server's file, if it is there.
-fn development(file: &Path) -> anyhow::Result<Option<Development>> {
-    let text = match std::fs::read(file) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        text => text.with_context(|| format!("cannot read {}", file.display()))?,
-    };
-    let development: Development = serde_json::from_slice(&text)
-        .with_context(|| format!("{} is no file of a development server; delete it", file.display()))?;
-    Ok(Some(Development { file: file.to_owned(), ..development }))
-}
-
-/// Where a development server leaves its file for clients that run elsewhere.
-fn well_known_file(env: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
-    let folder = env("XDG_RUNTIME_DIR")
-        .or_else(|| env("XDG_STATE_HOME"))
-        .map(PathBuf::from)
-        .or_else(|| env("HOME").map(|home| Path::new(&home).join(".local/state")))?;
-    Some(folder.join("quoth/dev.json"))
 }
 
 /// Where the conversation ends, if it was read from behind its end.
@@ -413,18 +350,22 @@ async fn head(client: &Client, error: &anyhow::Error, purpose: Purpose<'_>) -> O
     page.ok().map(|page| page.head)
 }
 
-/// Why the user may not write there, if something was not allowed.
+/// Why the user may not do that there, if something was not allowed.
 async fn barrier(client: &Client, error: &anyhow::Error, situation: &Situation<'_>) -> Option<Barrier> {
     let Purpose::Talk(conversation) = situation.purpose else { return None };
-    let is_forbidden = error.chain().any(|e| {
-        matches!(e.downcast_ref(), Some(SendError::Refused { code: Code::FORBIDDEN, .. }))
-            || matches!(e.downcast_ref(), Some(EventsError::Refused { code: Code::FORBIDDEN, .. }))
-            || matches!(e.downcast_ref(), Some(HistoryError::Refused { code: Code::FORBIDDEN, .. }))
-    });
-    if !is_forbidden {
-        return None;
-    }
-    rights::barrier(client, conversation, &situation.writes).await
+    let refused = |e: &(dyn std::error::Error + 'static)| match (
+        e.downcast_ref(),
+        e.downcast_ref(),
+        e.downcast_ref(),
+    ) {
+        (Some(SendError::Refused { code: Code::FORBIDDEN, .. }), ..) => Some(Verb::Write),
+        (_, Some(EventsError::Refused { code: Code::FORBIDDEN, .. }), _)
+        | (.., Some(HistoryError::Refused { code: Code::FORBIDDEN, .. })) => Some(Verb::Read),
+        _ => None,
+    };
+    let verb = error.chain().find_map(refused)?;
+    let standing = rights::standing(client, conversation).await?;
+    rights::barrier_met(verb, conversation, standing, situation.claims.as_ref())
 }
 
 #[cfg(test)]
@@ -432,17 +373,17 @@ mod tests {
     use super::*;
 
     fn development() -> Development {
-        let token = |user: &str| (user.to_owned(), format!("token of {user}"));
-        Development {
-            server: "127.0.0.1:4433".to_owned(),
-            ca: PathBuf::from("ca.pem"),
-            token: "token of alice".to_owned(),
-            tokens: [token("alice"), token("bob")].into(),
-            api: None,
-            api_key: None,
-            service_token: Some("token of importer".to_owned()),
-            file: PathBuf::from("dev.json"),
-        }
+        let told = serde_json::json!({
+            "server": "127.0.0.1:4433",
+            "ca": "ca.pem",
+            "token": "token of alice",
+            "tokens": { "alice": "token of alice", "bob": "token of bob" },
+            "service_token": "token of importer",
+            "signing_key": "/srv/data/keys/signing.key",
+        });
+        let mut development: Development = serde_json::from_value(told).unwrap();
+        development.file = PathBuf::from("dev.json");
+        development
     }
 
     const TALK: Purpose<'_> = Purpose::Talk("general");
@@ -457,7 +398,7 @@ mod tests {
         assert_eq!(token(Some("bob"), TALK).unwrap(), "token of bob");
         assert_eq!(token(None, Purpose::Import).unwrap(), "token of importer");
         let error = token(Some("carol"), TALK).unwrap_err().to_string();
-        assert!(error.contains("quoth-server token --user carol"), "{error}");
+        assert!(error.contains("`quoth-server --data-dir '/srv/data' token --user 'carol'`"), "{error}");
     }
 
     #[test]
@@ -484,10 +425,10 @@ mod tests {
     fn its_token_and_ca_go_to_no_other_server() {
         let other = || Some("chat.example:4433".to_owned());
         let error = target(other(), None, None, None, Some(development()), TALK).unwrap_err();
-        assert!(error.to_string().contains("--ca FILE and --token TOKEN"), "{error}");
+        assert!(error.to_string().contains("--ca FILE and --token-file FILE"), "{error}");
         assert!(error.to_string().contains("(dev.json names 127.0.0.1:4433)"), "{error}");
         let error = target(other(), Some("x".into()), None, None, Some(development()), TALK).unwrap_err();
-        assert!(error.to_string().contains("or --token TOKEN"), "{error}");
+        assert!(error.to_string().contains("or --token-file FILE"), "{error}");
         let same = Some("127.0.0.1:4433".to_owned());
         assert_eq!(
             target(same, None, None, None, Some(development()), TALK).unwrap().ca,

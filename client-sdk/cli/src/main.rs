@@ -10,10 +10,12 @@ mod args;
 mod asking;
 mod bench;
 mod chat;
+mod claims;
 mod clock;
 mod command;
 mod connection;
 mod deed;
+mod development;
 mod device;
 mod hint;
 mod history;
@@ -33,6 +35,7 @@ mod screen;
 mod send;
 mod states;
 mod tail;
+mod whoami;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -125,6 +128,7 @@ async fn run(args: Args, interrupt: Interrupt) -> anyhow::Result<()> {
         Command::Pin(args) => inbox::pin(&connection, args).await,
         Command::Block(args) => members::block(&connection, args).await,
         Command::Sessions(args) => members::sessions(&connection, args).await,
+        Command::Whoami => whoami::run(&connection).await,
         Command::Bench(_) | Command::Admin(_) => unreachable!("it was run before"),
     }
 }

@@ -1,24 +1,22 @@
 //! `quoth edit`, `revoke`, `react`, `hide`, `read`, `receipts` and `retention`.
 
 use quoth_client::{
-    Client, Code, Conversation, FetchRange, MessageReceipts, RequestError, Retention, Seq, UserId,
+    Client, Conversation, FetchRange, MessageReceipts, Permissions, RequestError, Retention, Seq, UserId,
 };
 use serde::Serialize;
 
 use crate::args::{EditArgs, MessageArgs, ReactArgs, ReadArgs, ReceiptsArgs, RetentionArgs};
-use crate::asking::{asking, json, lines, told};
+use crate::asking::{asking_of, json, lines, tell_silence, told};
 use crate::connection::Connection;
 use crate::deed::{kept, kept_by};
-use crate::hint::Hint;
+use crate::hint::{Asked, Hint, Needs};
 use crate::output::{confirm, note, printable};
 
 pub(crate) async fn edit(connection: &Connection, args: EditArgs) -> anyhow::Result<()> {
     let EditArgs { message, text, mentions } = args;
-    about(connection, message, async |room, seq| {
-        let done = room.edit(seq, text.join(" "), &mentions).await;
-        let done = done.map_err(|error| {
-            hinted(error, "only who has written a message may edit it, and who may write there")
-        })?;
+    let asked = (WRITING, "only who has written a message edits it");
+    about(connection, message, asked, async |room, seq| {
+        let done = room.edit(seq, text.join(" "), &mentions).await?;
         told(format_args!("message {seq} of {} is edited", name(&room)), &done);
         Ok(())
     })
@@ -26,10 +24,10 @@ pub(crate) async fn edit(connection: &Connection, args: EditArgs) -> anyhow::Res
 }
 
 pub(crate) async fn revoke(connection: &Connection, args: MessageArgs) -> anyhow::Result<()> {
-    about(connection, args, async |room, seq| {
-        let done = room.revoke(seq).await.map_err(|error| {
-            hinted(error, "a message is taken away by who has written it, or by members who may delete others' (delete-any) and whose role is not below that of who has written it")
-        })?;
+    let otherwise = "a message is taken away by who has written it, or by members who may delete others' (delete-any) and \
+                     whose role is not below that of who has written it";
+    about(connection, args, (Needs::Membership, otherwise), async |room, seq| {
+        let done = room.revoke(seq).await?;
         told(format_args!("message {seq} of {} is gone for everybody", name(&room)), &done);
         Ok(())
     })
@@ -38,9 +36,9 @@ pub(crate) async fn revoke(connection: &Connection, args: MessageArgs) -> anyhow
 
 pub(crate) async fn react(connection: &Connection, args: ReactArgs) -> anyhow::Result<()> {
     let ReactArgs { message, reaction, lift } = args;
-    about(connection, message, async |room, seq| {
-        let done = room.react(seq, &reaction, !lift).await;
-        let done = done.map_err(|error| hinted(error, "who may not write there may not react"))?;
+    let otherwise = "in a conversation of two, who is blocked by the other one does not react";
+    about(connection, message, (WRITING, otherwise), async |room, seq| {
+        let done = room.react(seq, &reaction, !lift).await?;
         let verb = if lift { "do not react" } else { "react" };
         told(
             format_args!("you {verb} to message {seq} of {} with {}", name(&room), printable(&reaction)),
@@ -52,9 +50,8 @@ pub(crate) async fn react(connection: &Connection, args: ReactArgs) -> anyhow::R
 }
 
 pub(crate) async fn hide(connection: &Connection, args: MessageArgs) -> anyhow::Result<()> {
-    about(connection, args, async |room, seq| {
-        let done =
-            room.hide(seq).await.map_err(|error| hinted(error, "who may not read it cannot hide it"))?;
+    about(connection, args, (Needs::Reading, ""), async |room, seq| {
+        let done = room.hide(seq).await?;
         told(format_args!("message {seq} of {} is hidden from you", name(&room)), &done);
         Ok(())
     })
@@ -62,7 +59,8 @@ pub(crate) async fn hide(connection: &Connection, args: MessageArgs) -> anyhow::
 }
 
 pub(crate) async fn read(connection: &Connection, args: ReadArgs) -> anyhow::Result<()> {
-    asking(connection, async |client| {
+    let asked = Asked { conversation: args.conversation.as_str(), needs: Needs::Reading, otherwise: "" };
+    asking_of(connection, &asked, async |client| {
         let room = client.conversation(args.conversation.as_str())?;
         let seq = match args.seq {
             Some(seq) => seq,
@@ -79,7 +77,9 @@ pub(crate) async fn read(connection: &Connection, args: ReadArgs) -> anyhow::Res
 
 pub(crate) async fn receipts(connection: &Connection, args: ReceiptsArgs) -> anyhow::Result<()> {
     let is_json = args.json;
-    about(connection, args.message, async |room, seq| {
+    let otherwise =
+        "in a conversation of two, who is blocked by the other one is not told what that one has read";
+    about(connection, args.message, (Needs::Reading, otherwise), async |room, seq| {
         let receipts = room.receipts(seq).await?;
         if is_json { json(&[JsonReceipts::of(&receipts, seq)]) } else { lines(receipt_lines(&receipts, seq)) }
     })
@@ -88,25 +88,22 @@ pub(crate) async fn receipts(connection: &Connection, args: ReceiptsArgs) -> any
 
 pub(crate) async fn retention(connection: &Connection, args: RetentionArgs) -> anyhow::Result<()> {
     let (wanted, is_json) = (args.bounds.retention(), args.json);
-    asking(connection, async |client| {
+    let needs = if wanted.is_some() { Needs::Permission(Permissions::MANAGE) } else { Needs::Reading };
+    let asked = Asked { conversation: args.conversation.as_str(), needs, otherwise: "" };
+    asking_of(connection, &asked, async |client| {
         let room = client.conversation(args.conversation.as_str())?;
         if let Some(retention) = wanted {
-            let done = room.set_retention(retention).await.map_err(|error| {
-                hinted(
-                    error,
-                    "it takes the permission to manage, which owners and admins of a group or channel have",
-                )
-            })?;
+            let done = room.set_retention(retention).await?;
             told(format_args!("what is said in {} is kept {}", name(&room), kept(retention)), &done);
             return Ok(());
         }
-        let info = client.describe(room.name()).await.map_err(|error| {
-            hinted(error, "it is told to who may read there, and of open conversations to everybody")
-        })?;
+        let info = client.describe(room.name()).await?;
         match is_json {
             true => json(&[JsonRetention { retention: info.retention, own: info.own_retention }]),
             false => lines([format!("{} is {}", name(&room), kept_by(&info))]),
-        }
+        }?;
+        tell_silence(client, &info).await;
+        Ok(())
     })
     .await
 }
@@ -118,14 +115,19 @@ struct JsonRetention {
     own: bool,
 }
 
+/// To say something about a message is to write.
+const WRITING: Needs = Needs::Permission(Permissions::WRITE);
+
 /// Does something about a message. What it comes to is the same when it is done twice.
 async fn about(
     connection: &Connection,
     message: MessageArgs,
+    (needs, otherwise): (Needs, &str),
     work: impl AsyncFnOnce(Conversation, Seq) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let MessageArgs { conversation, seq } = message;
-    asking(connection, async |client: &Client| {
+    let asked = Asked { conversation: conversation.as_str(), needs, otherwise };
+    asking_of(connection, &asked, async |client: &Client| {
         work(client.conversation(conversation.as_str())?, seq).await.map_err(|error| {
             let is_unknown = matches!(error.downcast_ref(), Some(RequestError::UnknownOutcome { .. }));
             match is_unknown && !error.is::<Hint>() {
@@ -135,18 +137,6 @@ async fn about(
         })
     })
     .await
-}
-
-/// Says who may do it, where that is what was refused.
-fn hinted(error: RequestError, who_may: &str) -> anyhow::Error {
-    let is_forbidden = matches!(error, RequestError::Refused { code: Code::FORBIDDEN, .. });
-    let error = anyhow::Error::new(error);
-    match is_forbidden {
-        true => error.context(Hint(format!(
-            "{who_may}; or there is no such conversation: `quoth conversation list` shows yours"
-        ))),
-        false => error,
-    }
 }
 
 fn name(room: &Conversation) -> String {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use indicatif::ProgressBar;
 use quoth_client::protocol::limits::BODY_BYTES_MAX;
-use quoth_client::{Client, Conversation, SendError, SendOptions};
+use quoth_client::{Client, Conversation, ConversationName, SendError, SendOptions, Seq};
 use tokio::io::BufReader;
 
 use crate::addressed::tell_missing;
@@ -15,7 +15,7 @@ use crate::connection::{Connection, Purpose};
 use crate::hint::{Hint, Situation};
 use crate::input::{InputLine, InputLines};
 use crate::interrupt::{Interrupt, Interrupted};
-use crate::output::{confirm, note};
+use crate::output::{confirm, note, printable};
 use crate::pipeline::{Pipeline, Tally};
 use crate::producer::producer;
 use crate::progress::bar;
@@ -91,6 +91,9 @@ async fn send_one(lines: &Lines, text: String, interrupt: &Interrupt) -> anyhow:
         .context("it is unknown whether the message is stored")??;
     let before = if lines.is_numbered && ack.duplicate { " (it was there already)" } else { "" };
     confirm(&format!("stored in {} as {}{before}", lines.room.name(), ack.seq));
+    if ack.seq == FIRST && !ack.duplicate {
+        tell_first(lines.room.name());
+    }
     Ok(())
 }
 
@@ -108,6 +111,9 @@ async fn send_lines(lines: &Lines, progress: &ProgressBar, interrupt: &Interrupt
     progress.finish_and_clear();
     let tally = pipeline.tally();
     confirm(&summary(tally, name.as_str(), lines.is_numbered));
+    if tally.first == Some(FIRST) && tally.duplicates == 0 {
+        tell_first(name);
+    }
     let unsettled = pipeline.unsettled() as u64;
     let waited = if unsettled == 0 { Ok(()) } else { Err(Interrupted.into()) };
     pumped.map_err(anyhow::Error::from).flatten().and(settled).and(waited).with_context(|| {
@@ -116,6 +122,17 @@ async fn send_lines(lines: &Lines, progress: &ProgressBar, interrupt: &Interrupt
             count => format!("of {count} of the lines behind these it is unknown whether they are stored"),
         }
     })
+}
+
+/// The first thing that is ever said in a conversation without members; in others it is that they were made.
+const FIRST: Seq = Seq(1);
+
+/// Says that nothing was said there before: a name with a slip in it is taken as any other.
+fn tell_first(name: &ConversationName) {
+    note(format_args!(
+        "nothing was said in {} before: this is the first message there",
+        printable(name.as_str())
+    ));
 }
 
 /// What is stored. Without numbers of an earlier run only this run's own messages can have been there
@@ -196,8 +213,6 @@ fn progress() -> ProgressBar {
 
 #[cfg(test)]
 mod tests {
-    use quoth_client::Seq;
-
     use super::*;
 
     #[test]

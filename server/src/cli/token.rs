@@ -42,7 +42,8 @@ pub(super) struct TokenArgs {
     /// The only device that may sign in with it. Default: any
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
-    /// How long it lives: a number with s, m, h or d, as in 30m, 12h or 7d, up to 3650d
+    /// How long it lives: a number with s, m, h or d, as in 30m, 12h or 7d, up to 3650d. Servers take it for 30 s
+    /// longer, since their clocks may be behind
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = lifetime_s)]
     expires_in: u64,
     /// Private key in PEM, or a file with the HS256 secret. Default: the development server's in the data

@@ -232,11 +232,11 @@ fn who_may_only_read_is_told_at_once() {
     let nowhere = carol("--read other --write other");
     for (token, conversation, told) in [
         (&by_token, "general", "lets you only read in general: ask the server's operator"),
-        (&by_token, "general", "does not allow to publish to general"),
+        (&by_token, "general", "`quoth-server token --write 'general'`"),
         (
             &nowhere,
             "general",
-            "the token of carol does not allow to publish to general, or general has members",
+            "the token of carol does not allow to publish to general: ask the server's operator",
         ),
         (&by_membership, "general", "there is no general, or carol is not in it"),
     ] {

@@ -11,8 +11,10 @@ use ureq::{Agent, http};
 
 use super::args::ApiArgs;
 use super::call::Call;
+use super::hint::hint;
 use crate::args::ConnectionArgs;
-use crate::connection::{ApiOfDevelopment, api_of_development, env};
+use crate::connection::env;
+use crate::development::{ApiOfDevelopment, api_of_development};
 use crate::hint::Hint;
 
 /// Longer than the server takes for a request unless it is told otherwise (`api.request_timeout_ms`).
@@ -47,6 +49,7 @@ impl Api {
                 (url, key.unwrap_or(ready))
             }
         };
+        let url = with_scheme(url, ca.is_some());
         let mut tls = TlsConfig::builder()
             .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
         if let Some(ca) = ca {
@@ -99,8 +102,18 @@ impl Api {
         if status.is_success() {
             return Ok(json);
         }
-        let says = |name: &str| json[name].as_str().unwrap_or_default().to_owned();
-        Err(anyhow!("{} ({status})", says("code")).context(Hint(says("detail"))))
+        let says = |name: &str| json[name].as_str().unwrap_or_default();
+        Err(anyhow!("{} ({status})", says("code")).context(Hint(hint(call, says("code"), says("detail")))))
+    }
+}
+
+/// A URL, of which whoever says HOST:PORT has said enough: what is served beyond loopback has TLS, for which it takes
+/// a CA.
+fn with_scheme(url: String, has_ca: bool) -> String {
+    match (url.contains("://"), has_ca) {
+        (true, _) => url,
+        (false, true) => format!("https://{url}"),
+        (false, false) => format!("http://{url}"),
     }
 }
 
@@ -115,4 +128,17 @@ fn certificates(pem: &[u8], path: &str) -> anyhow::Result<Vec<Certificate<'stati
         bail!("{path} has no certificate");
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_scheme;
+
+    #[test]
+    fn a_host_and_a_port_are_enough() {
+        let url = |text: &str, has_ca| with_scheme(text.to_owned(), has_ca);
+        assert_eq!(url("127.0.0.1:4434", false), "http://127.0.0.1:4434");
+        assert_eq!(url("chat.example:4434", true), "https://chat.example:4434");
+        assert_eq!(url("https://chat.example", false), "https://chat.example");
+    }
 }

@@ -8,7 +8,7 @@ use quoth_client::protocol::membership::InvitationHash;
 use quoth_client::{ConversationName, DeviceId, UserId};
 
 use super::retention::RetentionCommand;
-use crate::args::{duration, end_ms, moment_ms};
+use crate::args::{duration, end_ms, moment_ms, some_uses};
 
 /// What the operator does.
 #[derive(Debug, Args)]
@@ -25,8 +25,8 @@ pub(crate) struct AdminArgs {
 /// Where the server API is, and with which key it is used.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ApiArgs {
-    /// URL of the server API, as in `--api https://chat.example:4434`; default: that of this machine's
-    /// development server [env: QUOTH_API]
+    /// URL of the server API, as in `--api https://chat.example:4434`, or HOST:PORT, which is https:// with --ca
+    /// and http:// without; default: that of this machine's development server [env: QUOTH_API]
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) api: Option<String>,
     /// File with a key of the server's api.keys [env: QUOTH_API_KEY_FILE]
@@ -441,9 +441,9 @@ pub(crate) enum ConversationCommand {
         /// How long it holds, such as 12h or 7d; default: until it is revoked
         #[arg(long = "for", value_name = "TIME", value_parser = end_ms)]
         expires_ms: Option<u64>,
-        /// How many may come with it; 0: any number
-        #[arg(long, default_value_t = 0, value_name = "N")]
-        uses_max: u32,
+        /// How many may come with it; default: any number
+        #[arg(long, value_name = "N", value_parser = some_uses)]
+        uses_max: Option<u32>,
     },
     /// The invitations that hold
     Invitations {
@@ -478,6 +478,7 @@ pub(crate) enum MemberCommand {
         limit: u32,
     },
     /// Add one, or change one's role
+    #[command(visible_alias = "add")]
     Set {
         #[command(flatten)]
         whom: Whom,

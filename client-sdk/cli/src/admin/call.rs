@@ -240,7 +240,7 @@ fn of_conversation(command: ConversationCommand) -> Call {
             Call::new("PUT", path(conversation, "/slow_mode"), Some(json!({ "interval_ms": interval_ms })))
         }
         ConversationCommand::Invite { conversation, role, expires_ms, uses_max } => {
-            let body = json!({ "role": named(role), "expires_ms": expires_ms.unwrap_or_default(), "uses_max": uses_max });
+            let body = json!({ "role": named(role), "expires_ms": expires_ms.unwrap_or_default(), "uses_max": uses_max.unwrap_or_default() });
             Call::new("POST", path(conversation, "/invitations"), Some(body))
         }
         ConversationCommand::Invitations { conversation } => Call::get(path(conversation, "/invitations")),

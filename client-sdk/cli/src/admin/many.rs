@@ -177,7 +177,11 @@ fn shown(results: &[Value]) -> String {
         let conversation = printable(result["conversation"].as_str().unwrap_or_default());
         let says = |name: &str| printable(result["problem"][name].as_str().unwrap_or_default());
         let _infallible = if result["problem"].is_null() {
-            let again = if result["duplicate"] == true { "  it was there already" } else { "" };
+            let again = match (result["duplicate"] == true, result["seq"] == 1) {
+                (true, _) => "  it was there already",
+                (false, true) => "  the first one there",
+                (false, false) => "",
+            };
             writeln!(out, "{conversation}  {}{again}", result["seq"])
         } else {
             writeln!(out, "{conversation}  refused: {}: {}", says("code"), says("detail"))
@@ -238,8 +242,9 @@ mod tests {
             json!({ "conversation": "a", "seq": 7, "duplicate": false }),
             json!({ "conversation": "b\u{7}", "seq": 8, "duplicate": true }),
             json!({ "conversation": "$c", "problem": { "code": "FORBIDDEN", "detail": "nobody" } }),
+            json!({ "conversation": "d", "seq": 1, "duplicate": false }),
         ];
-        let expected = "a  7\nb\\u{7}  8  it was there already\n$c  refused: FORBIDDEN: nobody\n";
+        let expected = "a  7\nb\\u{7}  8  it was there already\n$c  refused: FORBIDDEN: nobody\nd  1  the first one there\n";
         assert_eq!(shown(&results), expected);
     }
 }

@@ -3,7 +3,9 @@
 mod api;
 mod args;
 mod call;
+mod hint;
 mod many;
+mod named;
 mod retention;
 mod show;
 mod wait;
@@ -28,6 +30,8 @@ pub(crate) fn run(connection: ConnectionArgs, args: AdminArgs) -> anyhow::Result
     let waits = matches!(command, OneCommand::Retention(RetentionCommand::Run { wait: true }));
     let is_status = matches!(command, OneCommand::Retention(RetentionCommand::Status));
     let caveats = call::caveats(&command);
+    let users = named::users(&command);
+    let kicked = matches!(command, OneCommand::Kick { .. });
     let mut answer = api.send(&call::of(command))?;
     if waits {
         answer = wait::until_done(&api, &answer)?;
@@ -44,6 +48,11 @@ pub(crate) fn run(connection: ConnectionArgs, args: AdminArgs) -> anyhow::Result
     written(std::io::stdout().lock().write_all(text.as_bytes()))?;
     show::emptiness(&answer).into_iter().for_each(note);
     caveats.into_iter().for_each(note);
+    named::firsts(&answer).into_iter().for_each(note);
+    if kicked && answer["closed"] == 0 {
+        note("nobody was connected there, so nothing was closed");
+    }
+    named::tell_unseen(&api, &users);
     // It has ended, and not with all that it was to do.
     let has_failed = waits && !answer["error"].is_null();
     Ok(if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })

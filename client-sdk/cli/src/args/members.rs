@@ -10,7 +10,7 @@ use super::time::{duration, some_time};
 // A user is `whom` and a device `which` here: clap takes `user` and `device` for the flags of every command.
 
 /// What `quoth conversation` does.
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub(crate) enum ConversationCommand {
     /// Make a conversation that only its members read and write; prints its name
     Create(CreateArgs),
@@ -47,6 +47,12 @@ pub(crate) enum ConversationCommand {
         whom: UserId,
     },
     /// Give a member another role: reader, member, admin or owner
+    ///
+    /// A reader reads. A member reads, writes and invites. An admin does all that an owner does, but not to
+    /// owners. An owner does all: mutes, bans and removes (moderate), says who is what, sets the title and how long
+    /// messages are kept (manage), and takes away messages of others (delete-any). Nobody does anything to a user
+    /// whose role is above their own, or gives what they do not have; the last owner stays one while others are
+    /// there.
     Role {
         /// In which conversation
         conversation: ConversationName,
@@ -69,14 +75,15 @@ pub(crate) enum ConversationCommand {
         title: String,
     },
     /// Keep a member from writing, or everybody who may not moderate
+    #[command(group = clap::ArgGroup::new("muted").required(true))]
     Mute {
         /// In which conversation
         conversation: ConversationName,
         /// Whom
-        #[arg(value_name = "USER", required_unless_present = "everybody", conflicts_with = "everybody")]
+        #[arg(value_name = "USER", group = "muted")]
         whom: Option<UserId>,
         /// Everybody who may not moderate
-        #[arg(long)]
+        #[arg(long, group = "muted")]
         everybody: bool,
         #[command(flatten)]
         time: TimeArgs,
@@ -110,14 +117,8 @@ pub(crate) enum ConversationCommand {
         #[arg(long = "for", value_name = "TIME", value_parser = some_time, conflicts_with = "revoke")]
         holds: Option<Duration>,
         /// How many may come with it; default: any number
-        #[arg(
-            long,
-            value_name = "N",
-            default_value_t = 0,
-            hide_default_value = true,
-            conflicts_with = "revoke"
-        )]
-        uses: u32,
+        #[arg(long, value_name = "N", value_parser = some_uses, conflicts_with = "revoke")]
+        uses: Option<u32>,
         /// End all invitations to it instead
         #[arg(long)]
         revoke: bool,
@@ -146,7 +147,7 @@ pub(crate) enum ConversationCommand {
     },
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct CreateArgs {
     /// Its name; default: one that the server makes
     #[arg(conflicts_with_all = ["direct", "notes"])]
@@ -172,7 +173,7 @@ pub(crate) struct CreateArgs {
 }
 
 /// How long something is to hold.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct TimeArgs {
     /// How long, such as 10m, 2h or 7d; default: for ever
     #[arg(long = "for", value_name = "TIME", value_parser = some_time, conflicts_with = "lift")]
@@ -212,6 +213,14 @@ pub(crate) enum SessionsCommand {
     },
 }
 
+/// How many may come with an invitation; for the protocol 0 is any number.
+pub(crate) fn some_uses(text: &str) -> Result<u32, &'static str> {
+    match text.parse() {
+        Ok(uses @ 1..) => Ok(uses),
+        _ => Err("a number from 1 on; leave it out to let any number of users come with it"),
+    }
+}
+
 fn role(text: &str) -> Result<Role, &'static str> {
     let roles = [Role::Reader, Role::Member, Role::Admin, Role::Owner];
     roles.into_iter().find(|role| role.to_string() == text).ok_or("a role is reader, member, admin or owner")
@@ -249,14 +258,29 @@ mod tests {
     }
 
     #[test]
+    fn what_is_missing_and_what_roles_may_do_is_told() {
+        for line in ["conversation mute team", "conversation mute team --lift"] {
+            let error = parsed(line).unwrap_err();
+            assert!(error.contains("USER") && error.contains("--everybody"), "{error}");
+        }
+        let help = parsed("conversation role --help").unwrap_err();
+        for told in ["A reader reads.", "An admin does all", "(moderate)", "(manage)", "(delete-any)"] {
+            assert!(help.contains(told), "{help}");
+        }
+        assert!(parsed("conversation invite team --uses 0").unwrap_err().contains("any number of users"));
+    }
+
+    #[test]
     fn what_cannot_go_together_is_refused() {
         for bad in [
             "conversation create team --direct bob",
             "conversation create --direct bob --notes",
             "conversation create --notes --open",
             "conversation mute team bob --for 1h --lift",
+            "conversation mute team bob --everybody",
             "conversation invite team --revoke --uses 3",
             "conversation invite team --for 0d",
+            "conversation invite team --uses 0",
             "conversation mute team bob --for 0s",
             "conversation ban team bob --for 0h",
             "conversation role team bob king",
@@ -269,6 +293,7 @@ mod tests {
             "conversation create team --member bob --member carol --title Team --open --channel",
             "conversation mute team --everybody --for 1h",
             "conversation role team bob admin --permissions read,write",
+            "conversation invite team --uses 1 --for 1h",
             "block",
             "block bob --lift",
             "sessions --json",

@@ -8,14 +8,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use quoth_bench::command::BenchArgs;
 use quoth_client::protocol::limits::START_LAST_MAX;
 use quoth_client::{ConversationName, DeviceId, Seq, Transport, UserId};
 
 pub(crate) use self::members::{
-    BlockArgs, ConversationCommand, CreateArgs, SessionsArgs, SessionsCommand, TimeArgs,
+    BlockArgs, ConversationCommand, CreateArgs, SessionsArgs, SessionsCommand, TimeArgs, some_uses,
 };
 
 use self::messages::seq;
@@ -52,10 +52,21 @@ pub(crate) fn parsed() -> Args {
             std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
         match quoth_bench::command::misplaced(&words).filter(|_| error.use_stderr()) {
             Some(told) => command().error(ErrorKind::ArgumentConflict, told).exit(),
-            None => error.exit(),
+            None => without_odd_tip(error, &words).exit(),
         }
     });
     Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+/// The error without advice to give an unknown flag as a value, where no value is a text that could begin with a
+/// dash.
+fn without_odd_tip(mut error: clap::Error, words: &[String]) -> clap::Error {
+    const TAKE_A_TEXT: [&str; 6] = ["send", "edit", "react", "rename", "publish", "broadcast"];
+    let takes_a_text = words.iter().any(|word| TAKE_A_TEXT.contains(&word.as_str()));
+    if error.kind() == ErrorKind::UnknownArgument && !takes_a_text {
+        error.remove(ContextKind::Suggested);
+    }
+    error
 }
 
 /// The command line. The help of what connects to nothing does not tell how to connect.
@@ -176,6 +187,9 @@ pub(crate) enum Command {
     Block(BlockArgs),
     /// List your devices, the latest first, or sign one out
     Sessions(SessionsArgs),
+    /// Tell whose token this is, until when it is good, what it allows, and whether the server takes it, and if
+    /// not, why
+    Whoami,
     /// Operate a server over its API: messages, conversations, members, sessions, revocations, statistics
     ///
     /// Beside a development server no flags are needed; else give --api and --api-key-file.
@@ -316,7 +330,7 @@ fn server(text: &str) -> Result<String, &'static str> {
     match text.rsplit_once(':') {
         Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(text.to_owned()),
         _ => Err(
-            "it is no HOST:PORT, such as 127.0.0.1:4433 or [::1]:4433; before a message that begins with a dash put `--`",
+            "it is no HOST:PORT, such as 127.0.0.1:4433 or [::1]:4433 (where it was to be a message that begins with a dash, put `--` before that)",
         ),
     }
 }
@@ -415,6 +429,17 @@ mod tests {
         }
         let dashed = Args::try_parse_from(["quoth", "send", "general", "--", "-starts", "here"]).unwrap();
         assert!(matches!(dashed.command, Command::Send(send) if send.text == ["-starts", "here"]));
+    }
+
+    #[test]
+    fn an_unknown_flag_is_no_value() {
+        let told = |line: &str| {
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            without_odd_tip(Args::try_parse_from(&words).unwrap_err(), &words).to_string()
+        };
+        let unknown = told("quoth history general --dry-run");
+        assert!(unknown.contains("'--dry-run' found") && !unknown.contains("as a value"), "{unknown}");
+        assert!(told("quoth send general --dry-run").contains("-- --dry-run"));
     }
 
     #[test]

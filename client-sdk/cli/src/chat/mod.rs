@@ -27,7 +27,7 @@ use crate::hint::{Situation, barrier_hint, hint};
 use crate::input::{InputLine, InputLines};
 use crate::interrupt::{Interrupt, counted};
 use crate::output::{Format, Known, day_line, note, shortened, written};
-use crate::rights;
+use crate::rights::{self, Verb};
 use crate::screen::Screen;
 use crate::states::{over, telling_states};
 
@@ -55,10 +55,12 @@ pub(crate) async fn run(connection: &Connection, args: ChatArgs) -> anyhow::Resu
                     over(client)
                 ));
             }
-            let asks = rights::barrier(client, room.name().as_str(), &situation.writes);
-            let barrier = interrupt.unless_asked(asks).await?;
+            let name = room.name().as_str();
+            let standing = interrupt.unless_asked(rights::standing(client, name)).await?;
+            let claims = situation.claims.as_ref();
+            let barrier = standing.and_then(|standing| rights::barrier(Verb::Write, name, standing, claims));
             let situation = &Situation { barrier, ..situation.clone() };
-            if let Some(why) = barrier_hint(situation) {
+            if let Some(why) = barrier_hint(Verb::Write, situation) {
                 note(format_args!("* {why}"));
             }
             let me = client.welcome().map(|welcome| welcome.user.clone());

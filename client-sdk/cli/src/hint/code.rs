@@ -1,5 +1,7 @@
 //! What a user can do about a code.
 
+use std::path::Path;
+
 use quoth_client::Code;
 use quoth_client::protocol::Action;
 use quoth_client::protocol::limits::{BODY_BYTES_MAX, FIRST_FRAME_BYTES_MAX};
@@ -7,7 +9,7 @@ use quoth_client::protocol::limits::{BODY_BYTES_MAX, FIRST_FRAME_BYTES_MAX};
 use super::{Attempt, Situation};
 use crate::connection::Purpose;
 use crate::output::printable;
-use crate::rights::Barrier;
+use crate::rights::{Barrier, Verb};
 
 /// What can be done about a code; for one that this version does not name, what its range says.
 pub(super) fn code_hint(code: Code, attempt: Attempt, situation: &Situation<'_>) -> String {
@@ -37,9 +39,7 @@ fn named_code_hint(code: Code, attempt: Attempt, situation: &Situation<'_>) -> O
                 .to_owned()
         }
         Code::TOKEN_EXPIRED => format!("the token has expired: {}", new_token(situation)),
-        Code::TOKEN_REJECTED => {
-            format!("the token was not made for this server, or is damaged: {}", new_token(situation))
-        }
+        Code::TOKEN_REJECTED => rejected(situation),
         Code::PROTOCOL | Code::UNSUPPORTED_VERSION => format!(
             "client and server do not understand each other: use the same release of both; this is quoth {}",
             env!("CARGO_PKG_VERSION")
@@ -82,8 +82,8 @@ fn membership_hint(code: Code) -> Option<String> {
         Code::REPLACED => "the same device has connected again: what runs there goes on",
         Code::KICKED => "this device was signed out; the reason says by whom, and whether to sign in again",
         Code::TOKEN_REVOKED => {
-            "the token was withdrawn: ask the server's operator for a new one; one that is issued within 30 s of \
-             the withdrawal may be refused, too"
+            "the token was withdrawn: ask the server's operator whether there is to be a new one for you; where there is, \
+             one that was issued within 30 s of the withdrawal may be refused, too"
         }
         Code::RATE_LIMITED => "that was too much in too short a time: wait a moment",
         Code::SLOW_MODE => "the conversation is in slow mode: each member writes once in a while only",
@@ -103,7 +103,8 @@ fn membership_hint(code: Code) -> Option<String> {
             "the server's disk is full: what is stored can be read, and it takes new messages when its operator has made room"
         }
         Code::NOT_FOUND_MESSAGE => {
-            "the message is gone, or was never there: `quoth history` shows which ones can be read"
+            "what has this seq is gone, was never there, or is no message but something else that happened: `quoth history` \
+             shows messages as <user>, and all else with a *"
         }
         Code::TOO_OLD => "the message is older than the server's operator allows for that",
         _ => return None,
@@ -111,7 +112,24 @@ fn membership_hint(code: Code) -> Option<String> {
     Some(hint.to_owned())
 }
 
-/// Which right the token lacks.
+/// A token that is good elsewhere, or nowhere.
+fn rejected(situation: &Situation<'_>) -> String {
+    let bound = situation.claims.as_ref().and_then(|claims| claims.device.as_deref());
+    match bound {
+        Some(device) if situation.device.as_deref() != Some(device) => format!(
+            "the token is for the device {0} alone: give --device {1}, or QUOTH_DEVICE",
+            printable(device),
+            quoted(device)
+        ),
+        _ => format!(
+            "the token was not made for this server, or is damaged: {}; a development server makes new ones when it is \
+             restarted",
+            new_token(situation)
+        ),
+    }
+}
+
+/// Which right is missing.
 fn forbidden(attempt: Attempt, situation: &Situation<'_>) -> String {
     if attempt == Attempt::Ask || situation.purpose == Purpose::Ask {
         return "there is no such conversation, or you are not in it, or who you are there may not do this: `quoth conversation \
@@ -120,63 +138,69 @@ fn forbidden(attempt: Attempt, situation: &Situation<'_>) -> String {
     }
     let Purpose::Talk(conversation) = situation.purpose else {
         return format!(
-            "an import needs a token that may publish in every user's name: {}; beside a development server leave --token \
-             and --user out",
+            "an import needs a token that may publish in every user's name: {}",
             new_token(situation)
         );
     };
-    let user = printable(situation.user.as_deref().unwrap_or("this user"));
-    let conversation = printable(conversation);
-    let is_of_both = situation.barrier == Some(Barrier::NotJoined);
-    if let Some(hint) = barrier_hint(situation).filter(|_| is_of_both || attempt == Attempt::Publish) {
+    let verb = if attempt == Attempt::Publish { Verb::Write } else { Verb::Read };
+    if let Some(hint) = barrier_hint(verb, situation) {
         return hint;
     }
-    let verb = if attempt == Attempt::Publish { "publish to" } else { "read" };
-    let of_members = match attempt {
-        Attempt::Publish => ", or one who only reads there, or is blocked by the other one",
-        _ => "",
-    };
-    let of_development = match situation.file {
-        Some(_) => format!(
-            "; of this development server `quoth-server token --user {}` makes one, and --token takes it",
-            quoted_user(situation)
-        ),
-        None => String::new(),
-    };
+    let (user, conversation) = (me(situation), printable(conversation));
+    let verb = if verb == Verb::Write { "publish to" } else { "read" };
     format!(
         "the token of {user} does not allow to {verb} {conversation}, or {conversation} has members and {user} is none of \
-         them{of_members}: ask who moderates {conversation}, or the server's operator for a token that allows it beside what this one does{of_development}"
+         them: ask who moderates {conversation}, or the server's operator"
     )
 }
 
-/// Why the user may not write, and what can be done about it.
-pub(crate) fn barrier_hint(situation: &Situation<'_>) -> Option<String> {
+/// Why the user may not do that, and what can be done about it.
+pub(crate) fn barrier_hint(verb: Verb, situation: &Situation<'_>) -> Option<String> {
     let Purpose::Talk(name) = situation.purpose else { return None };
-    let conversation = printable(name);
-    let user = printable(situation.user.as_deref().unwrap_or("this user"));
-    let better =
-        "ask the server's operator for one whose `write` has it, which `quoth-server token --write` makes";
-    Some(match situation.barrier? {
-        Barrier::OnlyReads => format!(
+    let (user, conversation) = (me(situation), printable(name));
+    Some(match (situation.barrier?, verb) {
+        (Barrier::OnlyReads, _) => format!(
             "you only read in {conversation}: who administers it can change that, with `quoth conversation role {} {} member`",
             quoted(name),
             quoted_user(situation)
         ),
-        Barrier::TokenOnlyReads => format!(
-            "your token lets you only read in {conversation}: {better}; this one does not allow to publish to {conversation}"
-        ),
-        Barrier::TokenForbids => {
-            format!("the token of {user} does not allow to publish to {conversation}: {better}")
+        (Barrier::TokenOnlyReads, _) => only_reads(name),
+        (Barrier::TokenForbids, Verb::Write) => {
+            format!("the token of {user} does not allow to publish to {conversation}: {}", token_with("write", name))
         }
-        Barrier::NotJoined => format!(
+        (Barrier::TokenForbids, Verb::Read) => {
+            format!("the token of {user} does not allow to read {conversation}: {}", token_with("read", name))
+        }
+        (Barrier::NotJoined, _) => format!(
             "anybody may join {conversation}, and {user} has not: `quoth conversation join {}`",
             quoted(name)
         ),
-        Barrier::Hidden => format!(
+        (Barrier::Hidden, _) => format!(
             "there is no {conversation}, or {user} is not in it: ask who moderates it; `quoth conversation list` shows what \
              {user} is in"
         ),
+        (Barrier::OfTheOther, _) => {
+            "it is a conversation of two, and the other one may have blocked you: then nothing can be said there".to_owned()
+        }
     })
+}
+
+/// What a token lacks with which its bearer reads alone.
+pub(super) fn only_reads(name: &str) -> String {
+    format!("your token lets you only read in {}: {}", printable(name), token_with("write", name))
+}
+
+/// Whom to ask for a token that has a conversation.
+pub(super) fn token_with(claim: &str, name: &str) -> String {
+    format!(
+        "ask the server's operator for one whose `{claim}` has it, beside what this one has; `quoth-server token --{claim} \
+         {}` makes such a one",
+        quoted(name)
+    )
+}
+
+fn me(situation: &Situation<'_>) -> String {
+    printable(situation.user.as_deref().unwrap_or("this user"))
 }
 
 fn cursor_ahead(situation: &Situation<'_>) -> String {
@@ -196,12 +220,28 @@ fn new_token(situation: &Situation<'_>) -> String {
         Purpose::Import => " --publish-as '*'",
         Purpose::Talk(_) | Purpose::Ask => "",
     };
-    format!(
-        "get a new one from the server's operator, or make one for a development server with \
-         `quoth-server token --user {}{rights}`, and pass it with --token; a development server makes new ones when it is \
-         restarted",
-        quoted_user(situation)
-    )
+    let user = quoted_user(situation);
+    match situation.development {
+        Some(development) => format!(
+            "{}, and pass it with --token",
+            made_by(development.data_dir.as_deref(), &format!("--user {user}{rights}"))
+        ),
+        None => format!(
+            "get a new one from the server's operator, who makes one with `quoth-server token --user {user}{rights}`, and \
+             pass it with --token-file"
+        ),
+    }
+}
+
+/// How the development server in this data folder makes a token.
+pub(crate) fn made_by(data_dir: Option<&Path>, options: &str) -> String {
+    match data_dir {
+        Some(dir) => format!(
+            "get a new one with `quoth-server --data-dir {} token {options}`",
+            quoted(&dir.display().to_string())
+        ),
+        None => format!("get a new one with `quoth-server token {options}`, run where the server runs"),
+    }
 }
 
 /// The user as a shell takes it.

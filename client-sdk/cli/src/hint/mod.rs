@@ -1,5 +1,6 @@
 //! What a user can do about an error of the SDK. Pure.
 
+mod asked;
 mod code;
 
 use std::path::{Path, PathBuf};
@@ -8,17 +9,20 @@ use quoth_client::{
     Code, ConnectError, EventsError, HistoryError, Reason, RequestError, SendError, Seq, Transport,
 };
 
+pub(crate) use self::asked::{Asked, Needs, WITHOUT_MEMBERS, explained, is_silent, without_members};
 use self::code::code_hint;
-pub(crate) use self::code::{barrier_hint, quoted};
+pub(crate) use self::code::{barrier_hint, made_by, quoted};
+use crate::claims::Claims;
 use crate::connection::{Purpose, START_ONE};
-use crate::rights::{Barrier, TokenWrites};
+use crate::development::Beside;
+use crate::rights::Barrier;
 
 /// What was going on when an error came up.
 #[derive(Debug, Clone)]
 pub(crate) struct Situation<'a> {
     pub(crate) server: &'a str,
-    /// The development server's file that has named it.
-    pub(crate) file: Option<&'a Path>,
+    /// The development server that has named it.
+    pub(crate) development: Option<&'a Beside>,
     pub(crate) ca: &'a Path,
     /// What was to be connected over.
     pub(crate) transport: Transport,
@@ -31,9 +35,11 @@ pub(crate) struct Situation<'a> {
     pub(crate) head: Option<Seq>,
     /// The file that is read again for each sign-in.
     pub(crate) token_file: Option<PathBuf>,
-    /// What the token says of where its bearer may write.
-    pub(crate) writes: TokenWrites,
-    /// Why the user may not write there, if that is known.
+    /// What the token says, if that can be read.
+    pub(crate) claims: Option<Claims>,
+    /// Which of the user's devices this is, if it says so.
+    pub(crate) device: Option<String>,
+    /// Why the user may not read or write there, if that is known.
     pub(crate) barrier: Option<Barrier>,
 }
 
@@ -114,8 +120,8 @@ fn connect_hint(error: &ConnectError, situation: &Situation<'_>) -> Option<Strin
         }
         | ConnectError::Refused { reason, .. } => reason_hint(reason, Attempt::SignIn, situation),
         ConnectError::TimedOut { .. } => {
-            let (named, advice) = match situation.file {
-                Some(file) => (format!(", named by {}", file.display()), START_ONE),
+            let (named, advice) = match situation.development {
+                Some(Beside { file, .. }) => (format!(", named by {}", file.display()), START_ONE),
                 None => (
                     String::new(),
                     "see whether the address and the port are right, and ask whoever runs one there",
@@ -233,7 +239,7 @@ mod tests {
         let transport = Transport::Auto;
         Situation {
             server,
-            file: None,
+            development: None,
             ca,
             transport,
             token_bytes: 9_000,
@@ -241,9 +247,14 @@ mod tests {
             purpose,
             head: None,
             token_file: None,
-            writes: TokenWrites::Unknown,
+            claims: None,
+            device: None,
             barrier: None,
         }
+    }
+
+    fn beside() -> Beside {
+        Beside { file: PathBuf::from("dev.json"), data_dir: Some(PathBuf::from("/srv/it's")) }
     }
 
     fn refused(code: Code) -> SendError {
@@ -258,34 +269,25 @@ mod tests {
             hint(error, situation).unwrap()
         };
         let write = hint_of(&refused(Code::FORBIDDEN), &talk);
-        assert!(
-            write.contains("not allow to publish to it's,") && write.contains("only reads there"),
-            "{write}"
-        );
-        assert!(!write.contains("development"), "{write}");
+        assert!(write.contains("not allow to publish to it's, or it's has members"), "{write}");
         for (barrier, told) in [
             (
                 Barrier::OnlyReads,
                 &["you only read in it's: who", "conversation role 'it'\\''s' 'alice' member"][..],
             ),
-            (
-                Barrier::TokenOnlyReads,
-                &["only read in it's: ask", "does not allow to publish to it's", "--write"],
-            ),
+            (Barrier::TokenOnlyReads, &["only read in it's: ask", "whose `write` has it"]),
             (
                 Barrier::TokenForbids,
-                &["the token of alice does not allow to publish to it's: ask", "--write"],
+                &["the token of alice does not allow to publish to it's: ask", "--write 'it'\\''s'"],
             ),
             (Barrier::NotJoined, &["anybody may join it's", "conversation join 'it'\\''s'"]),
             (Barrier::Hidden, &["there is no it's", "alice is not in it"]),
+            (Barrier::OfTheOther, &["may have blocked you"]),
         ] {
             let barred = Situation { barrier: Some(barrier), ..talk.clone() };
             let write = hint_of(&refused(Code::FORBIDDEN), &barred);
             assert!(told.iter().all(|told| write.contains(told)), "{barrier:?}: {write}");
         }
-        let beside = Situation { file: Some(Path::new("dev.json")), ..talk.clone() };
-        let write = hint_of(&refused(Code::FORBIDDEN), &beside);
-        assert!(write.contains("development server `quoth-server token --user 'alice'`"), "{write}");
         let conversation = ConversationName::new("it's").unwrap();
         let read = EventsError::Refused { conversation: conversation.clone(), code: Code::FORBIDDEN };
         assert!(hint_of(&read, &talk).contains("not allow to read it's,"), "{}", hint_of(&read, &talk));
@@ -294,15 +296,34 @@ mod tests {
         let outside = Situation { barrier: Some(Barrier::NotJoined), ..talk.clone() };
         assert!(hint_of(&read, &outside).contains("conversation join"), "{}", hint_of(&read, &outside));
         let by_token = Situation { barrier: Some(Barrier::TokenForbids), ..talk.clone() };
-        assert!(
-            hint_of(&read, &by_token).contains("not allow to read"),
-            "why one may not write is another matter"
-        );
+        let told = hint_of(&read, &by_token);
+        assert!(told.contains("does not allow to read it's: ask") && told.contains("--read 'it'"), "{told}");
         let too_large = Reason::Code { code: Code::FRAME_TOO_LARGE, text: String::new() };
         let too_large = ConnectError::Refused { server: String::new(), reason: too_large };
         assert!(hint_of(&too_large, &talk).contains("the token has 9000 bytes"));
         let import = hint_of(&refused(Code::FORBIDDEN), &situation(Purpose::Import));
         assert!(import.contains("--publish-as '*'"), "{import}");
+    }
+
+    #[test]
+    fn where_a_new_token_comes_from_is_said_as_far_as_it_is_known() {
+        let rejected = || Reason::Code { code: Code::TOKEN_REJECTED, text: String::new() };
+        let told = |situation: &Situation<'_>| {
+            hint(&ConnectError::Refused { server: String::new(), reason: rejected() }, situation).unwrap()
+        };
+        let ask = situation(Purpose::Ask);
+        assert!(told(&ask).contains("the server's operator") && told(&ask).contains("--user 'alice'"));
+        let beside = beside();
+        let here = Situation { development: Some(&beside), ..ask.clone() };
+        let made = "quoth-server --data-dir '/srv/it'\\''s' token --user 'alice'`";
+        assert!(told(&here).contains(made) && !told(&here).contains("operator"), "{}", told(&here));
+        // What another device may use is not damaged.
+        let claims = crate::claims::tests::claims(r#"{"device":"lap"}"#);
+        let device = Some("desk".to_owned());
+        let other = Situation { claims, device, ..here };
+        assert!(told(&other).contains("give --device 'lap'"), "{}", told(&other));
+        let same = Situation { device: Some("lap".to_owned()), ..other };
+        assert!(told(&same).contains("damaged"), "{}", told(&same));
     }
 
     #[test]
@@ -340,7 +361,7 @@ mod tests {
             timeout: std::time::Duration::from_secs(10),
             last: None,
         };
-        let told = hint(&silent, &Situation { file: Some(Path::new("dev.json")), ..talk.clone() }).unwrap();
+        let told = hint(&silent, &Situation { development: Some(&beside()), ..talk.clone() }).unwrap();
         assert!(told.contains("named by dev.json") && told.contains("--client-file"), "{told}");
         assert!(!told.contains("--transport"), "{told}");
         let told = hint(&silent, &talk).unwrap();

@@ -14,13 +14,9 @@ use self::lines::{muted, row_line};
 use crate::args::{InboxArgs, QuietArgs, StandArgs};
 use crate::asking::{asking, in_ms, told, until_ms};
 use crate::connection::{Connection, Purpose};
-use crate::hint::{Hint, Situation};
+use crate::hint::{Hint, Situation, WITHOUT_MEMBERS, without_members};
 use crate::output::{note, printable, written};
 use crate::states::telling_states;
-
-/// Why a conversation that can be read is in no inbox, and what to do.
-const WITHOUT_MEMBERS: &str = "a conversation in which somebody has spoken before it was created has no members, and is in \
-    nobody's inbox: `quoth conversation create` makes one that is, and `join` adds you to it";
 
 pub(crate) async fn run(connection: &Connection, args: InboxArgs) -> anyhow::Result<()> {
     if !args.watch {
@@ -65,10 +61,11 @@ async fn set(
         let Some(row) = client.inbox_row(conversation).await? else {
             let hint = match client.describe(conversation).await {
                 // Whoever reads there would look for it in vain.
-                Ok(info) if info.kind.is_none() => WITHOUT_MEMBERS,
-                _ => "`quoth inbox --all --archived` shows what is in it; `quoth conversation join` and `create` add to it",
+                Ok(info) if info.kind.is_none() => without_members(client, conversation.as_str()).await,
+                _ => "`quoth inbox --all --archived` shows what is in it; `quoth conversation join` and `create` add to it"
+                    .to_owned(),
             };
-            bail!(anyhow::anyhow!("{shown} is not in your inbox").context(Hint(hint.to_owned())));
+            bail!(anyhow::anyhow!("{shown} is not in your inbox").context(Hint(hint)));
         };
         let mut settings = InboxSettings::from(&row);
         change(&mut settings);

@@ -35,7 +35,7 @@ pub(super) fn conversation_lines(info: &ConversationInfo) -> Vec<String> {
     let role = info.role.map_or_else(|| "you are not in it".to_owned(), |role| format!("you are {role}"));
     lines.push(format!("{members}; {role}"));
     if info.muted_until_ms > 0 {
-        lines.push(format!("muted{}", until(info.muted_until_ms)));
+        lines.push(format!("everybody who may not moderate is muted{}", until(info.muted_until_ms)));
     }
     if info.slow_mode_interval_ms > 0 {
         let seconds = f64::from(info.slow_mode_interval_ms) / 1_000.0;
@@ -114,7 +114,7 @@ mod tests {
             [
                 "team  open group \"The\\u{202e} team\"",
                 "2 members; you are owner",
-                "muted until 2004-12-25 04:04",
+                "everybody who may not moderate is muted until 2004-12-25 04:04",
                 "slow mode: each member writes once in 1.5 s",
                 "what is said there is kept for 30 days, up to 300 events, as set for it",
             ]

@@ -1,16 +1,19 @@
 //! `quoth conversation`, `quoth block` and `quoth sessions`.
 
+mod asked;
+mod create;
 mod lines;
+mod named;
 
 use anyhow::anyhow;
 use quoth_client::{
-    Client, Code, ConversationInfo, ConversationName, Done, MemberInfo, NewConversation, RequestError, Role,
-    UserId,
+    Client, Code, ConversationInfo, ConversationName, Done, MemberInfo, RequestError, Role, UserId,
 };
 
 use self::lines::{conversation_lines, list_line, member_line, session_line};
-use crate::args::{BlockArgs, ConversationCommand, CreateArgs, SessionsArgs, SessionsCommand};
-use crate::asking::{asking, in_ms, json, lines, told, until_ms};
+use self::named::{few_members, tell_odd, tell_unseen};
+use crate::args::{BlockArgs, ConversationCommand, SessionsArgs, SessionsCommand};
+use crate::asking::{asking, asking_of, in_ms, json, lines, tell_silence, told, until_ms};
 use crate::connection::Connection;
 use crate::hint::{Hint, quoted};
 use crate::output::{confirm, note, printable};
@@ -22,15 +25,27 @@ pub(crate) async fn conversation(
     connection: &Connection,
     command: ConversationCommand,
 ) -> anyhow::Result<()> {
-    asking(connection, async |client| converse(client, command).await).await
+    let command = match command {
+        ConversationCommand::Create(args) => return create::run(connection, args).await,
+        command => command,
+    };
+    let line = command.clone();
+    match asked::asked(&line) {
+        Some(asked) => asking_of(connection, &asked, async |client| converse(client, command).await).await,
+        None => asking(connection, async |client| converse(client, command).await).await,
+    }
 }
 
 pub(crate) async fn block(connection: &Connection, args: BlockArgs) -> anyhow::Result<()> {
     asking(connection, async |client| {
         let Some(user) = args.whom else {
             let blocked = client.blocked().await?;
+            if blocked.is_empty() {
+                note("you have blocked nobody");
+            }
             return lines(blocked.iter().map(|user| printable(user.as_str())));
         };
+        tell_odd(&user);
         let done = client.block(&user, !args.lift).await?;
         let verb = if args.lift { "is not blocked any more" } else { "is blocked" };
         told(format_args!("{} {verb}", printable(user.as_str())), &done);
@@ -61,18 +76,10 @@ pub(crate) async fn sessions(connection: &Connection, args: SessionsArgs) -> any
 async fn converse(client: &Client, command: ConversationCommand) -> anyhow::Result<()> {
     use ConversationCommand as C;
     match command {
-        C::Create(args) => {
-            let is_named = args.conversation.is_some();
-            let made = client.create(new_conversation(args)).await;
-            let done = made.map_err(|error| refused_name(error, is_named))?;
-            if done.seq.is_none() {
-                note("it was there already");
-            }
-            lines([printable(done.conversation.as_str())])
-        }
         C::Invite { conversation, role, holds, uses, revoke: false } => {
             let role = role_or_joiner_s(client, &conversation, role).await?;
-            let invitation = client.invite(&conversation, role, holds.map_or(0, in_ms), uses).await?;
+            let invitation =
+                client.invite(&conversation, role, holds.map_or(0, in_ms), uses.unwrap_or_default()).await?;
             lines([printable(&invitation)])?;
             note(format_args!(
                 "who has it comes with: quoth conversation join '{}' --invitation {}",
@@ -83,7 +90,9 @@ async fn converse(client: &Client, command: ConversationCommand) -> anyhow::Resu
         }
         C::Show { conversation, json: is_json } => {
             let info = client.describe(&conversation).await?;
-            if is_json { json(&[info]) } else { lines(conversation_lines(&info)) }
+            if is_json { json(&[&info]) } else { lines(conversation_lines(&info)) }?;
+            tell_silence(client, &info).await;
+            Ok(())
         }
         C::Members { conversation, json: is_json } => {
             let members = all_members(client, &conversation).await?;
@@ -113,23 +122,20 @@ async fn change(client: &Client, command: ConversationCommand) -> anyhow::Result
                 joined.map_err(|error| forbidden(error, || join_hint(&name(&at), invitation.is_some())))?;
             (format!("you are in {}", name(&at)), done)
         }
-        C::Leave { conversation: at } => {
-            let hint = || {
-                format!(
-                    "you are not in {}, or it is a direct conversation or notes, which nobody leaves",
-                    name(&at)
-                )
-            };
-            let done = client.leave(&at).await.map_err(|error| forbidden(error, hint))?;
-            (format!("you have left {}", name(&at)), done)
-        }
+        C::Leave { conversation: at } => (format!("you have left {}", name(&at)), client.leave(&at).await?),
         C::Add { conversation: at, whom, role } => {
             let role = role_or_joiner_s(client, &at, role).await?;
+            tell_odd(&whom);
             let done = client.set_member(&at, &whom, role, None).await?;
+            tell_unseen(client, &at, std::slice::from_ref(&whom)).await;
             (format!("{} is {role} of {}", user(&whom), name(&at)), done)
         }
         C::Remove { conversation: at, whom } => {
-            (format!("{} is out of {}", user(&whom), name(&at)), client.remove(&at, &whom).await?)
+            let done = client.remove(&at, &whom).await?;
+            match done.seq {
+                Some(_) => (format!("{} is out of {}", user(&whom), name(&at)), done),
+                None => (format!("{} is no member of {}", user(&whom), name(&at)), done),
+            }
         }
         C::Role { conversation: at, whom, role, permissions } => {
             // The server would add who is none, and a slip of the pen is not to make a stranger admin.
@@ -154,8 +160,16 @@ async fn change(client: &Client, command: ConversationCommand) -> anyhow::Result
             (format!("{who} {}", if time.lift { "may write again" } else { "is muted" }), done)
         }
         C::Ban { conversation: at, whom, time } => {
+            tell_odd(&whom);
+            let members = few_members(client, &at).await;
             let done = client.ban(&at, &whom, until_ms(&time)).await?;
-            (format!("{} {}", user(&whom), if time.lift { "may come back" } else { "is banned" }), done)
+            let was_none = members.is_some_and(|members| members.iter().all(|member| member.user != whom));
+            let how = match (time.lift, was_none) {
+                (true, _) => "may come back",
+                (false, true) if done.seq.is_some() => "is banned, and was no member",
+                (false, _) => "is banned",
+            };
+            (format!("{} {how}", user(&whom)), done)
         }
         C::SlowMode { conversation: at, interval } => {
             let interval_ms = u32::try_from(interval.as_millis()).unwrap_or(u32::MAX);
@@ -171,18 +185,6 @@ async fn change(client: &Client, command: ConversationCommand) -> anyhow::Result
         C::Create(_) | C::Show { .. } | C::Members { .. } | C::List { .. } => {
             unreachable!("they change nothing else")
         }
-    })
-}
-
-/// Says what can be done about a name that the token is not for.
-fn refused_name(error: RequestError, is_named: bool) -> anyhow::Error {
-    if !is_named {
-        return error.into();
-    }
-    forbidden(error, || {
-        "leave the name out and the server makes one, or ask its operator for a token whose `write` has it, which \
-         `quoth-server token --write` makes; where the token has it, one of the members has blocked you"
-            .to_owned()
     })
 }
 
@@ -205,25 +207,6 @@ fn join_hint(conversation: &str, is_invited: bool) -> String {
         "there is no {conversation}, or it takes an invitation (--invitation TEXT), or you are banned there: ask one of its \
          members"
     )
-}
-
-fn new_conversation(args: CreateArgs) -> NewConversation {
-    if let Some(user) = args.direct {
-        return NewConversation::direct(user.as_str());
-    }
-    if args.notes {
-        return NewConversation::notes();
-    }
-    let new = match args.channel {
-        true => NewConversation::channel(args.title),
-        false => NewConversation::group(args.title),
-    };
-    let new = new.members(args.members.iter().map(|user| user.as_str()));
-    let new = if args.open { new.open() } else { new };
-    match args.conversation {
-        Some(name) => new.name(name.as_str()),
-        None => new,
-    }
 }
 
 async fn role_or_joiner_s(
@@ -259,20 +242,5 @@ async fn all_conversations(client: &Client) -> anyhow::Result<Vec<ConversationIn
         if is_last {
             return Ok(all);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_may_not_take_a_name_is_told_how_to_get_one() {
-        let refused = |code| RequestError::Refused { code, reason: String::new(), retry_after: None };
-        let hint = |error: &anyhow::Error| error.downcast_ref::<Hint>().map(ToString::to_string);
-        let told = hint(&refused_name(refused(Code::FORBIDDEN), true)).unwrap();
-        assert!(told.contains("leave the name out") && told.contains("quoth-server token --write"), "{told}");
-        assert_eq!(hint(&refused_name(refused(Code::FORBIDDEN), false)), None);
-        assert_eq!(hint(&refused_name(refused(Code::ALREADY_EXISTS), true)), None);
     }
 }

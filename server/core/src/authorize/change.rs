@@ -16,6 +16,12 @@ const NAME_NOT_FOR_TOKEN: Refusal = Refusal::new(
     "the token does not let its user make a conversation of this name: that needs one whose `write` has the name (quoth-server token --write PATTERN), or auth.names_freely = true of the server and no `write`; without a name the server makes one",
 );
 
+/// The same of a token that has others.
+const NAME_NOT_IN_TOKEN: Refusal = Refusal::new(
+    Code::FORBIDDEN,
+    "the token has a `write`, which narrows what its user may make and change to what it names, and this name is not there",
+);
+
 /// The same of a name that follows from users, or that the server makes.
 const MADE_NAME_NOT_FOR_TOKEN: Refusal = Refusal::new(
     Code::FORBIDDEN,
@@ -41,6 +47,7 @@ pub(super) fn authorize(
             // The token alone decides, so it tells nothing of what there is.
             return Err(match change {
                 Change::Create { .. } if place.name.reserved().is_some() => MADE_NAME_NOT_FOR_TOKEN,
+                Change::Create { .. } if grant.write.is_some() => NAME_NOT_IN_TOKEN,
                 Change::Create { .. } => NAME_NOT_FOR_TOKEN,
                 _ => Refusal::FORBIDDEN,
             });

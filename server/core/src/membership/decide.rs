@@ -124,7 +124,10 @@ pub fn decide(
 }
 
 /// Whether it is a conversation that has been made or messages does not show.
-const IN_USE: Refusal = Refusal::new(Code::ALREADY_EXISTS, "this name is in use: take another one");
+const IN_USE: Refusal = Refusal::new(
+    Code::ALREADY_EXISTS,
+    "this name is in use, by a conversation that somebody has made or in which somebody has spoken: take another one",
+);
 
 const fn is_direct(change: &Change) -> bool {
     matches!(change, Change::Create { kind: ConversationKind::Direct, .. })

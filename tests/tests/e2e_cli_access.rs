@@ -1,0 +1,267 @@
+//! What the command line says of who may do what: why something was refused and what helps, what a token is good
+//! for, and names that may have a slip in them.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use quoth_tests::process::{ServerProcess, binary};
+
+/// A development server, and users with tokens of any kind.
+struct Site {
+    server: ServerProcess,
+    dir: tempfile::TempDir,
+}
+
+impl Site {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let server = ServerProcess::start(&dir.path().join("data")).unwrap();
+        Self { server, dir }
+    }
+
+    fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// A token with these options of `quoth-server token`.
+    fn token(&self, options: &str) -> String {
+        let mut command = Command::new(binary("quoth-server"));
+        command.arg("--data-dir").arg(self.data()).arg("token").args(options.split(' '));
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// A command with a token, or with none, beside the server; nothing of the machine's user is meant.
+    fn runs(&self, token: Option<&str>, line: &str) -> Output {
+        let mut command = Command::new(binary("quoth"));
+        command.env_clear().arg("--client-file").arg(self.data().join("client.json"));
+        command.args(token.iter().flat_map(|token| ["--token", token]));
+        command.args(line.split(' ')).output().unwrap()
+    }
+
+    /// What it prints, of a command that succeeds, and what it notes.
+    fn done(&self, token: &str, line: &str) -> (String, String) {
+        let output = self.runs(Some(token), line);
+        assert!(output.status.success(), "{line}: {output:?}");
+        let notes = String::from_utf8(output.stderr).unwrap();
+        // How the connection fares is no matter here: on a slow machine it is told.
+        let notes = notes.lines().filter(|line| !line.starts_with("* ")).map(|line| format!("{line}\n"));
+        (String::from_utf8(output.stdout).unwrap(), notes.collect())
+    }
+
+    /// The hint, or else the error, of one that fails.
+    fn refused(&self, token: &str, line: &str) -> String {
+        let output = self.runs(Some(token), line);
+        assert_eq!(output.status.code(), Some(1), "{line}: {output:?}");
+        let notes = String::from_utf8(output.stderr).unwrap();
+        notes.lines().last().unwrap().to_owned()
+    }
+
+    fn end(self) {
+        assert!(self.server.terminate().unwrap().success());
+    }
+}
+
+/// A site with conversations of all kinds that are alice's, in some of which bob is; and alice's token.
+fn conversations() -> (Site, String) {
+    let site = Site::start();
+    let alice = site.token("--user alice");
+    for line in [
+        "conversation create team --member bob",
+        "conversation create readers --channel --member bob",
+        "conversation create secret",
+        "conversation create hall --open",
+        "send unmanaged hello",
+    ] {
+        site.done(&alice, line);
+    }
+    (site, alice)
+}
+
+#[test]
+fn a_refusal_by_the_token_names_the_token() {
+    let (site, _) = conversations();
+    let reader = site.token("--user bob --read * --no-write");
+    let (eve, blind) = (site.token("--user eve"), site.token("--user eve --read other --write other"));
+    for (token, line, hint) in [
+        (&reader, "conversation leave team", "your token lets you only read in team"),
+        (&reader, "conversation rename team x", "your token lets you only read in team"),
+        (&reader, "send team hi", "your token lets you only read in team"),
+        (&reader, "react team 2 x", "your token lets you only read in team"),
+        (&reader, "edit team 2 x", "your token lets you only read in team"),
+        (&reader, "revoke team 2", "your token lets you only read in team"),
+        (&blind, "conversation leave team", "your token does not let you read in team"),
+        (&blind, "history team", "the token of eve does not allow to read team: ask"),
+        (&blind, "send team hi", "the token of eve does not allow to publish to team: ask"),
+        // One that allows everything is not to blame.
+        (&eve, "history team", "there is no team, or eve is not in it"),
+        (&eve, "send team hi", "there is no team, or eve is not in it"),
+    ] {
+        let told = site.refused(token, line);
+        assert!(told.contains(hint), "{line}: {told}");
+    }
+    site.end();
+}
+
+#[test]
+fn a_refusal_says_what_it_takes_and_who_has_it() {
+    let (site, alice) = conversations();
+    let bob = site.token("--user bob");
+    let direct = site.done(&alice, "conversation create --direct bob").0;
+    let direct = direct.trim();
+    let managed = "it takes the permission to manage, which owners and admins have, and you are member";
+    let moderated = "it takes the permission to moderate, which owners and admins have, and you are member";
+    let unsaid = "nothing was ever said in teem: is the name right?";
+    let rank = "nobody does that to a user whose role there is above one's own";
+    for (line, hint) in [
+        ("send readers hi", "you only read in readers: who administers it"),
+        ("chat hall", "anybody may join hall, and bob has not"),
+        ("send hall hi", "anybody may join hall, and bob has not"),
+        ("send secret hi", "there is no secret, or bob is not in it"),
+        ("history secret", "there is no secret, or bob is not in it"),
+        ("conversation join secret -i wrong", "the invitation does not let you into secret"),
+        ("conversation join secret", "takes an invitation"),
+        ("conversation leave secret", "there is no secret, or you are not in it"),
+        ("conversation members secret", "there is no secret, or you are not in it"),
+        ("conversation leave hall", "you are not in hall, which anybody may join"),
+        ("conversation rename team x", managed),
+        ("conversation role team alice reader", managed),
+        ("conversation add team eve --role admin", managed),
+        ("conversation invite team --revoke", managed),
+        ("retention team --age 1d", managed),
+        ("conversation remove team alice", moderated),
+        ("conversation ban team eve", moderated),
+        ("conversation mute team alice", moderated),
+        ("conversation mute team --everybody", moderated),
+        ("conversation slow-mode team 1s", moderated),
+        ("conversation invite team --role admin", "a role or a permission that is above one's own"),
+        (
+            "conversation invite readers",
+            "to invite, which owners, admins and members have, and you are reader",
+        ),
+        ("react readers 2 x", "to write, which owners, admins and members have, and you are reader"),
+        (&format!("conversation leave {direct}"), "nobody leaves a direct conversation or notes"),
+        (&format!("conversation ban {direct} alice"), "nobody removes, bans or mutes anybody in a direct"),
+        ("pin teem", unsaid),
+        ("retention teem --age 1d", unsaid),
+        ("conversation rename teem x", unsaid),
+        ("conversation members teem", unsaid),
+        ("conversation join teem", unsaid),
+        ("conversation add teem eve", unsaid),
+        ("pin unmanaged", "has no members, and is in nobody's inbox"),
+        ("conversation rename unmanaged x", "has no members, and is in nobody's inbox"),
+        ("conversation create unmanaged", "in which somebody has spoken"),
+        ("receipts team 1", "no message but something else that happened"),
+    ] {
+        let told = site.refused(&bob, line);
+        assert!(told.contains(hint), "{line}: {told}");
+    }
+    // Where the permission is there, it is something else.
+    site.done(&alice, "conversation role team bob admin");
+    for line in ["conversation remove team alice", "conversation mute team alice"] {
+        assert!(site.refused(&bob, line).contains(rank), "{line}");
+    }
+    // A conversation of two in which one has blocked the other has one short line for it.
+    site.done(&bob, "block alice");
+    let blocked = site.refused(&alice, &format!("send {direct} there?"));
+    assert!(blocked.contains("may have blocked you") && !blocked.contains(direct), "{blocked}");
+    let group = site.refused(&alice, "conversation create --member bob");
+    assert!(group.contains("may have blocked you"), "{group}");
+    site.end();
+}
+
+#[test]
+fn a_token_that_makes_no_such_conversation_says_which_one_does() {
+    let site = Site::start();
+    let narrow = site.token("--user alice --read * --write team-*");
+    for (line, hint) in [
+        ("conversation create --direct bob", "--write 'direct/*'"),
+        ("conversation create --notes", "--write 'notes/*'"),
+        ("conversation create", "--write 'group/*'"),
+        ("conversation create other", "--write 'other'"),
+    ] {
+        let told = site.refused(&narrow, line);
+        assert!(told.contains(hint) && !told.contains("leave the name out"), "{line}: {told}");
+    }
+    // As README has it.
+    let wider = site.token("--user alice --read * --write team-* --write direct/*");
+    let direct = site.done(&wider, "conversation create --direct bob").0;
+    assert!(site.done(&wider, &format!("send {} hello", direct.trim())).0.contains("stored in direct/"));
+    let unnamed = site.token("--user alice --by-membership");
+    assert!(site.refused(&unnamed, "conversation create other").contains("leave the name out"));
+    site.end();
+}
+
+#[test]
+fn a_token_says_what_it_is_good_for_and_why_it_is_refused() {
+    let site = Site::start();
+    let of_lap = site.token("--user carol --device lap --read news --no-write");
+    let (told, _) = site.done(&of_lap, "whoami --device lap");
+    for line in ["user       carol", "device     lap", "reads      news", "writes     nothing"] {
+        assert!(told.lines().any(|told| told == line), "{told}");
+    }
+    assert!(told.ends_with("you are carol at lap\n"), "{told}");
+    let elsewhere = site.runs(Some(&of_lap), "whoami");
+    let (lines, notes) =
+        (String::from_utf8(elsewhere.stdout).unwrap(), String::from_utf8(elsewhere.stderr).unwrap());
+    assert!(elsewhere.status.code() == Some(1) && lines.contains("device     lap"), "{lines}");
+    assert!(notes.contains("another device") && notes.contains("give --device 'lap'"), "{notes}");
+    // The way to a new one works as it stands.
+    let none = site.refused(&of_lap.replace('.', ".x"), "send general hi");
+    let command = none.split('`').nth(1).unwrap_or_else(|| panic!("{none}"));
+    let programs = binary("quoth-server").parent().unwrap().display().to_string();
+    let command = command.replace("NAME", "dora");
+    let made = Command::new("/bin/sh").args(["-c", &command]).env("PATH", programs).output().unwrap();
+    assert!(made.status.success(), "{command}: {made:?}");
+    let made = String::from_utf8(made.stdout).unwrap();
+    assert!(site.done(made.trim(), "whoami").0.contains("user       dora"));
+    for (line, error) in
+        [("whoami --token=", "--token is empty"), ("whoami --user dora", "token --user 'dora'`")]
+    {
+        let output = site.runs(None, line);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(1) && told.contains(error), "{told}");
+    }
+    let mut unset = Command::new(binary("quoth"));
+    unset.env_clear().env("QUOTH_TOKEN", "").arg("--client-file").arg(site.data().join("client.json"));
+    let output = unset.arg("whoami").output().unwrap();
+    assert!(String::from_utf8(output.stderr).unwrap().contains("QUOTH_TOKEN is set and empty"));
+    let elsewhere = site.runs(None, "whoami --server chat.example:1 --ca nowhere.pem");
+    assert!(String::from_utf8(elsewhere.stderr).unwrap().contains("--token-file FILE"));
+    site.end();
+}
+
+#[test]
+fn a_name_that_may_have_a_slip_in_it_is_told() {
+    let site = Site::start();
+    let (alice, bob) = (site.token("--user alice"), site.token("--user bob"));
+    site.done(&bob, "whoami");
+    let unseen = "bobb has never signed in here: is the name right?";
+    for (line, printed, note) in [
+        ("conversation create team --member bobb --member bob", "team", unseen),
+        ("conversation remove team dora", "dora is no member of team", ""),
+        ("conversation ban team dora", "dora is banned, and was no member", ""),
+        ("conversation ban team bob", "bob is banned\n", ""),
+        (
+            "conversation add team b*",
+            "b* is member of team",
+            "b* is the name of one user here, and no pattern",
+        ),
+        ("conversation create --direct bobb", "direct/", unseen),
+        ("block b*", "b* is blocked", "no pattern"),
+        ("send teem hi", "stored in teem as 1\n", "nothing was said in teem before"),
+        ("retention taem", "taem is kept", "nothing was ever said in taem"),
+        ("conversation show taem", "without members", "nothing was ever said in taem"),
+    ] {
+        let (told, notes) = site.done(&alice, line);
+        assert!(told.contains(printed) && notes.contains(note), "{line}: {told}{notes}");
+        assert_eq!(notes.is_empty(), note.is_empty(), "{line}: {notes}");
+    }
+    // Of what is there nothing is said.
+    site.done(&alice, "conversation ban team bob --lift");
+    for line in ["conversation add team bob", "send teem hi", "retention teem", "conversation show team"] {
+        assert_eq!(site.done(&alice, line).1, "", "{line}");
+    }
+    site.end();
+}
