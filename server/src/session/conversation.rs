@@ -257,7 +257,11 @@ impl Stream {
             let wanted = Wanted { cursor, to: self.last, bytes_max: writer.room(), keeping };
             match self.engine.read_tail(self.access.name(), wanted, &mut self.frames) {
                 Next::Wait => return Ok(()),
-                Next::View { to } => self.read_view(cursor, to),
+                Next::View { to } => {
+                    // Not where it is read ahead, which asks no tail first: what the tail has the view may lack.
+                    self.cursor.woken = false;
+                    self.read_view(cursor, to);
+                }
                 Next::Frames(reached) => {
                     // States are out before events are. So who had left before one of these is known to have
                     // by now.
@@ -277,7 +281,6 @@ impl Stream {
 
     /// Reads behind a seq from the view, which has everything up to `in_view` if that is known.
     fn read_view(&mut self, behind: Seq, in_view: Option<Seq>) {
-        self.cursor.woken = false;
         let (engine, access, limit) = (&self.engine, &self.access, self.ahead.ask());
         self.read = Some(StoreRead::page(engine, access, (behind, self.last), in_view, limit));
     }
@@ -517,7 +520,8 @@ impl Stream {
                 self.cursor.known = self.cursor.known.max(head);
                 self.cursor.state = start(from, head, floor)?;
             }
-            (ReadResult::Page(page), CursorState::At(cursor)) => {
+            // Unless it was to follow what was read ahead.
+            (ReadResult::Page(behind, page), CursorState::At(cursor)) if behind == cursor => {
                 self.follow()?;
                 if page.reached > self.last {
                     // The user has left meanwhile: it is read again, up to there.
@@ -535,7 +539,7 @@ impl Stream {
                 }
             }
             // The cursor was moved meanwhile.
-            (ReadResult::Page(_) | ReadResult::Ahead(_), CursorState::Starts(from)) => {
+            (ReadResult::Page(..) | ReadResult::Ahead(_), CursorState::Starts(from)) => {
                 let greeting = self.greeting(from);
                 self.read = Some(StoreRead::enter(&self.engine, &self.publisher, false, greeting));
             }

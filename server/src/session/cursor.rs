@@ -43,7 +43,8 @@ pub(super) struct StoreRead(Pin<Box<dyn Future<Output = Result<ReadResult, ViewE
 
 pub(super) enum ReadResult {
     Bounds(Bounds),
-    Page(Page),
+    /// What is behind a seq.
+    Page(Seq, Page),
     Ahead(ReadAhead),
 }
 
@@ -82,7 +83,7 @@ impl StoreRead {
                 Some(to) => reads.page(&name, cursor, to.min(last), limit, at).await,
                 None => reads.after(&name, cursor, last, limit, at).await,
             };
-            page.map(ReadResult::Page)
+            page.map(|page| ReadResult::Page(cursor, page))
         }))
     }
 }
