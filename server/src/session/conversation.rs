@@ -534,9 +534,9 @@ impl Stream {
                 writer.extend(page.chunks);
             }
             (ReadResult::Ahead(read), CursorState::At(cursor)) => {
-                if self.ahead.push(read, cursor) && !self.cursor.woken {
-                    self.cursor.state = CursorState::AtEndOfView(cursor);
-                }
+                let is_end = self.ahead.push(read, cursor) && !self.cursor.woken;
+                self.cursor.state =
+                    if is_end { CursorState::AtEndOfView(cursor) } else { CursorState::At(cursor) };
             }
             // The cursor was moved meanwhile.
             (ReadResult::Page(..) | ReadResult::Ahead(_), CursorState::Starts(from)) => {
