@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use bytes::{Buf, Bytes, BytesMut};
+use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -70,6 +71,12 @@ impl Run {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
+    }
+
+    /// Bytes of all frames.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
     }
 
     /// The bytes of frames by their numbers from 0 on; of those that there are.
@@ -161,7 +168,31 @@ pub fn encode_datagram<F: Serialize>(frame: &F) -> Bytes {
 }
 
 fn to_vec<F: Serialize>(frame: &F, head: Vec<u8>) -> Vec<u8> {
-    postcard::to_extend(frame, head).expect("a frame holds nothing that postcard cannot encode")
+    let encoded = postcard::serialize_with_flavor(frame, Buffer(head));
+    encoded.expect("a frame holds nothing that postcard cannot encode")
+}
+
+/// What frames are encoded into. postcard's own way with a vector extends it by an iterator for each byte.
+struct Buffer(Vec<u8>);
+
+impl Flavor for Buffer {
+    type Output = Vec<u8>;
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    #[inline]
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<Vec<u8>> {
+        Ok(self.0)
+    }
 }
 
 /// Decodes a frame from exactly its bytes, without a length.

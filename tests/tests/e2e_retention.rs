@@ -4,6 +4,8 @@
 mod beforehand;
 #[path = "e2e_retention/space.rs"]
 mod space;
+#[path = "e2e_retention/stalled.rs"]
+mod stalled;
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -57,6 +57,11 @@ impl Reading {
         Judged { reading: self, rule }
     }
 
+    /// Whether marks may take anything of the conversation.
+    pub(crate) fn may_take(&self) -> bool {
+        self.keeping.may_take()
+    }
+
     /// By what a conversation is judged that no marks take anything of.
     pub(super) fn rule_without_marks(&self) -> Rule {
         Rule { judge: self.keeping.judge(self.ahead.end), floor: Seq(1) }

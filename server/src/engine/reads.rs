@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use quoth_core::history::{Anchor, Span};
-use quoth_core::retention::{End, Gaps, Keeping, Marks};
-use quoth_protocol::codec::{self, Run};
-use quoth_protocol::frame::{Event, FetchRange, ServerFrame};
+use quoth_core::retention::{End, Keeping, Marks};
+use quoth_protocol::frame::{Event, FetchRange};
 use quoth_protocol::{ConversationName, Seq};
 use quoth_store::{
     Bounds, Found, Hurry, PageLimit, Position, ProducerKey, StoredEvent, Stretch, View, ViewError,
@@ -16,9 +14,10 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::Execution;
 use super::coalesced::Coalesced;
-use super::frame::{Frames, event, stored_event};
+use super::frame::{event, stored_event};
+use super::page::{Gathered, Page, Read, ReadAhead};
 use super::publisher::{Prior, Publisher};
-use super::readable::{Facts, Reading, visit_behind};
+use super::readable::{Reading, visit_behind};
 
 /// Streams whose old message ids are looked up at once; the others wait, so that many repeats leave threads
 /// to other reads.
@@ -41,19 +40,6 @@ impl std::fmt::Debug for Reads {
     }
 }
 
-/// Part of a conversation, as frames.
-#[derive(Debug)]
-pub struct Page {
-    /// Event frames in ascending order, and gap frames in place of events that are absent: whole frames, as
-    /// many in a chunk as lie one behind the other. What a stream keeps until it is acknowledged is looked
-    /// through for each packet, chunk after chunk.
-    pub chunks: Vec<Bytes>,
-    /// The seqs of the events, ascending.
-    pub events: Vec<Seq>,
-    /// Where a reader that has taken the page stands: at its last event, or at the end of its last gap.
-    pub reached: Seq,
-}
-
 /// Which events are read, of a conversation's that the view has.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Wanted {
@@ -62,73 +48,6 @@ struct Wanted {
     to: Seq,
     records_max: usize,
     bytes_max: usize,
-}
-
-/// Events that are being read.
-#[derive(Debug, Default)]
-struct Gathered {
-    facts: Vec<Facts>,
-    frames: Frames,
-}
-
-impl Gathered {
-    fn take(&mut self, event: &StoredEvent<'_>) {
-        self.facts.push(Facts::of(event));
-        self.frames.push(event);
-    }
-
-    fn into_read(self, last: Seq) -> Read {
-        Read { last, facts: self.facts, runs: self.frames.into_runs() }
-    }
-}
-
-/// What was read: events, with what they are judged by.
-#[derive(Debug)]
-struct Read {
-    /// The last seq that it tells of.
-    last: Seq,
-    facts: Vec<Facts>,
-    /// The events' frames, in their order.
-    runs: Vec<Run>,
-}
-
-impl Read {
-    /// As a page of who asked for what is behind `cursor`, up to and including `to`.
-    fn page(&self, is_absent: impl Fn(&Facts) -> bool, cursor: Seq, to: Seq) -> Page {
-        let gap = |(from, to)| codec::encode(&ServerFrame::Gap { from, to });
-        let (mut chunks, mut events) = (Vec::new(), Vec::with_capacity(self.facts.len()));
-        let (mut gaps, mut facts) = (Gaps::behind(cursor), self.facts.iter());
-        for run in &self.runs {
-            // From where on the frames of the run are to come that were not cut off yet.
-            let mut from = 0;
-            let cut = |chunks: &mut Vec<Bytes>, from, to| {
-                if from < to {
-                    chunks.push(run.slice(from..to));
-                }
-            };
-            for (i, one) in facts.by_ref().take(run.len()).enumerate() {
-                let seq = one.place.seq;
-                if seq <= cursor || seq > to || is_absent(one) {
-                    cut(&mut chunks, from, i);
-                    from = i + 1;
-                    continue;
-                }
-                if let Some(absent) = gaps.event(seq) {
-                    cut(&mut chunks, from, i);
-                    chunks.push(gap(absent));
-                    from = i;
-                }
-                events.push(seq);
-            }
-            cut(&mut chunks, from, run.len());
-        }
-        let reached = self.last.min(to).max(cursor);
-        // What is absent behind the last event may go on in the next page, and is told there as one.
-        let last = events.last().copied().filter(|last| *last < reached && reached < to);
-        let reached = last.unwrap_or(reached);
-        chunks.extend(gaps.until(reached).map(gap));
-        Page { chunks, events, reached }
-    }
 }
 
 /// Part of what is behind a cursor.
@@ -232,12 +151,11 @@ impl Reads {
     ) -> Result<Page, ViewError> {
         let name = conversation.clone();
         let read = move |view: &dyn View, from: Seq| {
-            let mut gathered = Gathered::default();
+            let mut gathered = Gathered::within(limit);
             let last = at.after(view, &name, (from, to), limit, &mut |event| gathered.take(event))?;
-            let is_any_there = !gathered.facts.is_empty();
+            let read = gathered.into_read(last);
             // They are judged already.
-            let page = gathered.into_read(last).page(|_| false, cursor, to);
-            Ok(Part { last, is_any_there, part: page })
+            Ok(Part { last, is_any_there: !read.is_empty(), part: read.page(|_| false, cursor, to) })
         };
         Ok(self.first_part((cursor, to), read).await?.part)
     }
@@ -281,25 +199,61 @@ impl Reads {
             at.rule_without_marks()
         };
         let judged = at.by(rule);
-        let PageLimit { records: records_max, bytes: bytes_max } = limit;
-        let read = |Wanted { conversation, after, to, .. }: Wanted| {
-            self.run(move |view| read_after(view, &conversation, after, to, limit))
-        };
         // What is before the floor need not be read, and whoever asks for it wants the same.
         let mut from = cursor.max(Seq(rule.floor.0.saturating_sub(1)).min(to));
         let read = loop {
-            let conversation = conversation.clone();
-            let wanted = Wanted { conversation, after: from, to, records_max, bytes_max };
-            let read = self.pages.get(wanted, read).await?;
+            let read = self.behind(conversation, (from, to), limit, true).await?;
             let last = read.last.min(to);
             // All of it is absent, and what follows may be too: it is told as one gap.
-            if last <= from || last == to || read.facts.iter().any(|one| !judged.is_absent_by(one)) {
+            if last <= from || last == to || read.any(|one| !judged.is_absent_by(one)) {
                 break read;
             }
             from = last;
         };
         // What has become absent since the read began is left out, whoever began it.
         Ok(read.page(|one| judged.is_absent_by(one), cursor, to))
+    }
+
+    /// The same as [`Reads::page`], where `in_view` says up to where the view has everything, or as
+    /// [`Reads::after`], to be judged when it is handed over; only of a conversation of which [no marks take
+    /// anything](Keeping::may_take).
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub async fn ahead(
+        &self,
+        conversation: &ConversationName,
+        cursor: Seq,
+        (to, in_view): (Seq, Option<Seq>),
+        limit: PageLimit,
+        at: Reading,
+    ) -> Result<ReadAhead, ViewError> {
+        let judged = at.by(at.rule_without_marks());
+        let to = in_view.map_or(to, |in_view| in_view.min(to));
+        let mut from = cursor;
+        loop {
+            let read = self.behind(conversation, (from, to), limit, in_view.is_some()).await?;
+            if read.last <= from || read.last >= to || read.any(|one| !judged.is_absent_by(one)) {
+                return Ok(ReadAhead::new(cursor, in_view, read));
+            }
+            from = read.last;
+        }
+    }
+
+    /// What is behind a seq, absent or not: for all who want the same at once where that is right.
+    async fn behind(
+        &self,
+        conversation: &ConversationName,
+        (after, to): (Seq, Seq),
+        limit: PageLimit,
+        is_shared: bool,
+    ) -> Result<Arc<Read>, ViewError> {
+        let PageLimit { records: records_max, bytes: bytes_max } = limit;
+        let wanted = Wanted { conversation: conversation.clone(), after, to, records_max, bytes_max };
+        let read = |Wanted { conversation, after, to, .. }: Wanted| {
+            self.run(move |view| read_after(view, &conversation, after, to, limit))
+        };
+        if is_shared { self.pages.get(wanted, read).await } else { read(wanted).await.map(Arc::new) }
     }
 
     /// The first events behind `after` up to and including `last`, which are readable ones, or the last of
@@ -545,11 +499,11 @@ fn read_after(
     limit: PageLimit,
 ) -> Result<Read, ViewError> {
     let records = usize::try_from(to.0.saturating_sub(cursor.0)).unwrap_or(usize::MAX);
-    let mut gathered = Gathered::default();
     if records == 0 {
-        return Ok(gathered.into_read(cursor));
+        return Ok(Gathered::default().into_read(cursor));
     }
     let limit = PageLimit { records: limit.records.min(records), ..limit };
+    let mut gathered = Gathered::within(limit);
     let last = visit_behind(view, conversation, cursor, limit, &mut |event| gathered.take(event))?;
     Ok(gathered.into_read(last))
 }

@@ -18,6 +18,7 @@ use quoth_store::{Bounds, ViewError};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::ahead::Ahead;
 use super::connection::Shared;
 use super::cursor::{Cursor, CursorState, ReadResult, StoreRead, load, start};
 use super::frames::{FrameReader, FrameWriter, ReadFailure, WriteFailure};
@@ -71,6 +72,7 @@ pub(super) async fn run(
         last: Reach::Whole.last(),
         ends_at: None,
         read: None,
+        ahead: Ahead::new(),
         outcomes: Vec::new(),
         frames: Vec::new(),
         hook: shared.service.hooks.publish.clone(),
@@ -122,6 +124,8 @@ struct Stream {
     ends_at: Option<Instant>,
     /// The read from the view that is under way; at most one.
     read: Option<StoreRead>,
+    /// What it has brought that was not handed to the writer yet.
+    ahead: Ahead,
     outcomes: Vec<Outcome>,
     /// Frames on their way from the tail to the writer.
     frames: Vec<Bytes>,
@@ -144,6 +148,7 @@ enum Happened {
     Judged(Option<Judged>),
     Granted(watch::Receiver<Arc<Grant>>),
     Phase((Phase, PhaseReceiver)),
+    Forgot,
 }
 
 impl Stream {
@@ -178,6 +183,7 @@ impl Stream {
                 granted = &mut regranted => Happened::Granted(granted),
                 next = &mut phase => Happened::Phase(next),
                 () = at(self.ends_at), if self.ends_at.is_some() => return Err(Code::FORBIDDEN),
+                () = at(self.ahead.kept_until()), if self.ahead.kept_until().is_some() => Happened::Forgot,
             };
             match happened {
                 Happened::Wrote(Ok(())) => self.wrote(writer.written_bytes()),
@@ -201,6 +207,7 @@ impl Stream {
                     self.regrant(granted.borrow_and_update().clone())?;
                     regranted.set(self::regranted(granted));
                 }
+                Happened::Forgot => self.ahead.clear(),
                 Happened::Phase((Phase::Failed, _)) => return Err(Code::STORE_FAILED),
                 Happened::Phase((_, receiver)) => {
                     self.drains = true;
@@ -227,7 +234,23 @@ impl Stream {
         self.tell_roster(writer);
         self.tell_receipts(writer);
         while let CursorState::At(cursor) = self.cursor.state {
-            if writer.room() == 0 || self.read.is_some() || cursor >= self.last {
+            if self.read.is_none()
+                && let Some((behind, in_view)) = self.ahead.wants()
+            {
+                self.read_view(behind, in_view);
+            }
+            if writer.room() == 0 || cursor >= self.last {
+                return Ok(());
+            }
+            // States are out before events are. So who had left before one of these is known to have by now.
+            self.follow()?;
+            let reading = || self.engine.reading_of(&self.access);
+            if let Some(page) = self.ahead.next(cursor, self.last, reading) {
+                self.cursor.state = CursorState::At(page.reached);
+                writer.extend(page.chunks);
+                continue;
+            }
+            if self.read.is_some() {
                 return Ok(());
             }
             let keeping = self.access.keeping(self.engine.judged_ms());
@@ -235,8 +258,9 @@ impl Stream {
             match self.engine.read_tail(self.access.name(), wanted, &mut self.frames) {
                 Next::Wait => return Ok(()),
                 Next::View { to } => {
+                    // Not where it is read ahead, which asks no tail first: what the tail has the view may lack.
                     self.cursor.woken = false;
-                    self.read = Some(StoreRead::page(&self.engine, &self.access, cursor, self.last, to));
+                    self.read_view(cursor, to);
                 }
                 Next::Frames(reached) => {
                     // States are out before events are. So who had left before one of these is known to have
@@ -253,6 +277,12 @@ impl Stream {
             }
         }
         Ok(())
+    }
+
+    /// Reads behind a seq from the view, which has everything up to `in_view` if that is known.
+    fn read_view(&mut self, behind: Seq, in_view: Option<Seq>) {
+        let (engine, access, limit) = (&self.engine, &self.access, self.ahead.ask());
+        self.read = Some(StoreRead::page(engine, access, (behind, self.last), in_view, limit));
     }
 
     /// What the user may do, as of the version that was looked at last.
@@ -430,6 +460,7 @@ impl Stream {
 
     /// Moves the cursor. An Open is answered even when it starts no reader.
     fn seek(&mut self, from: Option<Start>, is_open: bool) {
+        self.ahead.clear();
         if from.is_some() {
             let subscription = || self.engine.subscribe(self.access.name(), &self.mailbox);
             self.cursor.subscription.get_or_insert_with(subscription);
@@ -489,7 +520,8 @@ impl Stream {
                 self.cursor.known = self.cursor.known.max(head);
                 self.cursor.state = start(from, head, floor)?;
             }
-            (ReadResult::Page(page), CursorState::At(cursor)) => {
+            // Unless it was to follow what was read ahead.
+            (ReadResult::Page(behind, page), CursorState::At(cursor)) if behind == cursor => {
                 self.follow()?;
                 if page.reached > self.last {
                     // The user has left meanwhile: it is read again, up to there.
@@ -501,8 +533,13 @@ impl Stream {
                 };
                 writer.extend(page.chunks);
             }
+            (ReadResult::Ahead(read), CursorState::At(cursor)) => {
+                let is_end = self.ahead.push(read, cursor) && !self.cursor.woken;
+                self.cursor.state =
+                    if is_end { CursorState::AtEndOfView(cursor) } else { CursorState::At(cursor) };
+            }
             // The cursor was moved meanwhile.
-            (ReadResult::Page(_), CursorState::Starts(from)) => {
+            (ReadResult::Page(..) | ReadResult::Ahead(_), CursorState::Starts(from)) => {
                 let greeting = self.greeting(from);
                 self.read = Some(StoreRead::enter(&self.engine, &self.publisher, false, greeting));
             }

@@ -4,15 +4,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use quoth_core::page_size::PAGE_BYTES_MIN;
 use quoth_protocol::frame::Start;
 use quoth_protocol::limits::START_LAST_MAX;
 use quoth_protocol::{Code, Seq};
 use quoth_store::{Bounds, PageLimit, ViewError};
 
-use crate::engine::{Access, Engine, Greeting, Page, Publisher, RosterWatch, Subscription};
-
-/// What a reader that is behind reads from the view at once.
-const VIEW_PAGE: PageLimit = PageLimit { records: 256, bytes: 64 * 1024 };
+use crate::engine::{Access, Engine, Greeting, Page, Publisher, ReadAhead, RosterWatch, Subscription};
 
 /// The stream's reader.
 pub(super) struct Cursor {
@@ -45,7 +43,9 @@ pub(super) struct StoreRead(Pin<Box<dyn Future<Output = Result<ReadResult, ViewE
 
 pub(super) enum ReadResult {
     Bounds(Bounds),
-    Page(Page),
+    /// What is behind a seq.
+    Page(Seq, Page),
+    Ahead(ReadAhead),
 }
 
 impl StoreRead {
@@ -67,17 +67,23 @@ impl StoreRead {
     pub(super) fn page(
         engine: &Engine,
         access: &Arc<Access>,
-        cursor: Seq,
-        last: Seq,
+        (cursor, last): (Seq, Seq),
         in_view: Option<Seq>,
+        limit: PageLimit,
     ) -> Self {
         let (reads, at, name) = (engine.reads().clone(), engine.reading_of(access), access.name().clone());
         Self(Box::pin(async move {
+            // What marks take is found out by a look into the view, which cannot be had when a part is handed
+            // over.
+            if !at.may_take() {
+                return reads.ahead(&name, cursor, (last, in_view), limit, at).await.map(ReadResult::Ahead);
+            }
+            let limit = PageLimit { bytes: PAGE_BYTES_MIN, ..limit };
             let page = match in_view {
-                Some(to) => reads.page(&name, cursor, to.min(last), VIEW_PAGE, at).await,
-                None => reads.after(&name, cursor, last, VIEW_PAGE, at).await,
+                Some(to) => reads.page(&name, cursor, to.min(last), limit, at).await,
+                None => reads.after(&name, cursor, last, limit, at).await,
             };
-            page.map(ReadResult::Page)
+            page.map(|page| ReadResult::Page(cursor, page))
         }))
     }
 }

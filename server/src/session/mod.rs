@@ -3,6 +3,7 @@
 
 mod adds;
 mod admission;
+mod ahead;
 mod backlog;
 mod connection;
 mod conversation;
