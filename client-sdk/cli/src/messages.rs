@@ -1,14 +1,11 @@
-//! `quoth edit`, `revoke`, `react`, `hide`, `read`, `receipts` and `retention`.
+//! `quoth edit`, `revoke`, `react`, `hide`, `read` and `receipts`.
 
-use quoth_client::{
-    Client, Code, Conversation, FetchRange, MessageReceipts, RequestError, Retention, Seq, UserId,
-};
+use quoth_client::{Client, Code, Conversation, FetchRange, MessageReceipts, RequestError, Seq, UserId};
 use serde::Serialize;
 
-use crate::args::{EditArgs, MessageArgs, ReactArgs, ReadArgs, ReceiptsArgs, RetentionArgs};
+use crate::args::{EditArgs, MessageArgs, ReactArgs, ReadArgs, ReceiptsArgs};
 use crate::asking::{asking, json, lines, told};
 use crate::connection::Connection;
-use crate::deed::{kept, kept_by};
 use crate::hint::Hint;
 use crate::output::{confirm, note, printable};
 
@@ -86,38 +83,6 @@ pub(crate) async fn receipts(connection: &Connection, args: ReceiptsArgs) -> any
     .await
 }
 
-pub(crate) async fn retention(connection: &Connection, args: RetentionArgs) -> anyhow::Result<()> {
-    let (wanted, is_json) = (args.bounds.retention(), args.json);
-    asking(connection, async |client| {
-        let room = client.conversation(args.conversation.as_str())?;
-        if let Some(retention) = wanted {
-            let done = room.set_retention(retention).await.map_err(|error| {
-                hinted(
-                    error,
-                    "it takes the permission to manage, which owners and admins of a group or channel have",
-                )
-            })?;
-            told(format_args!("what is said in {} is kept {}", name(&room), kept(retention)), &done);
-            return Ok(());
-        }
-        let info = client.describe(room.name()).await.map_err(|error| {
-            hinted(error, "it is told to who may read there, and of open conversations to everybody")
-        })?;
-        match is_json {
-            true => json(&[JsonRetention { retention: info.retention, own: info.own_retention }]),
-            false => lines([format!("{} is {}", name(&room), kept_by(&info))]),
-        }
-    })
-    .await
-}
-
-#[derive(Serialize)]
-struct JsonRetention {
-    #[serde(flatten)]
-    retention: Retention,
-    own: bool,
-}
-
 /// Does something about a message. What it comes to is the same when it is done twice.
 async fn about(
     connection: &Connection,
@@ -138,7 +103,7 @@ async fn about(
 }
 
 /// Says who may do it, where that is what was refused.
-fn hinted(error: RequestError, who_may: &str) -> anyhow::Error {
+pub(crate) fn hinted(error: RequestError, who_may: &str) -> anyhow::Error {
     let is_forbidden = matches!(error, RequestError::Refused { code: Code::FORBIDDEN, .. });
     let error = anyhow::Error::new(error);
     match is_forbidden {
@@ -149,7 +114,7 @@ fn hinted(error: RequestError, who_may: &str) -> anyhow::Error {
     }
 }
 
-fn name(room: &Conversation) -> String {
+pub(crate) fn name(room: &Conversation) -> String {
     printable(room.name().as_str())
 }
 

@@ -357,7 +357,16 @@ fn folders_of_others_and_folders_in_use_are_refused() {
     fs::create_dir(path("foreign")).unwrap();
     fs::write(path("foreign/file"), "mine").unwrap();
     assert!(matches!(BackupFolder::take(&path("foreign")), Err(BackupError::Foreign { .. })));
-    assert!(matches!(BackupFolder::take_existing(&path("missing")), Err(BackupError::Foreign { .. })));
+    for (name, expected) in [
+        ("missing", "missing is not there: name one that has backups"),
+        ("foreign", "foreign is no folder of backups of Quoth: name one that has backups"),
+    ] {
+        let none = BackupFolder::take_existing(&path(name)).expect_err(name);
+        assert!(
+            matches!(none, BackupError::NoBackups { .. }) && none.to_string().ends_with(expected),
+            "{none}"
+        );
+    }
     let folder = BackupFolder::take(&backups).unwrap();
     assert!(matches!(BackupFolder::take(&backups), Err(BackupError::Locked { .. })));
     let refused = folder.restore(None, &path("foreign"), &mut |_| {});

@@ -4,6 +4,7 @@ mod api;
 mod args;
 mod call;
 mod many;
+mod notes;
 mod retention;
 mod show;
 mod wait;
@@ -12,7 +13,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 pub(crate) use self::args::AdminArgs;
-use self::args::{AdminCommand, OneCommand};
+use self::args::{AdminCommand, OneCommand, UserCommand};
 use self::retention::RetentionCommand;
 use crate::args::ConnectionArgs;
 use crate::output::{note, written};
@@ -27,6 +28,7 @@ pub(crate) fn run(connection: ConnectionArgs, args: AdminArgs) -> anyhow::Result
     };
     let waits = matches!(command, OneCommand::Retention(RetentionCommand::Run { wait: true }));
     let is_status = matches!(command, OneCommand::Retention(RetentionCommand::Status));
+    let asks_how_far = matches!(command, OneCommand::User(UserCommand::Erasure { .. }));
     let caveats = call::caveats(&command);
     let mut answer = api.send(&call::of(command))?;
     if waits {
@@ -42,9 +44,10 @@ pub(crate) fn run(connection: ConnectionArgs, args: AdminArgs) -> anyhow::Result
         (false, false) => show::text(&answer),
     };
     written(std::io::stdout().lock().write_all(text.as_bytes()))?;
-    show::emptiness(&answer).into_iter().for_each(note);
+    notes::notes(&answer).into_iter().for_each(note);
     caveats.into_iter().for_each(note);
-    // It has ended, and not with all that it was to do.
-    let has_failed = waits && !answer["error"].is_null();
+    // It has ended, and not with all that it was to do; or has not ended.
+    let is_unfinished = asks_how_far && !matches!(answer["state"].as_str(), Some("absent" | "gone"));
+    let has_failed = is_unfinished || waits && !answer["error"].is_null();
     Ok(if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

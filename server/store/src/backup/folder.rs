@@ -38,9 +38,9 @@ pub struct Added {
     pub number: u64,
     /// Position of the last group of the log that it has.
     pub position: u64,
-    /// Bytes of its files.
+    /// Bytes of its files, without the zeros that end the last segment of the log.
     pub bytes: u64,
-    /// Bytes that earlier backups did not have, without the zeros that end the last segment of the log.
+    /// Those of them that earlier backups did not have.
     pub new_bytes: u64,
 }
 
@@ -64,10 +64,13 @@ impl BackupFolder {
     /// Takes a folder over that must have backups already. It may be one that can only be read.
     ///
     /// # Errors
-    /// As of [`BackupFolder::take`].
+    /// As of [`BackupFolder::take`], and when it is no such folder.
     pub fn take_existing(dir: &Path) -> Result<Self, BackupError> {
-        if !is_ours(dir)? {
-            return Err(BackupError::Foreign { dir: dir.to_owned() });
+        let none = || BackupError::NoBackups { dir: dir.to_owned() };
+        match is_ours(dir) {
+            Ok(true) => {}
+            Ok(false) | Err(BackupError::Foreign { .. }) => return Err(none()),
+            Err(error) => return Err(error),
         }
         let lock = match lock(dir) {
             Err(BackupError::Io { source, .. }) if is_read_only(&source) => lock_to_read(dir)?,
@@ -135,11 +138,12 @@ impl BackupFolder {
         let objects = self.objects();
         sync_dir(&objects).map_err(BackupError::io("sync", &objects))?;
         let number = self.numbers()?.last().map_or(1, |last| last + 1);
-        let backup = Backup { store, time_ms, position: last.0, folders, files: listed };
+        let bytes = files.iter().map(|file| file.end).sum();
+        let backup = Backup { store, time_ms, position: last.0, bytes, folders, files: listed };
         let name = file_name_of(number);
         write_file(&self.backups(), &name, &manifest::encode(&backup))?;
         self.delete_unnamed()?;
-        Ok(Added { number, position: last.0, bytes: backup.bytes(), new_bytes })
+        Ok(Added { number, position: last.0, bytes, new_bytes })
     }
 
     /// With backups of two stores in it, older ones of one would go for newer ones of the other.

@@ -49,7 +49,7 @@ impl BackupFolder {
         let (number, backup) = self.restorable(number, to)?;
         let restoring = to.join(RESTORING);
         create_durable_dir(&restoring).map_err(BackupError::io("create", &restoring))?;
-        let mut done = Bytes { done: 0, total: backup.bytes() };
+        let mut done = Bytes { done: 0, total: backup.lengths() };
         for name in &backup.folders {
             let dir = path_in(&restoring, name)
                 .ok_or_else(|| BackupError::DamagedManifest { path: self.manifest(number) })?;
