@@ -224,7 +224,6 @@ fn how_conversations_are_kept_is_shown_set_held_and_freed() -> anyhow::Result<()
     let told = String::from_utf8(early.stderr)?;
     assert!(early.status.success() && told.contains("from a first message on"), "{told}");
     ensure!(json(&["show", "room-2"])?["hold_ms"].as_u64() > Some(0), "it is held");
-    assert_eq!(json(&["plan"])?["holds"][0]["conversation"], json!("room-2"));
     let back = noted(&["release", "room-2"])?;
     ensure!(back.contains("nothing is set for it any more") && !back.contains("first message on"), "{back}");
     Ok(())

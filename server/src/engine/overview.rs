@@ -22,7 +22,7 @@ pub struct Overview {
     pub oldest_expired_ms: Option<u64>,
     /// Conversations of which rows are damaged: nothing of them is in these numbers, and nothing is freed.
     pub damaged_conversations: u64,
-    /// Conversations that are held.
+    /// Conversations with events that are held.
     pub held: u64,
     /// Which these are, and since when, the first of them that it came upon.
     pub holds: Vec<Hold>,

@@ -98,7 +98,7 @@ impl Engine {
         let done = self.ask(caller, what, vec![name.clone()], 0).await?;
         let has_changed = done.time_ms > 0;
         let effect = self.effect(name, move |view, name, of_class, kept, now_ms| {
-            effect_in(view, name, of_class, kept, has_changed, end_in(view, name)?, now_ms)
+            effect_in(view, name, of_class, kept, has_changed, now_ms)
         });
         Ok(Retained { done, effect: effect.await.map_err(|error| unreadable(&error))? })
     }
@@ -195,28 +195,49 @@ fn thought_of(
     now_ms: u64,
 ) -> Result<Effect, ViewError> {
     let end = end_in(view, name)?;
-    let (mut then, mut end_then) = (kept, end);
+    let (mut then, mut end_then, mut said) = (kept, end, None);
     let changes = then.set(retain, of_class, now_ms, end);
     if let Some(retention) = retain.told(of_class).filter(|_| changes && end.seq > Seq::ZERO) {
-        // What says so counts as well.
-        let said = codec::encode_datagram(&EventKind::RetentionSet { retention });
-        end_then = End { seq: end.seq.next(), bytes: end.bytes.saturating_add(said.len() as u64) };
+        // What says so counts as well, and may be beyond the bounds itself.
+        let bytes = codec::encode_datagram(&EventKind::RetentionSet { retention }).len() as u64;
+        end_then = End { seq: end.seq.next(), bytes: end.bytes.saturating_add(bytes) };
+        said = Some(Place { seq: end_then.seq, time_ms: now_ms, offset: end.bytes });
     }
-    let effect = effect_in(view, name, of_class, then, changes, end_then, now_ms)?;
+    let floor = |marks: Marks, from: Place| {
+        let found = view.floor(name, marks, from.seq)?;
+        Ok(match said {
+            Some(said) if found.seq >= said.seq && marks.covers(said) => {
+                Place { seq: said.seq.next(), offset: end_then.bytes, ..said }
+            }
+            _ => found,
+        })
+    };
+    let effect = effect_of((then, of_class), changes, end_then, now_ms, floor)?;
     Ok(Effect { head: end.seq, ..effect })
 }
 
-/// What has come of a change by which a conversation is kept like this. Its marks are those that it had before.
+/// What has come of a change by which a conversation is kept like this now.
 fn effect_in(
     view: &dyn View,
     name: &ConversationName,
     of_class: Retention,
     kept: Kept,
     has_changed: bool,
-    end: End,
     now_ms: u64,
 ) -> Result<Effect, ViewError> {
     let floor = |marks: Marks, from: Place| view.floor(name, marks, from.seq);
+    effect_of((kept, of_class), has_changed, end_in(view, name)?, now_ms, floor)
+}
+
+/// What comes of a change by which a conversation with this end is kept like this: its marks are those that it
+/// had before. `floor` finds the first event that these leave, from a place on.
+fn effect_of(
+    (kept, of_class): (Kept, Retention),
+    has_changed: bool,
+    end: End,
+    now_ms: u64,
+    floor: impl Fn(Marks, Place) -> Result<Place, ViewError>,
+) -> Result<Effect, ViewError> {
     let judged = |kept: &Kept| kept.keeping(of_class, now_ms).judge(end).marks;
     let before = floor(kept.marks, Place { seq: Seq(1), ..Place::default() })?;
     let floor_then = floor(judged(&kept), before)?;

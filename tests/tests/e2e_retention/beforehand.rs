@@ -173,6 +173,7 @@ fn a_plan_names_who_loses_most_and_classes_are_tried_before_they_hold() -> anyho
         plan["expired_bytes"],
         "nothing is changed"
     );
+    hold(&api, "other")?;
     server.terminate()?;
 
     // The same of a store that no server has: some for people, all as JSON.
@@ -195,7 +196,9 @@ fn a_plan_names_who_loses_most_and_classes_are_tried_before_they_hold() -> anyho
     ensure!(said.contains("class  old:old*:age_s=86400  1 conversation\n"), "{said}");
     ensure!(said.contains("--json has all"), "{said}");
     let json: Value = serde_json::from_str(&retention_of(&["plan", "--json"], &data_dir, &config)?)?;
-    assert_eq!(json["loss"]["events"], json!(67));
+    assert_eq!((&json["loss"]["events"], &json["held"]), (&json!(67), &json!(1)));
+    assert_eq!(json["holds"][0]["conversation"], json!("other"));
+    ensure!(said.ends_with("held  1 conversation, where nothing goes until that ends: other\n"), "{said}");
     let all = named(&json)?;
     assert_eq!((all.len(), &all[0], &all[25]), (26, &("room-07".to_owned(), 22), &("old".to_owned(), 0)));
     Ok(())

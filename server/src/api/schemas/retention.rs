@@ -104,7 +104,7 @@ pub(super) fn all() -> Value {
                 "damaged_conversations": number(u64_max, "of which rows are damaged, and nothing is in these numbers"),
                 "reclaimed_bytes": number(u64_max, "of the disk that were freed since the start"),
                 "view_bytes": number(u64_max, "of the disk that the view takes"),
-                "held": number(u64_max, "conversations that are held: nothing goes there until that ends"),
+                "held": number(u64_max, "conversations with events that are held: nothing goes there until that ends"),
                 "holds": { "type": "array", "items": of("Hold"), "maxItems": TOLD_MAX, "description": "for keys with the scope conversations alone: which these are, the first of them that were come upon" },
                 "windows": { "type": "array", "items": of("Window") },
                 "conversations": conversations("for keys with the scope conversations alone: "),

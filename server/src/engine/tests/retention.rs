@@ -510,9 +510,9 @@ async fn a_preview_says_what_a_policy_takes() {
         let one = Retention { count: 1, ..Retention::FOR_EVER };
         let held = would(&world, Retain::Policy(one)).await;
         assert_eq!(held.gone(), Gone::default(), "a hold keeps it");
-        // All but what says so.
-        let goes = 11 + u64::from(policy != Retention::FOR_EVER) - bounds.floor.0;
-        assert_eq!(if policy == one { 0 } else { goes }, held.held().events, "{policy:?}");
+        // All but the twelfth, which would say so.
+        let goes = if policy == one { 0 } else { 12 - bounds.floor.0 };
+        assert_eq!(held.held().events, goes, "{policy:?}");
         world.retain(&mut model, Retain::Policy(one)).await;
         let released = would(&world, Retain::Hold(false)).await;
         assert_eq!((released.gone(), released.held()), (held.held(), Gone::default()), "{policy:?}");
