@@ -153,9 +153,17 @@ pub struct Backend {
     accepts: Option<std::thread::JoinHandle<()>>,
 }
 
+/// What has come to a backend.
+#[derive(Default)]
+struct Requests {
+    all: Vec<Message>,
+    /// Those that are answered with success, set down before the answer is sent.
+    taken: Vec<Message>,
+}
+
 #[derive(Default)]
 struct Shared {
-    requests: Mutex<Vec<Message>>,
+    requests: Mutex<Requests>,
     came: Condvar,
     is_gone: AtomicBool,
     connections: Mutex<Vec<TcpStream>>,
@@ -223,7 +231,7 @@ impl Backend {
     /// What has come until now.
     #[must_use]
     pub fn requests(&self) -> Vec<Message> {
-        self.shared.requests.lock().clone()
+        self.shared.requests.lock().all.clone()
     }
 
     /// Waits until what has come is enough.
@@ -231,11 +239,29 @@ impl Backend {
     /// # Panics
     /// When it is not after half a minute.
     pub fn wait_until(&self, is_enough: impl Fn(&[Message]) -> bool) {
+        let _all = self.wait(|requests| &requests.all, is_enough);
+    }
+
+    /// Waits until what was answered with success is enough, and gives it.
+    ///
+    /// # Panics
+    /// When it is not after half a minute.
+    pub fn wait_until_taken(&self, is_enough: impl Fn(&[Message]) -> bool) -> Vec<Message> {
+        self.wait(|requests| &requests.taken, is_enough)
+    }
+
+    fn wait(
+        &self,
+        of: impl Fn(&Requests) -> &Vec<Message>,
+        is_enough: impl Fn(&[Message]) -> bool,
+    ) -> Vec<Message> {
         let mut requests = self.shared.requests.lock();
-        while !is_enough(&requests) {
+        while !is_enough(of(&requests)) {
             let waited = self.shared.came.wait_for(&mut requests, PATIENCE);
-            assert!(!waited.timed_out(), "{} requests have come, and that is not enough", requests.len());
+            let count = of(&requests).len();
+            assert!(!waited.timed_out(), "{count} requests have come, and that is not enough");
         }
+        of(&requests).clone()
     }
 
     /// Closes everything at once; what has come remains.
@@ -259,11 +285,15 @@ fn serve(tcp: TcpStream, shared: &Shared, answer: &(dyn Fn(&Message) -> Answer +
     let Ok(reads) = tcp.try_clone() else { return };
     let mut reader = BufReader::new(reads);
     while let Ok(Some(request)) = Message::read(&mut reader) {
-        shared.requests.lock().push(request.clone());
+        shared.requests.lock().all.push(request.clone());
         shared.came.notify_all();
         let (status, body) = answer(&request);
         if shared.is_gone.load(Ordering::Acquire) {
             return;
+        }
+        if (200..300).contains(&status) {
+            shared.requests.lock().taken.push(request);
+            shared.came.notify_all();
         }
         let head = format!("HTTP/1.1 {status} Told\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         if (&tcp).write_all(head.as_bytes()).is_err() {
