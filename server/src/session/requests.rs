@@ -183,15 +183,7 @@ pub(crate) async fn answer(engine: &Engine, caller: Caller, request: Request) ->
         }
         Request::SetRetention { conversation, retention, dry_run } => {
             let retain = retention.map_or(Retain::Class, Retain::Policy);
-            let Retained { done, effect } = match dry_run {
-                false => engine.retain(caller, &conversation, retain).await?,
-                true => Retained {
-                    effect: engine.would_retain(&caller, &conversation, retain).await?,
-                    done: Done { conversation, seq: Seq::ZERO, time_ms: 0 },
-                },
-            };
-            let (Done { conversation, seq, time_ms }, Gone { events, bytes }) = (done, effect.beyond());
-            Ok(Reply::Retained { conversation, seq, time_ms, retention: effect.policy, events, bytes })
+            set_retention(engine, caller, conversation, retain, dry_run).await
         }
         Request::Edit { conversation, seq, body, mentions } => {
             let mentions = each_once(mentions);
@@ -225,6 +217,25 @@ pub(super) const fn nothing_stored(conversation: ConversationName) -> Reply {
 
 pub(super) fn done(Done { conversation, seq, time_ms }: Done) -> Reply {
     Reply::Done { conversation, seq, time_ms }
+}
+
+/// Sets how a conversation is kept, or says what would come of it.
+async fn set_retention(
+    engine: &Engine,
+    caller: Caller,
+    conversation: ConversationName,
+    retain: Retain,
+    dry_run: bool,
+) -> Result<Reply, Refusal> {
+    let Retained { done, effect } = match dry_run {
+        false => engine.retain(caller, &conversation, retain).await?,
+        true => Retained {
+            effect: engine.would_retain(&caller, &conversation, retain).await?,
+            done: Done { conversation, seq: Seq::ZERO, time_ms: 0 },
+        },
+    };
+    let (Done { conversation, seq, time_ms }, Gone { events, bytes }) = (done, effect.beyond());
+    Ok(Reply::Retained { conversation, seq, time_ms, retention: effect.policy, events, bytes })
 }
 
 /// The name of a conversation that is to be made.
