@@ -105,7 +105,7 @@ pub enum OpenError {
         dir: PathBuf,
     },
     /// The folder that is to be a data folder already is none, or is not there.
-    #[error("{}", not_there(dir, "data folder of Quoth", "that of a server"))]
+    #[error("{}", not_there(dir, "data folder of Quoth", "the data folder of a server"))]
     NoDataFolder {
         /// The folder.
         dir: PathBuf,

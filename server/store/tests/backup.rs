@@ -358,8 +358,8 @@ fn folders_of_others_and_folders_in_use_are_refused() {
     fs::write(path("foreign/file"), "mine").unwrap();
     assert!(matches!(BackupFolder::take(&path("foreign")), Err(BackupError::Foreign { .. })));
     for (name, expected) in [
-        ("missing", "missing is not there: name one that has backups"),
-        ("foreign", "foreign is no folder of backups of Quoth: name one that has backups"),
+        ("missing", "missing is not there: name a folder that has backups"),
+        ("foreign", "foreign is no folder of backups of Quoth: name a folder that has backups"),
     ] {
         let none = BackupFolder::take_existing(&path(name)).expect_err(name);
         assert!(

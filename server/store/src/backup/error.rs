@@ -39,7 +39,7 @@ pub enum BackupError {
         dir: PathBuf,
     },
     /// The folder that is to have backups is none of these, or is not there.
-    #[error("{}", not_there(dir, "folder of backups of Quoth", "one that has backups"))]
+    #[error("{}", not_there(dir, "folder of backups of Quoth", "a folder that has backups"))]
     NoBackups {
         /// The folder.
         dir: PathBuf,
