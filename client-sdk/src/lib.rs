@@ -77,6 +77,7 @@ pub use quoth_protocol::{Code, ConversationName, DeviceId, ProducerId, Seq, User
 pub use requests::{
     Done, InboxChanges, InboxList, InboxPage, InboxSettings, InboxWatch, ListPage, MemberPresence,
     MessageReceipts, MessageStates, NewConversation, PresenceWatch, Receipt, ReceiptWatch, RequestError,
+    Retained,
 };
 pub use send::{Ack, MessageId, SendError, SendOptions};
 pub use state::{Reason, State};

@@ -100,6 +100,23 @@ pub enum Reply {
         /// Whether there are some of which nothing is said here. At least one is told of all the same.
         more: bool,
     },
+    /// Answers `SetRetention`.
+    Retained {
+        /// Where.
+        conversation: ConversationName,
+        /// The event that says so; 0 when nothing had to change, when nothing was to be changed, and when
+        /// nothing was ever said there.
+        seq: Seq,
+        /// When that was stored, in milliseconds since 1970; 0 when nothing had to change, or was to be.
+        time_ms: u64,
+        /// How long events are kept by that, if by the operator's rules, then by these.
+        retention: Retention,
+        /// So many events are beyond that and were not absent before, with those among them that are absent by
+        /// themselves. They are absent by that, but for what the operator holds, which is not told.
+        events: u64,
+        /// Bytes of what they say.
+        bytes: u64,
+    },
 }
 
 /// How far a member has received and read a conversation.

@@ -193,8 +193,10 @@ pub enum Request {
     SetRetention {
         /// Where.
         conversation: ConversationName,
-        /// How long.
-        retention: Retention,
+        /// How long; `None`: as the operator's rules say, as if the conversation said nothing itself.
+        retention: Option<Retention>,
+        /// Nothing is changed: the answer says what would go.
+        dry_run: bool,
     },
     /// Says how far the user has received and read a conversation, which need not be open. Both only ever
     /// move forward: what is less than before changes nothing, so 0 says nothing of one of them.

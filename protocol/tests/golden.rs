@@ -162,7 +162,7 @@ fn every_variant_has_golden_bytes() {
         ServerFrame::Reply { reply, .. } => Some(reply),
         _ => None,
     });
-    assert_eq!(numbers(replies), (0..=11).collect());
+    assert_eq!(numbers(replies), (0..=12).collect());
     let kinds = server_frames().into_iter().filter_map(|(_, frame)| match frame {
         ServerFrame::Event(event) => Some(event.kind),
         _ => None,

@@ -16,9 +16,8 @@ use tokio::time::Instant;
 
 use self::sweeper::{Sweeper, Sweeping};
 use crate::config::{ERASURE_LOOKS_MIN, RetentionConfig};
-use crate::engine::overview;
 use crate::engine::retention::kept_in;
-use crate::engine::{Clock as _, Engine, LOOK_REST, Pace, Step, SystemClock, notice};
+use crate::engine::{Clock as _, Engine, LOOK_REST, Loss, Pace, Step, SystemClock, loss, notice};
 
 /// Under which register of the server's own log the classes of the last start stand.
 const CLASSES_REGISTER: &[u8] = b"retention classes";
@@ -53,25 +52,23 @@ fn stored_classes(view: &dyn View) -> Result<Option<Bytes>, String> {
     view.register(&ConversationName::server(), CLASSES_REGISTER).map_err(|error| error.to_string())
 }
 
-/// How many bytes of what is stored these classes make absent that the classes of the last start do not;
-/// `None` when they are the same.
+/// What of what is stored these classes make absent that the classes of the last start do not; `None` when they
+/// are the same. Of the conversations that lose most so many are told.
 ///
 /// # Errors
 /// Why the store does not tell.
-pub(crate) fn newly_absent_bytes(
+pub(crate) fn loss_at_start(
     store: &Store,
     classes: &Classes,
     now_ms: u64,
-) -> Result<Option<u64>, String> {
+    told_max: usize,
+) -> Result<Option<Loss>, String> {
     if stored_classes(&*store.view)?.unwrap_or_default() == text_of(classes).as_bytes() {
         return Ok(None);
     }
     let former = former_classes(&*store.view)?;
-    let absent_bytes = |classes: &[&Classes]| {
-        let overview = overview(&*store.view, classes, now_ms, 0).map_err(|error| error.to_string())?;
-        Ok::<_, String>(overview.expired_bytes)
-    };
-    Ok(Some(absent_bytes(&[&former, classes])?.saturating_sub(absent_bytes(&[&former])?)))
+    let loss = loss(&*store.view, &former, classes, now_ms, told_max);
+    loss.map(Some).map_err(|error| error.to_string())
 }
 
 /// Takes classes over that may be others than those of the last start: what is absent by these stays so.
@@ -81,9 +78,13 @@ pub(crate) fn newly_absent_bytes(
 /// Why the store does not do it.
 pub(crate) fn adopt(store: &Store, classes: &Classes, now_ms: u64) -> Result<(), String> {
     let (server, text) = (ConversationName::server(), text_of(classes));
-    let Some(bytes) = newly_absent_bytes(store, classes, now_ms)? else { return Ok(()) };
-    if bytes > 0 {
+    let Some(Loss { affected, events, bytes, .. }) = loss_at_start(store, classes, now_ms, 0)? else {
+        return Ok(());
+    };
+    if events > 0 {
         tracing::warn!(
+            conversations = affected,
+            events,
             bytes,
             "the retention classes have changed, and make so much of what is stored absent, for good (`retention plan` tells before)"
         );

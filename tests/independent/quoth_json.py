@@ -310,6 +310,17 @@ REPLIES = named(
             "more": read_bool,
         },
     ),
+    (
+        messages.Retained,
+        {
+            "conversation": read_text,
+            "seq": seq,
+            "time_ms": u64,
+            "retention": RETENTION,
+            "events": u64,
+            "bytes": u64,
+        },
+    ),
 )
 REPLIES["conversation"] = lambda value: members.Conversation(INFO(value))
 

@@ -47,7 +47,8 @@ class Hide:
 @dataclass(frozen=True)
 class SetRetention:
     conversation: str
-    retention: Retention
+    retention: Retention | None
+    dry_run: bool
 
 
 @dataclass(frozen=True)
@@ -196,6 +197,16 @@ class MessageList:
     more: bool
 
 
+@dataclass(frozen=True)
+class Retained:
+    conversation: str
+    seq: int
+    time_ms: int
+    retention: Retention
+    events: int
+    bytes: int
+
+
 EDIT = struct(LatestEdit, SEQ, U64, BYTES, MENTIONS)
 REACTION = struct(Reaction, TEXT, U32, BOOL)
 MESSAGE_STATE_FIELDS = (SEQ, SEQ, option(EDIT), list_of(REACTION))
@@ -228,7 +239,7 @@ REQUEST = variants(
     (Revoke, (CONVERSATION, SEQ)),
     (React, (CONVERSATION, SEQ, TEXT, BOOL)),
     (Hide, (CONVERSATION, SEQ)),
-    (SetRetention, (CONVERSATION, RETENTION)),
+    (SetRetention, (CONVERSATION, option(RETENTION), BOOL)),
     (Mark, (CONVERSATION, SEQ, SEQ)),
     (Receipts, (CONVERSATION, SEQ)),
     (Inbox, (option(TEXT), U32)),
@@ -242,6 +253,7 @@ REPLY = variants(
     (InboxPage, (list_of(INBOX_ROW), option(TEXT), U64)),
     (Watching, (U64, BOOL)),
     (MessageList, (list_of(MESSAGE_STATE), list_of(SEQ), BOOL)),
+    (Retained, (CONVERSATION, SEQ, U64, RETENTION, U64, U64)),
 )
 
 # Names in JSON (section 10) of classes that are not called as in the protocol.

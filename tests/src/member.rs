@@ -126,7 +126,9 @@ impl Member {
     pub async fn done(&mut self, request: Request) -> anyhow::Result<(ConversationName, Seq)> {
         let text = format!("{request:?}");
         match self.request(request).await? {
-            Reply::Done { conversation, seq, .. } => Ok((conversation, seq)),
+            Reply::Done { conversation, seq, .. } | Reply::Retained { conversation, seq, .. } => {
+                Ok((conversation, seq))
+            }
             other => bail!("{text} is not done: {other:?}"),
         }
     }

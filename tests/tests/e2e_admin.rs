@@ -156,8 +156,32 @@ fn how_conversations_are_kept_is_shown_set_held_and_freed() -> anyhow::Result<()
     json(&["hold", "room"])?;
     publish(2)?;
     assert_eq!(shown()?, (Some(3), true, Some(7), true));
-    json(&["release", "room"])?;
+    // What goes when a hold ends is told before, by whatever is set meanwhile, and behind it.
+    let of = |told: &Value| {
+        let number = |name: &str| told[name].as_u64();
+        (number("events"), number("held_events"))
+    };
+    let ends = json(&["release", "room", "--dry-run"])?;
+    assert_eq!((of(&ends), &ends["floor_then"]), ((Some(2), Some(0)), &json!(9)), "{ends}");
+    let one = json(&["set", "room", "--count", "1", "--dry-run"])?;
+    assert_eq!(of(&one), (Some(0), Some(5)), "with what says so: {one}");
+    assert_eq!(of(&json(&["set", "room", "--count", "3"])?), (Some(0), Some(2)), "it is set already");
+    assert_eq!(shown()?, (Some(3), true, Some(7), true), "nothing was changed");
+    let noted = |line: &[&str]| -> anyhow::Result<String> {
+        let output = admin(&terminal.here(), &[&["retention"], line].concat())?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stderr)?)
+    };
+    let told = noted(&["set", "room", "--count", "2", "--dry-run"])?;
+    ensure!(
+        told.contains("it is held, and nothing goes until the hold ends; then, as of now, 4 events ("),
+        "{told}"
+    );
+    let released = json(&["release", "room"])?;
+    assert_eq!((of(&released), &released["hold_ms"]), ((Some(2), Some(0)), &json!(0)), "{released}");
     assert_eq!(shown()?, (Some(3), true, Some(9), false));
+    let back = json(&["set", "room", "--by-class", "--dry-run"])?;
+    assert_eq!((of(&back), &back["own"]), ((Some(0), Some(0)), &json!(false)), "{back}");
     assert_eq!(json(&["set", "room", "--by-class"])?["seq"], json!(12));
     assert_eq!(shown()?, (Some(5), false, Some(9), false), "what is gone stays so");
     let lost = json!({ "conversation": "room", "events": 8, "bytes": null, "next_ms": null });
@@ -180,6 +204,15 @@ fn how_conversations_are_kept_is_shown_set_held_and_freed() -> anyhow::Result<()
         (&two["affected"], &two["events"], &of_room(&two)?["events"]),
         (&json!(1), &json!(2), &json!(2))
     );
+    let used =
+        |class: &str, conversations: u64| json!({ "class": class, "conversations": conversations, "own": 0 });
+    assert_eq!(two["classes"], json!([used("four:other:count=4", 0), used("two:room*:count=2", 1)]));
+    let told = noted(&["preview", "four:other:count=4", "two:room*:count=2"])?;
+    ensure!(told.contains("no conversation is of the class four:other:count=4"), "{told}");
+    let alike = admin(&terminal.here(), &["retention", "preview", "a:*:count=1", "a:*:count=2"])?;
+    assert!(
+        alike.status.code() == Some(1) && String::from_utf8(alike.stderr)?.contains("two classes are called")
+    );
     assert_eq!(shown()?, (Some(5), false, Some(9), false), "nothing is changed");
     let odd = admin(&terminal.here(), &["retention", "preview", "rooms:room*:age=2"])?;
     assert!(odd.status.code() == Some(1) && String::from_utf8(odd.stderr)?.contains("age_s"));
@@ -190,8 +223,10 @@ fn how_conversations_are_kept_is_shown_set_held_and_freed() -> anyhow::Result<()
     // What is said beforehand.
     let early = admin(&terminal.here(), &["retention", "hold", "room-2"])?;
     let told = String::from_utf8(early.stderr)?;
-    assert!(early.status.success() && told.contains("from the first message on"), "{told}");
+    assert!(early.status.success() && told.contains("from a first message on"), "{told}");
     ensure!(json(&["show", "room-2"])?["hold_ms"].as_u64() > Some(0), "it is held");
+    let back = noted(&["release", "room-2"])?;
+    ensure!(back.contains("nothing is set for it any more") && !back.contains("first message on"), "{back}");
     Ok(())
 }
 
@@ -447,5 +482,39 @@ fn what_others_can_reach_is_served_over_tls_alone() -> anyhow::Result<()> {
     assert!(no_ca.contains("--ca"), "{no_ca}");
     let no_key = String::from_utf8(admin(&["--api", &url, "--ca", &ca], &["stats"])?.stderr)?;
     assert!(no_key.contains("--api-key-file"), "{no_key}");
+    Ok(())
+}
+
+/// A script that goes by the exit code does not take it for done.
+#[test]
+fn an_erasure_of_a_last_owner_is_not_finished_and_says_how_it_is() -> anyhow::Result<()> {
+    let terminal = Terminal::start(&[])?;
+    let here = terminal.here();
+    let create = ["conversation", "create", "g2", "--owner", "carol", "--member", "bob"];
+    done(&here, &create)?;
+    // Until it is what is wanted: its exit code, its answer and what is said behind that.
+    let comes_to = |states: &[&str]| -> anyhow::Result<(Option<i32>, String)> {
+        loop {
+            let output = admin(&here, &["user", "erasure", "carol"])?;
+            let answer = String::from_utf8(output.stdout)?;
+            let is_one = |line: &str| states.iter().any(|state| line.split_whitespace().eq(["state", state]));
+            let is_it = answer.lines().any(is_one);
+            let told = String::from_utf8(output.stderr)?;
+            if is_it {
+                return Ok((output.status.code(), told));
+            }
+            ensure!(answer.contains("under_way") && output.status.code() == Some(1), "{answer}{told}");
+        }
+    };
+    let asked = admin(&here, &["user", "erase", "carol"])?;
+    let told = String::from_utf8(asked.stderr)?;
+    ensure!(asked.status.success() && told.contains("`quoth admin revoke --of carol --for-good`"), "{told}");
+    let (code, told) = comes_to(&["last_owner"])?;
+    assert_eq!(code, Some(1), "{told}");
+    ensure!(told.contains("not finished") && told.contains("member set g2 OTHER --role owner"), "{told}");
+    done(&here, &["member", "set", "g2", "bob", "--role", "owner"])?;
+    done(&here, &["user", "erase", "carol"])?;
+    let (code, told) = comes_to(&["absent", "gone"])?;
+    assert_eq!(code, Some(0), "{told}");
     Ok(())
 }

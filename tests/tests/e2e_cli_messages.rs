@@ -227,8 +227,24 @@ fn how_long_messages_are_kept_is_said_and_told() {
     for text in ["one", "two", "three"] {
         site.says("alice", &["send", name, text]);
     }
-    let kept = format!("what is said in {name} is kept for 1 day, up to 2 events\n");
-    assert_eq!(site.says("alice", &["retention", name, "--age", "1d", "--count", "2"]), kept);
+    let bounds = ["retention", name, "--age", "1d", "--count", "2"];
+    let kept = |kept: &str, gone: &str| {
+        format!("what is said in {name} {kept} for 1 day, up to 2 events: 5 events ({gone}")
+    };
+    let preview = site.says("alice", &[&bounds[..], &["--dry-run"]].concat());
+    let gone = preview.strip_prefix(&kept("would be kept", "")).and_then(|rest| rest.split_once(')'));
+    let (bytes, rest) = gone.unwrap_or_else(|| panic!("{preview}"));
+    assert!(
+        rest.starts_with(" would be gone for good by that") && rest.ends_with("nothing was changed\n"),
+        "{rest}"
+    );
+    assert!(site.says("bob", &["retention", name]).contains("kept for ever"), "nothing was changed");
+    let set = site.says("alice", &bounds);
+    assert!(set.starts_with(&kept("is kept", &format!("{bytes}) are gone for good by that"))), "{set}");
+    assert_eq!(
+        site.says("alice", &bounds),
+        format!("what is said in {name} is kept for 1 day, up to 2 events, as before\n")
+    );
     let told = format!("{name} is kept for 1 day, up to 2 events, as set for it\n");
     assert_eq!(site.says("bob", &["retention", name]), told);
     let json: Value = serde_json::from_str(&site.says("bob", &["retention", name, "--json"])).unwrap();
@@ -251,6 +267,13 @@ fn how_long_messages_are_kept_is_said_and_told() {
         "{shown}"
     );
     assert!(site.says("alice", &["retention", name, "--for-ever"]).contains("kept for ever"));
+    let back = site.says("alice", &["retention", name, "--by-class", "--json"]);
+    let back: Value = serde_json::from_str(&back).unwrap();
+    assert_eq!((&back["own"], &back["gone_events"]), (&false.into(), &0.into()), "{back}");
+    assert!(site.says("bob", &["retention", name]).contains("kept for ever, by the operator's rules"));
+    // What goes by itself is told where it is read.
+    site.says("alice", &["send", name, "for a while", "--expires", "1h"]);
+    assert!(site.says("bob", &["history", name]).contains("> for a while (until 20"));
     assert!(
         site.fails("bob", &["retention", "notes/alice"])
             .contains("there is no notes/alice, or you are not in it")

@@ -253,7 +253,8 @@ async fn a_page_from_a_time_on_begins_with_what_is_gone_of_that_time() -> anyhow
     let [.., before, kept] = &all.events[..] else { anyhow::bail!("no events: {all:?}") };
     // With the event that says so.
     let retention = Retention { count: 2, ..Retention::FOR_EVER };
-    alice.done(Request::SetRetention { conversation: name("room"), retention }).await?;
+    let retention = Some(retention);
+    alice.done(Request::SetRetention { conversation: name("room"), retention, dry_run: false }).await?;
     let api = server.api()?;
     for (time_ms, gaps) in [(kept.time_ms, vec![]), (before.time_ms, vec![(Seq(1), before.seq)])] {
         let from = gaps.first().map_or(kept.seq, |(from, _)| *from);

@@ -214,7 +214,9 @@ fn what_expires_goes_out_of_rows_that_were_told() -> anyhow::Result<()> {
         let shown = group(&mut alice, "", &["bob"]).await?;
         let aged = group(&mut alice, "", &["bob"]).await?;
         let retention = Retention { age_s: LIFE_MS / 1_000, ..Retention::FOR_EVER };
-        alice.done(Request::SetRetention { conversation: aged.clone(), retention }).await?;
+        let aging =
+            Request::SetRetention { conversation: aged.clone(), retention: Some(retention), dry_run: false };
+        alice.done(aging).await?;
         watch(&mut bob, None).await?;
 
         let goes = publish_for((&site, carrier), &counted, 1, LIFE_MS).await?;

@@ -174,7 +174,11 @@ fn without_members_receipts_are_counted_and_what_needs_members_says_so() -> anyh
             },
             Request::Members { conversation: name.clone(), after: None, limit: 10 },
             Request::WatchPresence { conversation: name.clone(), watch: true },
-            Request::SetRetention { conversation: name.clone(), retention: Retention::FOR_EVER },
+            Request::SetRetention {
+                conversation: name.clone(),
+                retention: Some(Retention::FOR_EVER),
+                dry_run: false,
+            },
             Request::Leave { conversation: name.clone() },
             Request::Rename { conversation: name.clone(), title: "Room".to_owned() },
         ];

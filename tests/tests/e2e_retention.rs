@@ -198,7 +198,8 @@ async fn only_who_manages_a_conversation_says_how_long_it_is_kept_and_a_hold_kee
     let (team, _) = owner.done(create).await?;
     let set = |count| Request::SetRetention {
         conversation: team.clone(),
-        retention: Retention { count, ..Retention::FOR_EVER },
+        retention: Some(Retention { count, ..Retention::FOR_EVER }),
+        dry_run: false,
     };
     let mut other = member(&server, "bob").await?;
     assert_eq!(other.refused(set(1)).await?, Code::FORBIDDEN);
@@ -208,6 +209,21 @@ async fn only_who_manages_a_conversation_says_how_long_it_is_kept_and_a_hold_kee
     assert_eq!(owner.done(set(2)).await?.1.0, 0, "the same again changes nothing");
     publish(&api, "team", 5)?;
     let head = seq.0 + 5;
+    // Whoever manages it may ask before, is told by its bounds alone what goes, and nothing of the hold.
+    let ask = |retention: Option<Retention>, dry_run| Request::SetRetention {
+        conversation: team.clone(),
+        retention,
+        dry_run,
+    };
+    assert_eq!(other.refused(ask(None, true)).await?, Code::FORBIDDEN);
+    let one = Retention { count: 1, ..Retention::FOR_EVER };
+    let Reply::Retained { seq: of_event, time_ms: 0, retention, events, bytes, .. } =
+        owner.request(ask(Some(one), true)).await?
+    else {
+        bail!("no preview")
+    };
+    assert_eq!((of_event.0, retention, events), (0, one, head), "what says so stays alone");
+    ensure!(bytes > 5 * 9, "{bytes}");
     assert_eq!(replay(&server, "bob", &team).await?, (1..=head).map(Event).collect::<Vec<_>>(), "held");
     let kept = api.done("GET", "/v1/conversations/team/retention", None)?;
     assert_eq!(
@@ -217,6 +233,16 @@ async fn only_who_manages_a_conversation_says_how_long_it_is_kept_and_a_hold_kee
     api.done("DELETE", "/v1/conversations/team/hold", None)?;
     let expected = vec![Gap(1, head - 2), Event(head - 1), Event(head)];
     assert_eq!(replay(&server, "bob", &team).await?, expected);
+    // And gives it back to the operator's rules, which have no bounds here.
+    for dry_run in [true, false] {
+        let Reply::Retained { seq, retention, events, .. } = owner.request(ask(None, dry_run)).await? else {
+            bail!("it is not given back")
+        };
+        let expected = if dry_run { 0 } else { head + 1 };
+        assert_eq!((seq.0, retention, events), (expected, Retention::FOR_EVER, 0));
+    }
+    let kept = api.done("GET", "/v1/conversations/team/retention", None)?;
+    assert_eq!((&kept["own"], &kept["floor"]), (&json!(false), &json!(head - 1)));
     let mut stream = other.enter(&team, Some(Start::Last(10))).await?;
     let Next::Frame(ServerFrame::Event(event)) = other.next(&mut stream).await? else { bail!("no event") };
     assert_eq!(event.seq.0, head - 1, "from the floor on");

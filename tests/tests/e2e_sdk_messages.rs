@@ -211,8 +211,18 @@ fn what_is_short_lived_goes_and_what_is_kept_is_told() -> anyhow::Result<()> {
             }
         }
         let retention = Retention { count: 2, ..Retention::FOR_EVER };
-        ensure!(room.set_retention(retention).await?.seq.is_some());
-        ensure!(room.set_retention(retention).await?.seq.is_none(), "as it is already");
+        let head = room.history(FetchRange::Latest, 1).await?.head;
+        let floor = room.history(FetchRange::Latest, 1).await?.floor;
+        let preview = room.preview_retention(Some(retention)).await?;
+        // What says so is kept as well.
+        let beyond = head.0 + 1 - retention.count - (floor.0 - 1);
+        ensure!((preview.seq, preview.events, preview.retention) == (None, beyond, retention), "{preview:?}");
+        ensure!(preview.bytes > 0 && kept().await? != (retention, true), "{preview:?}");
+        let set = room.set_retention(Some(retention)).await?;
+        ensure!((set.events, set.bytes) == (preview.events, preview.bytes), "{set:?}");
+        ensure!(set.seq == Some(head.next()), "{set:?}");
+        let again = room.set_retention(Some(retention)).await?;
+        ensure!((again.seq, again.events) == (None, 0), "as it is already: {again:?}");
         ensure!(kept().await? == (retention, true));
         let head = read_pages(&room, 10, &mut view).await?;
         ensure!(view.gaps().eq([(Seq(1), Seq(head.0 - 2))]), "{:?}", view.gaps().collect::<Vec<_>>());

@@ -121,7 +121,8 @@ fn requests() -> Vec<Request> {
         Request::Hide { conversation: team(), seq },
         Request::SetRetention {
             conversation: team(),
-            retention: Retention { age_s: 60, count: 0, bytes: 0 },
+            retention: Some(Retention { age_s: 60, count: 0, bytes: 0 }),
+            dry_run: false,
         },
         Request::Mark { conversation: team(), delivered: seq, read: seq },
         Request::Receipts { conversation: team(), seq },

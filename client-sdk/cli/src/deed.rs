@@ -4,8 +4,8 @@ use quoth_client::protocol::membership::{GoneCause, Role};
 use quoth_client::protocol::retention::Retention;
 use quoth_client::{ConversationInfo, ConversationKind, Event, EventKind, UserId};
 
-use crate::clock;
 use crate::output::{Known, printable};
+use crate::{amount, clock};
 
 /// What an event says that somebody did, or `None` for a message.
 pub(crate) fn deed(event: &Event, known: &Known<'_>) -> Option<String> {
@@ -104,8 +104,8 @@ fn said(body: &[u8]) -> String {
 
 pub(crate) fn kept(Retention { age_s, count, bytes }: Retention) -> String {
     let age = (age_s > 0).then(|| format!("for {}", span(age_s)));
-    let count = (count > 0).then(|| format!("up to {count} events"));
-    let bytes = (bytes > 0).then(|| format!("up to {bytes} bytes"));
+    let count = (count > 0).then(|| format!("up to {}", amount::count(count, "event")));
+    let bytes = (bytes > 0).then(|| format!("up to {}", amount::count(bytes, "byte")));
     let bounds: Vec<String> = [age, count, bytes].into_iter().flatten().collect();
     if bounds.is_empty() { "for ever".to_owned() } else { bounds.join(", ") }
 }

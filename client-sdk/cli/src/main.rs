@@ -6,6 +6,7 @@
 
 mod addressed;
 mod admin;
+mod amount;
 mod args;
 mod asking;
 mod bench;
@@ -30,6 +31,7 @@ mod pipeline;
 mod printer;
 mod producer;
 mod progress;
+mod retention;
 mod rights;
 mod screen;
 mod send;
@@ -121,7 +123,7 @@ async fn run(args: Args, interrupt: Interrupt) -> anyhow::Result<()> {
         Command::Hide(args) => messages::hide(&connection, args).await,
         Command::Read(args) => messages::read(&connection, args).await,
         Command::Receipts(args) => messages::receipts(&connection, args).await,
-        Command::Retention(args) => messages::retention(&connection, args).await,
+        Command::Retention(args) => retention::retention(&connection, args).await,
         Command::Inbox(args) => inbox::run(&connection, args).await,
         Command::Archive(args) => inbox::archive(&connection, args).await,
         Command::Mute(args) => inbox::mute(&connection, args).await,

@@ -1,14 +1,13 @@
-//! `quoth edit`, `revoke`, `react`, `hide`, `read`, `receipts` and `retention`.
+//! `quoth edit`, `revoke`, `react`, `hide`, `read` and `receipts`.
 
 use quoth_client::{
-    Client, Conversation, FetchRange, MessageReceipts, Permissions, RequestError, Retention, Seq, UserId,
+    Client, Conversation, FetchRange, MessageReceipts, Permissions, RequestError, Seq, UserId,
 };
 use serde::Serialize;
 
-use crate::args::{EditArgs, MessageArgs, ReactArgs, ReadArgs, ReceiptsArgs, RetentionArgs};
-use crate::asking::{asking_of, json, lines, tell_silence, told};
+use crate::args::{EditArgs, MessageArgs, ReactArgs, ReadArgs, ReceiptsArgs};
+use crate::asking::{asking_of, json, lines, told};
 use crate::connection::Connection;
-use crate::deed::{kept, kept_by};
 use crate::hint::{Asked, Hint, Needs};
 use crate::output::{confirm, note, printable};
 
@@ -86,35 +85,6 @@ pub(crate) async fn receipts(connection: &Connection, args: ReceiptsArgs) -> any
     .await
 }
 
-pub(crate) async fn retention(connection: &Connection, args: RetentionArgs) -> anyhow::Result<()> {
-    let (wanted, is_json) = (args.bounds.retention(), args.json);
-    let needs = if wanted.is_some() { Needs::Permission(Permissions::MANAGE) } else { Needs::Reading };
-    let asked = Asked { conversation: args.conversation.as_str(), needs, otherwise: "" };
-    asking_of(connection, &asked, async |client| {
-        let room = client.conversation(args.conversation.as_str())?;
-        if let Some(retention) = wanted {
-            let done = room.set_retention(retention).await?;
-            told(format_args!("what is said in {} is kept {}", name(&room), kept(retention)), &done);
-            return Ok(());
-        }
-        let info = client.describe(room.name()).await?;
-        match is_json {
-            true => json(&[JsonRetention { retention: info.retention, own: info.own_retention }]),
-            false => lines([format!("{} is {}", name(&room), kept_by(&info))]),
-        }?;
-        tell_silence(client, &info).await;
-        Ok(())
-    })
-    .await
-}
-
-#[derive(Serialize)]
-struct JsonRetention {
-    #[serde(flatten)]
-    retention: Retention,
-    own: bool,
-}
-
 /// To say something about a message is to write.
 const WRITING: Needs = Needs::Permission(Permissions::WRITE);
 
@@ -139,7 +109,7 @@ async fn about(
     .await
 }
 
-fn name(room: &Conversation) -> String {
+pub(crate) fn name(room: &Conversation) -> String {
     printable(room.name().as_str())
 }
 

@@ -136,7 +136,7 @@ impl Format {
                 if let Some(deed) = deed(event, known) {
                     return Some(format!("{place} * {deed}"));
                 }
-                let text = message_text(event, known)?;
+                let text = message_text(event, known, self)?;
                 Some(format!("{place} <{}> {text}", printable(event.sender.as_str())))
             }
             ClientEvent::Unknown { seq, time_ms, sender } => Some(format!(
@@ -153,6 +153,15 @@ impl Format {
         }
     }
 
+    /// A moment, for people who read what was said at another one.
+    fn moment(self, time_ms: u64, said_ms: u64) -> String {
+        let (date, time) = (clock::date(time_ms), clock::time(time_ms));
+        match self {
+            Self::Live if date == clock::date(said_ms) => time,
+            _ => format!("{date} {time}"),
+        }
+    }
+
     fn place(self, seq: Seq, time_ms: u64) -> String {
         match self {
             Self::Full => format!("{seq} [{} {}]", clock::date(time_ms), clock::time(time_ms)),
@@ -161,9 +170,9 @@ impl Format {
     }
 }
 
-/// What a message says now, what it answers and how users have reacted.
-fn message_text(event: &Event, known: &Known<'_>) -> Option<String> {
-    let EventKind::Message { body, reply_to, .. } = &event.kind else { return None };
+/// What a message says now, what it answers, when it goes by itself and how users have reacted.
+fn message_text(event: &Event, known: &Known<'_>, format: Format) -> Option<String> {
+    let EventKind::Message { body, reply_to, expires_ms, .. } = &event.kind else { return None };
     let mut text = String::new();
     if let Some(to) = reply_to {
         let answered = known.view.and_then(|view| view.message(*to));
@@ -176,6 +185,9 @@ fn message_text(event: &Event, known: &Known<'_>) -> Option<String> {
     text.push_str(&printable(&String::from_utf8_lossy(body)));
     if edited.is_some() {
         text.push_str(" (edited)");
+    }
+    if *expires_ms > 0 {
+        text.push_str(&format!(" (until {})", format.moment(*expires_ms, event.time_ms)));
     }
     let reactions = known.state.map_or(&[][..], |state| &state.reactions);
     let shown = |of: &Reaction| {
@@ -369,7 +381,7 @@ mod tests {
         let known = Known { state: Some(&state), view: None };
         assert_eq!(
             printed(Format::Full, &known),
-            "7 [1970-01-01 00:00] <alice> (to message 3) h\\u{1b}o (edited) {+1 2, yours; \\u{202e} 1}\n"
+            "7 [1970-01-01 00:00] <alice> (to message 3) h\\u{1b}o (edited) (until 1970-01-01 00:00) {+1 2, yours; \\u{202e} 1}\n"
         );
         assert_eq!(
             printed(Format::Json, &known),
@@ -385,8 +397,9 @@ mod tests {
         view.event(&ClientEvent::Event(said));
         assert_eq!(
             printed(Format::Live, &Known { state: None, view: Some(&view) }),
-            "[00:00] <alice> (to bob: \"what was\\u{1b} said\") hi\n"
+            "[00:00] <alice> (to bob: \"what was\\u{1b} said\") hi (until 00:00)\n"
         );
+        assert_eq!(Format::Live.moment(86_400_000, 0), "1970-01-02 00:00", "on another day");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use quoth_protocol::message::MessageState;
 use quoth_protocol::reply::Reply;
 use quoth_protocol::request::Request;
 use quoth_protocol::retention::Retention;
-use quoth_protocol::{Code, Seq, UserId};
+use quoth_protocol::{Code, ConversationName, Seq, UserId};
 
 use super::{Done, RequestError};
 use crate::conversation::Conversation;
@@ -19,6 +19,24 @@ pub struct MessageStates {
     pub states: Vec<MessageState>,
     /// Those that are absent or no messages, in the same order.
     pub absent: Vec<Seq>,
+}
+
+/// How long a conversation is kept from a request on, and what goes by that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retained {
+    /// Where.
+    pub conversation: ConversationName,
+    /// The event that says so; `None` when nothing had to change, or was to be changed.
+    pub seq: Option<Seq>,
+    /// When that was stored, in milliseconds since 1970 on the server's clock; 0 when nothing was.
+    pub time_ms: u64,
+    /// How long events are kept by that.
+    pub retention: Retention,
+    /// So many events that were there are beyond it. They are gone for everybody, but for what the operator
+    /// holds, which nobody is told.
+    pub events: u64,
+    /// Bytes of what they say.
+    pub bytes: u64,
 }
 
 /// What becomes of messages.
@@ -112,12 +130,30 @@ impl Conversation {
         Ok(told)
     }
 
-    /// Says how long the conversation's events are kept from now on. A longer one brings nothing back. What
-    /// holds now, [`Client::describe`](crate::Client::describe) tells.
+    /// Says how long the conversation's events are kept from now on; `None`: as the operator's rules say. A
+    /// longer one brings nothing back. What holds now, [`Client::describe`](crate::Client::describe) tells, and
+    /// what would go, [`Conversation::preview_retention`].
     ///
     /// # Errors
     /// Every [`RequestError`]; it needs the permission to manage.
-    pub async fn set_retention(&self, retention: Retention) -> Result<Done, RequestError> {
-        self.shared.change(Request::SetRetention { conversation: self.name().clone(), retention }).await
+    pub async fn set_retention(&self, retention: Option<Retention>) -> Result<Retained, RequestError> {
+        self.retain(retention, false).await
+    }
+
+    /// What [`Conversation::set_retention`] would come to. Nothing is changed.
+    ///
+    /// # Errors
+    /// Every [`RequestError`]; it needs the same permission.
+    pub async fn preview_retention(&self, retention: Option<Retention>) -> Result<Retained, RequestError> {
+        self.retain(retention, true).await
+    }
+
+    async fn retain(&self, retention: Option<Retention>, dry_run: bool) -> Result<Retained, RequestError> {
+        let conversation = self.name().clone();
+        let reply = self.shared.ask(Request::SetRetention { conversation, retention, dry_run }).await?;
+        expect!(reply, Reply::Retained { conversation, seq, time_ms, retention, events, bytes } => {
+            let seq = (seq > Seq::ZERO).then_some(seq);
+            Retained { conversation, seq, time_ms, retention, events, bytes }
+        })
     }
 }

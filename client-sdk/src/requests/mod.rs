@@ -36,7 +36,7 @@ pub use self::create::NewConversation;
 pub use self::error::RequestError;
 pub(crate) use self::inbox::Inboxes;
 pub use self::inbox::{InboxChanges, InboxList, InboxPage, InboxSettings, InboxWatch};
-pub use self::messages::MessageStates;
+pub use self::messages::{MessageStates, Retained};
 pub(crate) use self::presence::Presences;
 pub use self::presence::{MemberPresence, PresenceWatch};
 pub(crate) use self::receipts::Receiving;

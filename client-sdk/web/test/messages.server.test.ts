@@ -132,7 +132,13 @@ test("receipts, unread counts and the inbox follow what is said and read", optio
   await room.send("third");
   await until(() => inbox.get(conversation)?.unread === 1);
   // How long it is kept is an event of its own.
-  assert.ok((await messagesOf(alice).setRetention(conversation, { ageS: 3_600, count: 100, bytes: 0 })).seq > 0);
+  const two = { ageS: 3_600, count: 2, bytes: 0 };
+  const preview = await messagesOf(alice).previewRetention(conversation, two);
+  assert.ok(preview.events > 0 && preview.seq === 0, JSON.stringify(preview));
+  const set = await messagesOf(alice).setRetention(conversation, two);
+  assert.ok(set.seq > 0 && set.events === preview.events, JSON.stringify(set));
+  const back = await messagesOf(alice).setRetention(conversation, undefined);
+  assert.deepEqual([back.retention, back.events], [{ ageS: 0, count: 0, bytes: 0 }, 0]);
   await membersOf(alice).remove(conversation, "bob");
   await until(() => inbox.get(conversation) === undefined);
   await events.return?.();

@@ -139,7 +139,11 @@ scene("messages are edited, taken back, reacted to and hidden", async ({ server,
   assert.deepEqual(await messages.revoke("team", 3), done);
   assert.deepEqual(await messages.react("team", 3, "👍"), done);
   await messages.hide("team", 3);
-  await messages.setRetention("team", { ageS: 60, count: 0, bytes: 0 });
+  const retention = { ageS: 60, count: 0, bytes: 0 };
+  assert.deepEqual(await messages.setRetention("team", retention), { ...done, retention, events: 5, bytes: 50 });
+  const back = await messages.previewRetention("team", undefined);
+  assert.deepEqual(back, { conversation: "team", seq: 0, timeMs: 0, retention: { ageS: 0, count: 0, bytes: 0 }, events: 5, bytes: 50 });
+  assert.deepEqual(server.requests.asked.at(-1), { type: "set_retention", conversation: "team", retention: undefined, dryRun: true });
   assert.deepEqual(await messages.states("team", [7, 8]), { states: [{ seq: 7, version: 0, edited: undefined, reactions: [] }], absent: [8], more: false });
   assert.deepEqual(await messages.receipts("team", 7), { delivered: 2, read: 1, users: [{ user: "bob", delivered: 9, read: 7 }] });
   const [edit, , react] = server.requests.asked;

@@ -83,7 +83,14 @@ fn about_messages() -> Vec<(&'static str, Request)> {
         ("Revoke", Request::Revoke { conversation: conversation(), seq }),
         ("React", Request::React { conversation: conversation(), seq, reaction: "👍".into(), on: true }),
         ("Hide", Request::Hide { conversation: conversation(), seq }),
-        ("SetRetention", Request::SetRetention { conversation: conversation(), retention }),
+        (
+            "SetRetention",
+            Request::SetRetention {
+                conversation: conversation(),
+                retention: Some(retention),
+                dry_run: false,
+            },
+        ),
         ("Mark", Request::Mark { conversation: conversation(), delivered: Seq(300), read: Seq(299) }),
         ("Receipts", Request::Receipts { conversation: conversation(), seq }),
         ("Inbox", inbox(None)),
@@ -101,6 +108,10 @@ fn about_messages() -> Vec<(&'static str, Request)> {
             },
         ),
         ("Messages", Request::Messages { conversation: conversation(), seqs: vec![Seq(299), Seq(300)] }),
+        (
+            "SetRetention back",
+            Request::SetRetention { conversation: conversation(), retention: None, dry_run: true },
+        ),
     ]
 }
 
@@ -157,6 +168,17 @@ fn all_replies() -> Vec<(&'static str, Reply)> {
                 states: vec![message_state(), plain(Seq(300))],
                 absent: vec![Seq(298)],
                 more: true,
+            },
+        ),
+        (
+            "Retained",
+            Reply::Retained {
+                conversation: name("team"),
+                seq: Seq(301),
+                time_ms: TIME_MS,
+                retention: Retention { age_s: 2_592_000, count: 300, bytes: 1 << 30 },
+                events: 290,
+                bytes: 1 << 20,
             },
         ),
     ]

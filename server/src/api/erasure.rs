@@ -339,12 +339,13 @@ fn told(engine: &Engine, user: &UserId, erasure: &Erasure) -> serde_json::Value 
         waits_for,
         done_ms,
         after: _,
-        is_looked_through: _,
+        is_looked_through,
     } = erasure;
     let (gone_by_ms, is_gone) = engine.gone_since(*done_ms);
     let (state, gone_by_ms) = match done_ms {
         0 if waits_for.is_some() => ("waiting", 0),
         0 => ("under_way", 0),
+        _ if !owner_of.is_empty() => ("last_owner", gone_by_ms),
         _ if is_gone => ("gone", gone_by_ms),
         _ => ("absent", gone_by_ms),
     };
@@ -355,11 +356,12 @@ fn told(engine: &Engine, user: &UserId, erasure: &Erasure) -> serde_json::Value 
         "asked_ms": asked_ms,
         "absent_ms": done_ms,
         "gone_by_ms": gone_by_ms,
-        "conversations": conversations,
+        "conversations_looked_at": conversations,
         "messages": messages,
         "reactions": reactions,
         "memberships": memberships,
-        "found": found,
+        // Before all was looked at it is not known of a user of whom there was nothing so far.
+        "found": (*found || *is_looked_through).then_some(found),
         "owner_of": owner_of,
         "skipped": skipped,
         "waits_for": waits_for,

@@ -2,25 +2,26 @@
 
 use axum::http::Method;
 use quoth_core::membership::Refusal;
-use quoth_core::retention::{CLASSES_MAX, Classes, Keeping, RetentionClass};
+use quoth_core::retention::{CLASSES_MAX, Classes, RetentionClass, check_names};
 use quoth_protocol::name::Reserved;
 use quoth_protocol::retention::Retention;
 use quoth_protocol::{Code, ConversationName, Seq};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::conversations::refused;
 use super::erasure::erasing;
 use super::keys::Scope;
 use super::operation::{Answer, Call, Operation, Operations, given};
 use super::problem::Problem;
-use crate::engine::{Busy, Caller, Done, Looked, Preview, Retain};
+use crate::engine::{Busy, Caller, Done, Effect, Gone, Looked, Retain, Retained};
 
 const OF_CONVERSATION: &str = "/v1/conversations/{conversation}/retention";
 const PREVIEW: &str = "/v1/conversations/{conversation}/retention/preview";
 const OF_CLASSES: &str = "/v1/retention/preview";
 const RUN: &str = "/v1/retention/run";
 const HOLD: &str = "/v1/conversations/{conversation}/hold";
+const RELEASE_PREVIEW: &str = "/v1/conversations/{conversation}/hold/preview";
 
 pub(super) fn operations(operations: Operations) -> Operations {
     let (get, put, of_conversations) = (Method::GET, Method::PUT, Scope::Conversations);
@@ -61,10 +62,10 @@ pub(super) fn operations(operations: Operations) -> Operations {
                 PREVIEW,
                 of_conversations,
                 "What setting this would make absent; changes nothing",
-                Some("Bounds"),
+                Some("Proposal"),
                 "Preview",
             ),
-            preview,
+            |call| async move { preview(&call, call.json::<Proposal>()?.retain()?).await },
         )
         .add(
             operation(
@@ -84,6 +85,18 @@ pub(super) fn operations(operations: Operations) -> Operations {
         .add(
             operation("release", Method::DELETE, HOLD, of_conversations, "End a hold", None, "Retained"),
             |call| async move { retain(&call, Retain::Hold(false)).await },
+        )
+        .add(
+            operation(
+                "previewRelease",
+                Method::POST,
+                RELEASE_PREVIEW,
+                of_conversations,
+                "What ending a hold would make absent; changes nothing",
+                None,
+                "Preview",
+            ),
+            |call| async move { preview(&call, Retain::Hold(false)).await },
         );
     of_the_store(operations)
 }
@@ -164,6 +177,34 @@ impl Bounds {
     }
 }
 
+/// How a conversation would be kept: by bounds, or as its class says.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Proposal {
+    #[serde(default)]
+    by_class: bool,
+    #[serde(default, deserialize_with = "given")]
+    age_s: Option<u64>,
+    #[serde(default, deserialize_with = "given")]
+    count: Option<u64>,
+    #[serde(default, deserialize_with = "given")]
+    bytes: Option<u64>,
+}
+
+impl Proposal {
+    fn retain(&self) -> Result<Retain, Problem> {
+        let Self { by_class, age_s, count, bytes } = *self;
+        let bounds = Bounds { age_s, count, bytes };
+        match by_class {
+            true if age_s.or(count).or(bytes).is_some() => {
+                Err(Problem::invalid("the body: give bounds, or by_class, which has its own"))
+            }
+            true => Ok(Retain::Class),
+            false => bounds.retention().map(Retain::Policy),
+        }
+    }
+}
+
 fn unreadable(error: &quoth_store::ViewError) -> Problem {
     tracing::error!(%error, "retention cannot be read");
     Problem::of(Code::STORE_FAILED, 0, "the store cannot be read: see the server's log")
@@ -184,19 +225,28 @@ async fn kept(call: Call) -> Result<Answer, Problem> {
     }))
 }
 
-async fn preview(call: Call) -> Result<Answer, Problem> {
-    let (conversation, engine): (ConversationName, _) =
-        (call.path("conversation")?, &call.app.service.engine);
-    let retention = call.json::<Bounds>()?.retention()?;
-    let (kept, _) = engine.kept(&conversation).await.map_err(|error| unreadable(&error))?;
-    let preview = engine.preview(&conversation, retention).await.map_err(|error| unreadable(&error))?;
-    let Preview { floor, floor_then, head } = preview;
-    Answer::of(&json!({
-        "retention": retention, "hold_ms": kept.hold_ms, "head": head,
-        "floor": floor.seq, "floor_then": floor_then.seq,
-        "events": floor_then.seq.0.saturating_sub(floor.seq.0),
-        "bytes": floor_then.offset.saturating_sub(floor.offset),
-    }))
+async fn preview(call: &Call, retain: Retain) -> Result<Answer, Problem> {
+    let conversation: ConversationName = call.path("conversation")?;
+    let caller = Caller::Operator(call.caller()?.name.clone());
+    match call.app.service.engine.would_retain(&caller, &conversation, retain).await {
+        Ok(effect) => {
+            let mut told = told(&effect);
+            told["floor"] = json!(effect.floor.seq);
+            told["floor_then"] = json!(effect.floor_then.seq);
+            Answer::of(&told)
+        }
+        Err(refusal) => Err(refused(call, refusal, Some(conversation)).await),
+    }
+}
+
+/// How a conversation is kept behind a change, and what goes by that.
+fn told(effect: &Effect) -> Value {
+    let (Effect { kept, policy, head, .. }, gone, held) = (effect, effect.gone(), effect.held());
+    let (Gone { events, bytes }, Gone { events: held_events, bytes: held_bytes }) = (gone, held);
+    json!({
+        "retention": policy, "own": kept.policy.is_some(), "hold_ms": kept.hold_ms, "head": head,
+        "events": events, "bytes": bytes, "held_events": held_events, "held_bytes": held_bytes,
+    })
 }
 
 fn nothing_there() -> Problem {
@@ -210,12 +260,12 @@ async fn retain(call: &Call, retain: Retain) -> Result<Answer, Problem> {
     let conversation: ConversationName = call.path("conversation")?;
     let caller = Caller::Operator(call.caller()?.name.clone());
     match call.app.service.engine.retain(caller, &conversation, retain).await {
-        Ok(Done { conversation, seq, time_ms }) => {
-            let bounds = call.app.service.engine.applied_bounds(&conversation, Keeping::default()).await;
-            let head = bounds.map_err(|error| unreadable(&error))?.head;
-            Answer::of(&json!({
-                "conversation": conversation, "seq": seq, "time_ms": time_ms, "head": head,
-            }))
+        Ok(Retained { done: Done { conversation, seq, time_ms }, effect }) => {
+            let mut told = told(&effect);
+            told["conversation"] = json!(conversation);
+            told["seq"] = json!(seq);
+            told["time_ms"] = json!(time_ms);
+            Answer::of(&told)
         }
         // There is no rule by which an operator might not, but for what is the server's own.
         Err(Refusal { code: Code::FORBIDDEN, .. })
@@ -240,6 +290,7 @@ async fn loss(call: Call) -> Result<Answer, Problem> {
         return Err(Problem::invalid(format!("classes: at most {CLASSES_MAX}")));
     }
     let classes: Result<Vec<RetentionClass>, _> = classes.iter().map(|class| class.parse()).collect();
+    let classes = classes.and_then(|classes| check_names(&classes).map(|()| classes));
     let classes = classes.map_err(|error| Problem::invalid(format!("classes: {error}")))?;
     match call.app.service.engine.loss_by(Classes::new(classes)).await.map_err(|error| unreadable(&error))? {
         Ok(loss) => Answer::of(&loss.to_json()),
@@ -259,6 +310,7 @@ async fn plan(call: Call) -> Result<Answer, Problem> {
     let mut told = overview.to_json(&outstanding);
     if let Some(told) = told.as_object_mut().filter(|_| !caller.may(Scope::Conversations)) {
         told.remove("conversations");
+        told.remove("holds");
     }
     if caller.may(Scope::Admin) {
         told["erasures"] = json!(erasing(engine).await.map_err(|error| unreadable(&error))?);

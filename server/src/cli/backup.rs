@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use quoth_store::backup::{Added, BackupError, BackupFolder, ExtraFile, Frozen, Pace};
 
+use super::amount::{count, size};
 use super::print;
 use super::progress::Bar;
 use super::verify::{verify_backups, what_it_has};
@@ -86,15 +87,21 @@ pub(super) fn backup(config: &Config, args: &BackupArgs) -> Result<(), String> {
     bar.end();
     let Added { number, position, bytes, new_bytes } = added.map_err(|error| error.to_string())?;
     drop((store, pinned));
+    let new = match new_bytes {
+        _ if number == 1 => "all of it new".to_owned(),
+        new_bytes => format!("{} of it new", size(new_bytes)),
+    };
     print(&format!(
-        "backup {number} in {}: {bytes} bytes, {new_bytes} of them new, the log up to position {position}\n",
-        args.to.display()
+        "backup {number} in {}: {}, {new}, the log up to position {position}\n",
+        args.to.display(),
+        size(bytes)
     ))?;
-    if let Some(count) = args.keep {
-        let deleted =
-            folder.keep(usize::try_from(count).unwrap_or(usize::MAX)).map_err(|error| error.to_string())?;
+    if let Some(kept_max) = args.keep {
+        let deleted = folder
+            .keep(usize::try_from(kept_max).unwrap_or(usize::MAX))
+            .map_err(|error| error.to_string())?;
         if deleted > 0 {
-            print(&format!("{deleted} older backups deleted\n"))?;
+            print(&format!("{} deleted\n", count(deleted as u64, "older backup")))?;
         }
     }
     // For whoever checks it.

@@ -1,8 +1,10 @@
 //! The command line of `quoth-server`.
 
+mod amount;
 mod backup;
 mod banner;
 mod export;
+mod plan;
 mod progress;
 mod retention;
 mod token;

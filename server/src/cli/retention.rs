@@ -1,6 +1,5 @@
 //! `retention plan`, `run` and `status`: on a data folder that no server has.
 
-use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::sync::Arc;
 
@@ -8,21 +7,18 @@ use clap::Subcommand;
 use quoth_core::retention::Classes;
 use quoth_protocol::ConversationName;
 use quoth_store::{Class, OpenError, Pacer, Purged, Record, Rewrite, Store, SweepCursor, View};
+use serde_json::Value;
 
-use super::print;
+use super::amount::{count, size, span};
+use super::{plan, print};
 use crate::config::Config;
 use crate::engine::retention::{keep_in, marks_in};
-use crate::engine::{
-    ConversationPlan, Outstanding, Overview, WindowPlan, free_log, notice, outstanding, overview,
-};
-use crate::retention::{Worth, adopt, commit, former_classes, newly_absent_bytes, now_ms};
+use crate::engine::{Outstanding, Overview, free_log, notice, outstanding, overview};
+use crate::retention::{Worth, adopt, commit, former_classes, loss_at_start, now_ms};
 use crate::server::store_options;
 
 /// Conversations between two looks at the terminal.
 const PROGRESS_CONVERSATIONS: u64 = 256;
-
-/// Conversations that a plan names for people.
-const CONVERSATIONS_TOLD: usize = 20;
 
 /// What to do about what is absent.
 #[derive(Debug, Clone, Copy, Subcommand)]
@@ -73,8 +69,11 @@ pub(super) fn run(config: &Config, command: RetentionCommand) -> Result<(), Stri
     let erasure_max_ms = config.retention.erasure_max_s.saturating_mul(1_000);
     // Only who runs by changed classes takes them over: what is absent by them never comes back.
     let former = former_classes(&*store.view)?;
-    let told_max =
-        if let RetentionCommand::Plan { json: true } = command { usize::MAX } else { CONVERSATIONS_TOLD };
+    let told_max = if let RetentionCommand::Plan { json: true } = command {
+        usize::MAX
+    } else {
+        plan::CONVERSATIONS_TOLD
+    };
     let seen = |view: &dyn View| {
         overview(view, &[&former, &classes], now_ms, told_max).map_err(|error| error.to_string())
     };
@@ -83,13 +82,15 @@ pub(super) fn run(config: &Config, command: RetentionCommand) -> Result<(), Stri
             let outstanding = outstanding(&*store.view, erasure_max_ms, 0, |ms| ms.min(now_ms));
             let mut told = seen(&*store.view)?.to_json(&outstanding);
             told["view_bytes"] = store.view.disk_bytes().into();
+            if matches!(command, RetentionCommand::Plan { .. }) {
+                let loss = loss_at_start(&store, &classes, now_ms, usize::MAX)?;
+                told["loss"] = loss.map_or(Value::Null, |loss| loss.to_json());
+            }
             print(&format!("{told}\n"))?;
         }
         RetentionCommand::Plan { json: false } => {
-            print(&changed(&store, &classes, now_ms)?)?;
-            let seen = seen(&*store.view)?;
-            print(&plan(&seen, &classes, now_ms))?;
-            print(&conversations(&seen, now_ms))?;
+            let loss = loss_at_start(&store, &classes, now_ms, usize::MAX)?;
+            print(&plan::text(&seen(&*store.view)?, loss.as_ref(), &classes, now_ms))?;
         }
         RetentionCommand::Status { json: false } => {
             print(&status(&seen(&*store.view)?, &*store.view, erasure_max_ms, now_ms))?
@@ -99,9 +100,13 @@ pub(super) fn run(config: &Config, command: RetentionCommand) -> Result<(), Stri
             close_windows(&store, now_ms)?;
             let reclaimed = reclaim(&*store.view, &classes, now_ms)?;
             let (windows, bytes) = (reclaimed.windows, reclaimed.bytes);
-            print(&format!("freed {windows} windows with {} of the disk\n", size(bytes)))?;
+            print(&format!("freed {} with {} of the disk\n", count(windows, "window"), size(bytes)))?;
             let (windows, bytes) = rewrite(&store, &classes, now_ms)?;
-            print(&format!("rewrote {windows} windows, which freed {} of the disk\n", size(bytes)))?;
+            print(&format!(
+                "rewrote {}, which freed {} of the disk\n",
+                count(windows, "window"),
+                size(bytes)
+            ))?;
             let registers = sweep(&*store.view)?;
             let purged = purge(&*store.view);
             print(&format!("removed {registers} edits, reactions and marks of events that have gone\n"))?;
@@ -111,16 +116,6 @@ pub(super) fn run(config: &Config, command: RetentionCommand) -> Result<(), Stri
         }
     }
     store.close().map_err(|error| error.to_string())
-}
-
-/// What a start would make of classes that are others than those of the last one.
-fn changed(store: &Store, classes: &Classes, now_ms: u64) -> Result<String, String> {
-    Ok(newly_absent_bytes(store, classes, now_ms)?.map_or_else(String::new, |bytes| {
-        format!(
-            "changed  the classes are not those of the last start: {} more are absent by them, for good from the next start on\n",
-            size(bytes)
-        )
-    }))
 }
 
 /// Ends the windows whose time is over, as the server does: by a notice in the log.
@@ -192,75 +187,13 @@ fn purge(view: &dyn View) -> Result<(), String> {
     }
 }
 
-fn plan(overview: &Overview, classes: &Classes, now_ms: u64) -> String {
-    let mut text = String::new();
-    for class in classes.all() {
-        let _infallible = writeln!(text, "class  {class}");
-    }
-    for window in &overview.windows {
-        let WindowPlan { class, window: number, conversations, bytes, expired_bytes, .. } = window;
-        let _infallible = writeln!(
-            text,
-            "window {number} of what is kept {}  {conversations} conversations  {}  {} absent  {}",
-            kept_for(*class),
-            size(*bytes),
-            size(*expired_bytes),
-            when(window, now_ms)
-        );
-    }
-    text
-}
-
-/// Which conversations lose most.
-fn conversations(overview: &Overview, now_ms: u64) -> String {
-    let mut text = String::new();
-    for ConversationPlan { conversation, events, bytes, next_ms } in &overview.conversations {
-        let next = next_ms.map_or_else(String::new, |next_ms| match next_ms.checked_sub(now_ms) {
-            Some(0) | None => "  the next goes now".to_owned(),
-            Some(left_ms) => format!("  the next goes in {}", span(left_ms)),
-        });
-        let conversation = conversation.as_str().escape_debug();
-        let _infallible =
-            writeln!(text, "conversation {conversation}  {events} events absent  {}{next}", size(*bytes));
-    }
-    if overview.conversations.len() == CONVERSATIONS_TOLD {
-        text.push_str("these are the conversations that lose most; --json has all\n");
-    }
-    text
-}
-
-/// For how long, at most, what lies in the windows of a class is kept.
-fn kept_for(class: u8) -> &'static str {
-    match class {
-        0 => "without an age",
-        1 => "for a minute",
-        2 => "for an hour",
-        3 => "for a day",
-        4 => "for a week",
-        5 => "for 30 days",
-        6 => "for 90 days",
-        7 => "for a year",
-        _ => "beside others that went",
-    }
-}
-
-/// When a window goes.
-fn when(window: &WindowPlan, now_ms: u64) -> String {
-    let open = if window.is_closed { "" } else { ", and once it is full or its time is over" };
-    match window.goes_ms {
-        None => format!("stays, as far as can be foreseen{open}"),
-        Some(goes_ms) if goes_ms <= now_ms => format!("goes now{open}"),
-        Some(goes_ms) => format!("goes in {}{open}", span(goes_ms - now_ms)),
-    }
-}
-
 fn status(overview: &Overview, view: &dyn View, erasure_max_ms: u64, now_ms: u64) -> String {
     let Outstanding { erased, gone_by_ms, .. } = outstanding(view, erasure_max_ms, 0, |ms| ms.min(now_ms));
     let erased = match erased.since_ms.zip(gone_by_ms) {
         None => "nothing".to_owned(),
         Some((since_ms, gone_by_ms)) => format!(
-            "{} events with {}, since {}, {}",
-            erased.events,
+            "{} with {}, since {}, {}",
+            count(erased.events, "event"),
             size(erased.bytes),
             span(now_ms.saturating_sub(since_ms)),
             match gone_by_ms.checked_sub(now_ms) {
@@ -276,50 +209,18 @@ fn status(overview: &Overview, view: &dyn View, erasure_max_ms: u64, now_ms: u64
     let damaged = match overview.damaged_conversations {
         0 => String::new(),
         damaged => format!(
-            "damaged  {damaged} conversations, which keep all that they have: `quoth-server verify` names them\n"
+            "damaged  {}: nothing of them goes; `quoth-server verify` names them\n",
+            count(damaged, "conversation")
         ),
     };
+    let held = match overview.held {
+        0 => String::new(),
+        held => format!("held     {}\n", count(held, "conversation")),
+    };
     format!(
-        "live     {}\nabsent   {}, {oldest}\nerased   {erased}\n{damaged}on disk  {}\n",
+        "live     {}\nabsent   {}, {oldest}\nerased   {erased}\n{held}{damaged}on disk  {}\n",
         size(overview.live_bytes),
         size(overview.expired_bytes),
         size(view.disk_bytes())
     )
-}
-
-fn size(bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-    let unit = UNITS.iter().enumerate().rev().find(|(power, _)| bytes >> (10 * (power + 1)) > 0);
-    match unit {
-        None => format!("{bytes} B"),
-        Some((power, unit)) => {
-            let tenths = (bytes >> (10 * power)) * 10 / 1_024;
-            format!("{}.{} {unit}", tenths / 10, tenths % 10)
-        }
-    }
-}
-
-/// A length of time for people.
-pub(super) fn span(ms: u64) -> String {
-    let s = ms / 1_000;
-    match s {
-        0..60 => format!("{s} s"),
-        60..3_600 => format!("{} min", s / 60),
-        3_600..86_400 => format!("{} h", s / 3_600),
-        _ => format!("{} d", s / 86_400),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{size, span};
-
-    #[test]
-    fn sizes_and_times_are_short() {
-        assert_eq!(
-            [0, 1_023, 1_024, 1_536, 5 << 20, 3 << 40].map(size),
-            ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "5.0 MiB", "3.0 TiB"]
-        );
-        assert_eq!([999, 61_000, 7_200_000, 86_400_000].map(span), ["0 s", "1 min", "2 h", "1 d"]);
-    }
 }

@@ -8,9 +8,9 @@ use quoth_core::retention::{Classes, judged_ms};
 use quoth_store::backup::{Backup, BackupFolder, CheckedBackups};
 use quoth_store::{Progress, Record, Report, View, ViewError};
 
+use super::amount::{count, moment, size, span};
 use super::print;
 use super::progress::Bar;
-use super::retention::span;
 use crate::config::Config;
 use crate::engine::{Clock as _, Reading, SystemClock};
 use crate::retention::former_classes;
@@ -47,7 +47,7 @@ pub(super) fn verify_backups(config: &Config, dir: &Path) -> Result<(), String> 
         return Err(format!(
             "{} in {}: the next backup there copies anew what the store still has of it, and older backups that need the same are whole \
              again; to be safe, make one in another folder as well",
-            count(findings.len()),
+            count(findings.len() as u64, "finding"),
             dir.display()
         ));
     }
@@ -62,11 +62,11 @@ pub(super) fn verify_backups(config: &Config, dir: &Path) -> Result<(), String> 
 /// What a backup has, for people.
 pub(super) fn what_it_has(backup: &Backup) -> String {
     format!(
-        "{} bytes, the log up to position {}, begun {} ago ({} ms since 1970)",
-        backup.bytes(),
+        "{}, the log up to position {}, begun {} ({} ago)",
+        size(backup.bytes),
         backup.position,
-        span(SystemClock.unix_ms().saturating_sub(backup.time_ms)),
-        backup.time_ms
+        moment(backup.time_ms),
+        span(SystemClock.unix_ms().saturating_sub(backup.time_ms))
     )
 }
 
@@ -87,11 +87,6 @@ fn may_be_absent(config: &Config) -> impl FnMut(&dyn View, &Record) -> bool + us
         // What is damaged is told by the walk over the rows.
         by.any(|is_absent| is_absent.unwrap_or(true))
     }
-}
-
-/// How many findings there are, for people.
-fn count(findings: usize) -> String {
-    format!("{findings} finding{}", if findings == 1 { "" } else { "s" })
 }
 
 /// `is_in_place` says that the folder is the one that a server would start with.
@@ -132,7 +127,7 @@ fn verify_store(config: &Config, dir: &Path, is_in_place: bool) -> Result<(), St
         0 => print("sound\n"),
         findings => Err(format!(
             "{} in {}: keep a copy of the folder before anything else{advice}",
-            count(findings),
+            count(findings as u64, "finding"),
             dir.display()
         )),
     }

@@ -143,8 +143,13 @@ pub fn load(sources: &Sources) -> Result<Loaded, Vec<String>> {
     for (name, value) in &sources.env {
         loading.env(name, value);
     }
+    let mut given: HashMap<&str, &Flag> = HashMap::new();
     for flag in &sources.flags {
+        let before = given.insert(&flag.key, flag);
         match Setting::find(&flag.key) {
+            Some(setting) if let Some(before) = before => {
+                loading.mistakes.push(given_twice(setting, before, flag));
+            }
             Some(setting) => loading.set(setting, &flag.value, Origin::Flag(flag.name), &flag.typed()),
             None => loading.mistakes.push(format!("{}: {}", flag.typed(), unknown(&flag.key))),
         }
@@ -153,6 +158,15 @@ pub fn load(sources: &Sources) -> Result<Loaded, Vec<String>> {
         loading.deployed();
     }
     if loading.mistakes.is_empty() { Ok(loading.loaded) } else { Err(loading.mistakes) }
+}
+
+/// What is wrong where the later of two flags would silently replace the other one.
+fn given_twice(setting: &Setting, before: &Flag, flag: &Flag) -> String {
+    let meant = match setting.is_list() {
+        true => "give it once, with commas between what it is to have: --set KEY=ONE,OTHER",
+        false => "give it once",
+    };
+    format!("{} and {} both set {}: {meant}", before.typed(), flag.typed(), setting.key)
 }
 
 struct Loading {
@@ -500,6 +514,28 @@ mod tests {
             let mistakes = load(&sources(file, &[], &[])).unwrap_err();
             assert!(mistakes[0].starts_with("q.toml:2:1: expected "), "{mistakes:?}");
         }
+    }
+
+    #[test]
+    fn a_setting_that_two_flags_give_is_refused_with_both() {
+        let told = |flags: &[(&str, &str)]| load(&sources("", &[], flags)).unwrap_err().join("; ");
+        let classes =
+            told(&[("retention.classes", "teams:unm*:count=1"), ("retention.classes", "rest:*:count=2")]);
+        assert!(
+            classes.contains("--set retention.classes=teams:unm*:count=1 and --set retention.classes=rest:*:count=2 both set")
+                && classes.contains("with commas between"),
+            "{classes}"
+        );
+        let number = told(&[("limits.connections_max", "7"), ("limits.connections_max", "8")]);
+        assert!(number.ends_with("both set limits.connections_max: give it once"), "{number}");
+        let flags = vec![
+            Flag::new("--set", "server.listen", "127.0.0.1:1"),
+            Flag::new("--listen", "server.listen", "127.0.0.1:2"),
+        ];
+        let other = load(&Sources { flags, ..Sources::default() }).unwrap_err().join("; ");
+        assert!(other.contains("--set server.listen=127.0.0.1:1 and --listen 127.0.0.1:2"), "{other}");
+        let one = told(&[("retention.classes", "a:x:count=1,a:y:count=2")]);
+        assert!(one.contains("two classes are called \"a\""), "{one}");
     }
 
     #[test]

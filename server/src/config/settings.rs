@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use quoth_core::retention::{CLASSES_MAX, ClassError, RetentionClass};
+use quoth_core::retention::{CLASSES_MAX, ClassError, RetentionClass, check_names};
 use quoth_protocol::DEFAULT_PORT;
 
 use super::{Config, SETTINGS};
@@ -94,6 +94,12 @@ impl Setting {
         }
     }
 
+    /// Whether it takes several values.
+    #[must_use]
+    pub const fn is_list(&self) -> bool {
+        !matches!(self.kind, Kind::Text | Kind::Path | Kind::Number(_) | Kind::Boolean)
+    }
+
     /// Its environment variable: `QUOTH_SECTION__NAME`.
     #[must_use]
     pub fn env_name(&self) -> String {
@@ -168,6 +174,7 @@ pub(super) fn classes(slot: &mut Vec<RetentionClass>, text: &str) -> Result<(), 
     if classes.len() > CLASSES_MAX {
         return Err(format!("{} classes are too many: at most {CLASSES_MAX}", classes.len()));
     }
+    check_names(&classes).map_err(|error| error.to_string())?;
     *slot = classes;
     Ok(())
 }

@@ -7,7 +7,7 @@ use quoth_core::authorize::Grant;
 use quoth_core::membership::user::{CONVERSATION, blocked_by, blocked_key, conversation_of};
 use quoth_core::membership::{Actor, Change, ConversationState, Refusal};
 use quoth_core::messages::{Alteration, Target};
-use quoth_core::retention::Kept;
+use quoth_core::retention::{Kept, Retain};
 use quoth_protocol::frame::EventKind;
 use quoth_protocol::name::Reserved;
 use quoth_protocol::{Code, ConversationName, Seq, UserId};
@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::access::Access;
 use super::publisher::Last;
-use super::retention::{Keeps, Retain};
+use super::retention::Keeps;
 use super::states::{KnownAbsent, KnownConversation, KnownMessage, KnownUser};
 use super::{Engine, Request};
 

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use quoth_core::retention::{Classes, Keeping, Kept, Place};
+use quoth_core::retention::{Classes, Keeping, Kept, Place, RetentionClass};
 use quoth_protocol::{ConversationName, Seq};
-use quoth_store::{Dead, View, ViewError};
+use quoth_store::{Class, Dead, View, ViewError};
 use serde_json::{Value, json};
 
-use super::retention::{keeping_in, kept_in, marks_by};
+use super::retention::{kept_in, marks_by};
 use super::space::Outstanding;
 
 /// How much of a view is absent, and when its windows go.
@@ -22,10 +22,23 @@ pub struct Overview {
     pub oldest_expired_ms: Option<u64>,
     /// Conversations of which rows are damaged: nothing of them is in these numbers, and nothing is freed.
     pub damaged_conversations: u64,
+    /// Conversations with events that are held.
+    pub held: u64,
+    /// Which these are, and since when, the first of them that it came upon.
+    pub holds: Vec<Hold>,
     /// The windows, by class and number.
     pub windows: Vec<WindowPlan>,
     /// The conversations that lose most, those first.
     pub conversations: Vec<ConversationPlan>,
+}
+
+/// A conversation of which nothing goes but what is revoked or erased.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// Which.
+    pub conversation: ConversationName,
+    /// Since when, in milliseconds since 1970.
+    pub hold_ms: u64,
 }
 
 /// What a conversation loses by marks and policies; what goes by a time to live of its own, or was revoked, is
@@ -55,10 +68,25 @@ pub struct Loss {
     /// Conversations of a class that changes that are held: they lose nothing until that ends, and what then
     /// depends on when it does.
     pub held: u64,
+    /// Conversations of one of these classes that have a policy of their own: no class takes anything there.
+    pub own: u64,
+    /// How many conversations are of each class.
+    pub classes: Vec<ClassUse>,
     /// Conversations of which rows are damaged: nothing of them is in these numbers.
     pub damaged_conversations: u64,
     /// The conversations that lose most, those first.
     pub conversations: Vec<ConversationPlan>,
+}
+
+/// A class, and how much it is used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClassUse {
+    /// The class, as a text.
+    pub class: String,
+    /// Conversations that are of it.
+    pub conversations: u64,
+    /// Those among them that have a policy of their own.
+    pub own: u64,
 }
 
 /// So many conversations a server tells of at once.
@@ -114,10 +142,12 @@ impl Loss {
     /// As the server API tells it.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let Self { affected, events, bytes, held, damaged_conversations, conversations } = self;
+        let Self { affected, events, bytes, held, own, classes, damaged_conversations, conversations } = self;
         let conversations: Vec<_> = conversations.iter().map(ConversationPlan::to_json).collect();
+        let of_class = |ClassUse { class, conversations, own }: &ClassUse| json!({ "class": class, "conversations": conversations, "own": own });
         json!({
-            "affected": affected, "events": events, "bytes": bytes, "held": held,
+            "affected": affected, "events": events, "bytes": bytes, "held": held, "own": own,
+            "classes": classes.iter().map(of_class).collect::<Vec<_>>(),
             "damaged_conversations": damaged_conversations, "conversations": conversations,
         })
     }
@@ -126,8 +156,8 @@ impl Loss {
 /// A window of the view.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WindowPlan {
-    /// Its class, as the view counts them.
-    pub class: u8,
+    /// With what its events are kept together.
+    pub class: Class,
     /// Its number within the class.
     pub window: u32,
     /// Whether it gets no further events; it goes only then.
@@ -149,7 +179,7 @@ impl Overview {
     pub fn to_json(&self, outstanding: &Outstanding) -> Value {
         let windows = self.windows.iter().map(|window| {
             json!({
-                "class": window.class, "window": window.window, "closed": window.is_closed,
+                "kept_for": window.class.name(), "window": window.window, "closed": window.is_closed,
                 "conversations": window.conversations, "bytes": window.bytes, "expired_bytes": window.expired_bytes,
                 "goes_ms": window.goes_ms,
             })
@@ -157,6 +187,8 @@ impl Overview {
         json!({
             "live_bytes": self.live_bytes, "expired_bytes": self.expired_bytes,
             "oldest_expired_ms": self.oldest_expired_ms, "damaged_conversations": self.damaged_conversations,
+            "held": self.held,
+            "holds": self.holds.iter().map(|hold| json!({ "conversation": hold.conversation, "hold_ms": hold.hold_ms })).collect::<Vec<_>>(),
             "windows": windows.collect::<Vec<_>>(),
             "conversations": self.conversations.iter().map(ConversationPlan::to_json).collect::<Vec<_>>(),
             "erased": {
@@ -182,13 +214,14 @@ impl WindowPlan {
 fn kept_by(
     view: &dyn View,
     name: &ConversationName,
+    kept: &Kept,
     classes: &[&Classes],
     now_ms: u64,
 ) -> Result<(Keeping, Place), ViewError> {
     let mut keeping = Keeping::for_ever(now_ms);
     let mut floor = Place { seq: Seq(1), ..Place::default() };
     for classes in classes {
-        keeping = keeping_in(view, name, classes, now_ms)?;
+        keeping = kept.keeping(classes.policy(name), now_ms);
         let by_class = view.floor(name, marks_by(view, name, keeping)?, floor.seq)?;
         floor = if by_class.seq > floor.seq { by_class } else { floor };
     }
@@ -214,20 +247,25 @@ pub fn loss(
     told_max: usize,
 ) -> Result<Loss, ViewError> {
     let (mut loss, mut most) = (Loss::default(), Most::of(told_max));
+    let unused = |class: &RetentionClass| ClassUse { class: class.to_string(), conversations: 0, own: 0 };
+    loss.classes = classes.all().iter().map(unused).collect();
     let damaged = view.survey(&mut |name, spans| {
-        if former.policy(name) == classes.policy(name) {
+        let kept = kept_in(view, name)?;
+        if let Some(place) = classes.place(name) {
+            let (used, own) = (&mut loss.classes[place], u64::from(kept.policy.is_some()));
+            used.conversations += 1;
+            used.own += own;
+            loss.own += own;
+        }
+        if kept.policy.is_some() || former.policy(name) == classes.policy(name) {
             return Ok(());
         }
-        match kept_in(view, name)? {
-            Kept { policy: Some(_), .. } => return Ok(()),
-            Kept { hold_ms: 1.., .. } => {
-                loss.held += 1;
-                return Ok(());
-            }
-            Kept { .. } => {}
+        if kept.hold_ms > 0 {
+            loss.held += 1;
+            return Ok(());
         }
-        let (_, before) = kept_by(view, name, &[former], now_ms)?;
-        let (keeping, then) = kept_by(view, name, &[classes], now_ms)?;
+        let (_, before) = kept_by(view, name, &kept, &[former], now_ms)?;
+        let (keeping, then) = kept_by(view, name, &kept, &[classes], now_ms)?;
         let events = then.seq.0.saturating_sub(before.seq.0);
         if events == 0 {
             return Ok(());
@@ -260,7 +298,14 @@ pub fn overview(
     let (mut overview, mut windows) = (Overview::default(), BTreeMap::<_, WindowPlan>::new());
     let mut most = Most::of(told_max);
     let damaged = view.survey(&mut |name, spans| {
-        let (keeping, floor) = kept_by(view, name, classes, now_ms)?;
+        let kept = kept_in(view, name)?;
+        let (keeping, floor) = kept_by(view, name, &kept, classes, now_ms)?;
+        if kept.hold_ms > 0 {
+            overview.held += 1;
+            if overview.holds.len() < told_max {
+                overview.holds.push(Hold { conversation: name.clone(), hold_ms: kept.hold_ms });
+            }
+        }
         let mut of_one = ConversationPlan { conversation: name.clone(), events: 0, bytes: 0, next_ms: None };
         for span in spans {
             let bytes = span.next.offset.saturating_sub(span.first.offset);
@@ -283,7 +328,7 @@ pub fn overview(
             }
             let goes_ms = if is_dead { Some(now_ms) } else { ends_by_age(keeping, span.next.time_ms) };
             let plan = windows.entry((span.class, span.window)).or_insert_with(|| WindowPlan {
-                class: span.class.number(),
+                class: span.class,
                 window: span.window,
                 is_closed: span.is_closed,
                 conversations: 0,

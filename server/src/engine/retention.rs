@@ -3,15 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use quoth_core::membership::Refusal;
-use quoth_core::retention::{Classes, End, Keeping, Kept, Marks, Place, Retention};
-use quoth_protocol::frame::EventKind;
-use quoth_protocol::name::Reserved;
-use quoth_protocol::{ConversationName, Seq, codec};
+use quoth_core::retention::{Classes, End, Keeping, Kept, Marks, Retention};
+use quoth_protocol::ConversationName;
 use quoth_store::{Bounds, Class, Keep, View, ViewError};
 
 use super::Engine;
-use super::changes::{Caller, Done, What, unreadable};
 use super::states::KnownKept;
 
 /// How one conversation is kept, as it is set from time to time.
@@ -32,17 +28,6 @@ impl Keeps {
     pub(super) fn class(&self) -> Class {
         Class::of_age_s(self.known.read().policy.unwrap_or(self.of_class).age_s)
     }
-}
-
-/// What may be set for a conversation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Retain {
-    /// How long its events are kept.
-    Policy(Retention),
-    /// They are kept as its class says.
-    Class,
-    /// Whether all that is not absent stays, whatever its policy says.
-    Hold(bool),
 }
 
 impl Engine {
@@ -70,76 +55,6 @@ impl Engine {
         let kept = *keeps.known.read();
         Ok((kept, keeps.of_class))
     }
-
-    /// Says how a conversation is kept. The answer comes when that is durable and everybody is judged by it;
-    /// what is absent by what held before stays so. The same again changes nothing. Of a conversation without
-    /// events it holds from the first one on, and no event says so; what was never set for one is refused to
-    /// be taken back.
-    ///
-    /// # Errors
-    /// Why it is refused; [`Code::STORE_FAILED`](quoth_protocol::Code::STORE_FAILED) when it is not known
-    /// what becomes of it.
-    pub async fn retain(
-        &self,
-        caller: Caller,
-        name: &ConversationName,
-        retain: Retain,
-    ) -> Result<Done, Refusal> {
-        if matches!(name.reserved(), Some(Reserved::Server)) || name.is_me() {
-            return Err(Refusal::FORBIDDEN);
-        }
-        let known = self.state(name).await.map_err(|error| unreadable(&error))?;
-        let keeps = self.keeps(name).await.map_err(|error| unreadable(&error))?;
-        let what = What::Retain { name: name.clone(), known, keeps, retain };
-        self.ask(caller, what, vec![name.clone()], 0).await
-    }
-}
-
-/// What a policy would make absent of a conversation, were it set now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Preview {
-    /// The conversation's floor as it is.
-    pub floor: Place,
-    /// As it would be.
-    pub floor_then: Place,
-    /// The last event. Setting a policy that is another one adds one, but before the first event.
-    pub head: Seq,
-}
-
-impl Engine {
-    /// What a policy would make absent of a conversation, were it set now. Under a hold nothing is, until that
-    /// ends. Nothing is changed.
-    ///
-    /// # Errors
-    /// When the view cannot be read.
-    pub async fn preview(&self, name: &ConversationName, policy: Retention) -> Result<Preview, ViewError> {
-        let Keeps { known, of_class } = self.keeps(name).await?;
-        let (kept, now_ms, name) = (*known.read(), self.judged_ms(), name.clone());
-        self.inner.reads.applied(self.released()).await;
-        self.inner.reads.run(move |view| preview_in(view, &name, (kept, of_class), policy, now_ms)).await
-    }
-}
-
-fn preview_in(
-    view: &dyn View,
-    name: &ConversationName,
-    (kept, of_class): (Kept, Retention),
-    policy: Retention,
-    now_ms: u64,
-) -> Result<Preview, ViewError> {
-    let last = view.last(name)?;
-    let end = last.map_or(End { seq: Seq::ZERO, bytes: 0 }, |last| End { seq: last.seq, bytes: last.end });
-    let (mut then, mut end_then) = (kept, end);
-    if then.set_policy(Some(policy), of_class, now_ms, end) {
-        // What says so counts as well.
-        let said = codec::encode_datagram(&EventKind::RetentionSet { retention: policy });
-        end_then = End { seq: end.seq.next(), bytes: end.bytes.saturating_add(said.len() as u64) };
-    }
-    let floor = |kept: Kept, end: End, from: Seq| {
-        view.floor(name, kept.keeping(of_class, now_ms).judge(end).marks, from)
-    };
-    let before = floor(kept, end, Seq(1))?;
-    Ok(Preview { floor: before, floor_then: floor(then, end_then, before.seq)?, head: end.seq })
 }
 
 /// From where on a conversation is kept, by what the view has.

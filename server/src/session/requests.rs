@@ -21,7 +21,7 @@ use quoth_store::ViewError;
 use super::connection::Shared;
 use super::judged::{judge_edit, may_join};
 use super::{adds, devices, inbox, messages, presence};
-use crate::engine::{Caller, Done, Engine, Retain, new_invitation, new_name};
+use crate::engine::{Caller, Done, Engine, Gone, Retain, Retained, new_invitation, new_name};
 
 /// Answers a request.
 pub(super) async fn serve(shared: &Shared, request: Request) -> Reply {
@@ -181,8 +181,9 @@ pub(crate) async fn answer(engine: &Engine, caller: Caller, request: Request) ->
         Request::Conversations { after, limit } => {
             conversations(engine, &caller, after.as_ref(), limit).await
         }
-        Request::SetRetention { conversation, retention } => {
-            engine.retain(caller, &conversation, Retain::Policy(retention)).await.map(done)
+        Request::SetRetention { conversation, retention, dry_run } => {
+            let retain = retention.map_or(Retain::Class, Retain::Policy);
+            set_retention(engine, caller, conversation, retain, dry_run).await
         }
         Request::Edit { conversation, seq, body, mentions } => {
             let mentions = each_once(mentions);
@@ -216,6 +217,25 @@ pub(super) const fn nothing_stored(conversation: ConversationName) -> Reply {
 
 pub(super) fn done(Done { conversation, seq, time_ms }: Done) -> Reply {
     Reply::Done { conversation, seq, time_ms }
+}
+
+/// Sets how a conversation is kept, or says what would come of it.
+async fn set_retention(
+    engine: &Engine,
+    caller: Caller,
+    conversation: ConversationName,
+    retain: Retain,
+    dry_run: bool,
+) -> Result<Reply, Refusal> {
+    let Retained { done, effect } = match dry_run {
+        false => engine.retain(caller, &conversation, retain).await?,
+        true => Retained {
+            effect: engine.would_retain(&caller, &conversation, retain).await?,
+            done: Done { conversation, seq: Seq::ZERO, time_ms: 0 },
+        },
+    };
+    let (Done { conversation, seq, time_ms }, Gone { events, bytes }) = (done, effect.beyond());
+    Ok(Reply::Retained { conversation, seq, time_ms, retention: effect.policy, events, bytes })
 }
 
 /// The name of a conversation that is to be made.

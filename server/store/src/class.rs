@@ -29,7 +29,7 @@ impl Class {
     }
 
     /// All of them.
-    pub(crate) fn all() -> impl Iterator<Item = Self> {
+    pub fn all() -> impl Iterator<Item = Self> {
         (0..).take(Self::COUNT).map(Self)
     }
 
@@ -37,6 +37,22 @@ impl Class {
     #[must_use]
     pub const fn number(self) -> u8 {
         self.0
+    }
+
+    /// For how long, at most, what lies in its windows is kept, as others call it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self.0 {
+            0 => "no_age",
+            1 => "a_minute",
+            2 => "an_hour",
+            3 => "a_day",
+            4 => "a_week",
+            5 => "30_days",
+            6 => "90_days",
+            7 => "a_year",
+            _ => "rewritten",
+        }
     }
 
     pub(crate) const fn index(self) -> usize {

@@ -78,7 +78,12 @@ impl Folder {
 
     /// Takes a folder over that must be a data folder already.
     pub(crate) fn take_existing(dir: &Path) -> Result<Self, OpenError> {
-        let id = id_of(dir)?.ok_or_else(|| OpenError::Foreign { dir: dir.to_owned() })?;
+        let none = || OpenError::NoDataFolder { dir: dir.to_owned() };
+        let id = match id_of(dir) {
+            Ok(Some(id)) => id,
+            Ok(None) | Err(OpenError::Foreign { .. }) => return Err(none()),
+            Err(error) => return Err(error),
+        };
         Ok(Self { dir: dir.to_owned(), id, _lock: lock(dir)? })
     }
 

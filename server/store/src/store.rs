@@ -104,6 +104,12 @@ pub enum OpenError {
         /// The folder.
         dir: PathBuf,
     },
+    /// The folder that is to be a data folder already is none, or is not there.
+    #[error("{}", not_there(dir, "data folder of Quoth", "the data folder of a server"))]
+    NoDataFolder {
+        /// The folder.
+        dir: PathBuf,
+    },
     /// The folder was written by another version.
     #[error("{} has format {found}, this version reads format {expected}; run the version that wrote it", dir.display())]
     Format {
@@ -172,6 +178,16 @@ pub enum OpenError {
         /// The position that the log would give next.
         next: Position,
     },
+}
+
+/// What is wrong with a folder that must be there: it is none of what it is to be, or is not there at all. A new
+/// one would be of no use.
+pub(crate) fn not_there(dir: &Path, what: &str, meant: &str) -> String {
+    let dir_shown = dir.display();
+    match dir.exists() {
+        true => format!("{dir_shown} is no {what}: name {meant}"),
+        false => format!("{dir_shown} is not there: name {meant}"),
+    }
 }
 
 impl OpenError {

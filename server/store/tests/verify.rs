@@ -77,7 +77,17 @@ fn an_intact_folder_has_no_findings() {
 #[test]
 fn a_folder_in_use_or_foreign_is_not_checked() {
     let dir = tempfile::tempdir().unwrap();
-    assert!(matches!(verify(dir.path(), &mut |_| {}), Err(OpenError::Foreign { .. })));
+    let none = verify(dir.path(), &mut |_| {}).expect_err("it is none");
+    assert!(matches!(none, OpenError::NoDataFolder { .. }), "{none}");
+    assert!(
+        none.to_string().ends_with(" is no data folder of Quoth: name the data folder of a server"),
+        "{none}"
+    );
+    let missing = verify(&dir.path().join("missing"), &mut |_| {}).expect_err("it is not there");
+    assert!(
+        missing.to_string().ends_with("missing is not there: name the data folder of a server"),
+        "{missing}"
+    );
     let _store = open(dir.path());
     assert!(matches!(verify(dir.path(), &mut |_| {}), Err(OpenError::Locked { .. })));
 }

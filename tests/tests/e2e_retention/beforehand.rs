@@ -173,15 +173,32 @@ fn a_plan_names_who_loses_most_and_classes_are_tried_before_they_hold() -> anyho
         plan["expired_bytes"],
         "nothing is changed"
     );
+    hold(&api, "other")?;
     server.terminate()?;
 
     // The same of a store that no server has: some for people, all as JSON.
     classes(1)?;
     let said = retention("plan", &data_dir, &config)?;
     let lines: Vec<_> = said.lines().filter(|line| line.starts_with("conversation ")).collect();
-    ensure!(lines.len() == 20 && lines[0].contains("room-07  22 events absent"), "{said}");
+    let first = lines.first().context("a conversation")?;
+    ensure!(lines.len() == 20 && first.starts_with("conversation room-07  3 events ("), "{said}");
+    ensure!(
+        first.contains(" absent already, 19 events (") && first.contains("absent from the next start on"),
+        "{said}"
+    );
+    ensure!(
+        said.contains(
+            "changed  the classes are not those of the last start: the next start takes 67 events ("
+        ),
+        "{said}"
+    );
+    ensure!(said.contains("of 25 conversations more by them, for good"), "{said}");
+    ensure!(said.contains("class  old:old*:age_s=86400  1 conversation\n"), "{said}");
     ensure!(said.contains("--json has all"), "{said}");
     let json: Value = serde_json::from_str(&retention_of(&["plan", "--json"], &data_dir, &config)?)?;
+    assert_eq!((&json["loss"]["events"], &json["held"]), (&json!(67), &json!(1)));
+    assert_eq!(json["holds"][0]["conversation"], json!("other"));
+    ensure!(said.ends_with("held  1 conversation, where nothing goes until that ends: other\n"), "{said}");
     let all = named(&json)?;
     assert_eq!((all.len(), &all[0], &all[25]), (26, &("room-07".to_owned(), 22), &("old".to_owned(), 0)));
     Ok(())

@@ -10,6 +10,8 @@ use super::args::{
     ConversationCommand, MemberCommand, Message, MessageCommand, OneCommand, Place, Said, UserCommand, Which,
     Whom,
 };
+use super::retention::RetentionCommand;
+use crate::output::printable;
 
 /// A time that no token is issued behind, in milliseconds since 1970: the greatest that every reader of JSON
 /// takes exactly (2^53 - 1).
@@ -84,20 +86,36 @@ pub(super) fn fields(text: &str, message: &Message) -> Value {
 }
 
 /// What a command does not do, which whoever gives it may expect of it.
-pub(super) fn caveats(command: &OneCommand) -> Vec<&'static str> {
-    let OneCommand::Revoke { which, issued_before_ms, for_good, .. } = command else { return Vec::new() };
+pub(super) fn caveats(command: &OneCommand) -> Vec<String> {
+    match command {
+        OneCommand::Revoke { which, issued_before_ms, for_good, .. } => {
+            of_revocation(which, issued_before_ms.is_none() && !for_good)
+        }
+        OneCommand::User(UserCommand::Erase { user }) => {
+            let user = printable(user.as_str());
+            vec![format!(
+                "the tokens of {user} are good still, unless they are revoked, and what {user} does with them may stay: `quoth admin revoke --of \
+                 {user} --for-good` shuts {user} out"
+            )]
+        }
+        OneCommand::Retention(RetentionCommand::Release { .. }) => vec![
+            "what was sent with a time of its own (--expires) and is past that goes as well when a hold ends, and is not counted".to_owned(),
+        ],
+        _ => Vec::new(),
+    }
+}
+
+fn of_revocation(which: &Which, by_now: bool) -> Vec<String> {
     let mut caveats = Vec::new();
-    if which.user.is_some() && issued_before_ms.is_none() && !for_good {
-        caveats.push(
-            "tokens that are issued within the next 30 s are refused, too, since the issuer's clock may be ahead: the \
-             user signs in again with one that is issued after that",
-        );
+    if which.user.is_some() && by_now {
+        let told = "tokens that are issued within the next 30 s are refused, too, since the issuer's clock may be ahead: the user \
+                    signs in again with one that is issued after that";
+        caveats.push(told.to_owned());
     }
     if which.device.is_some() {
-        caveats.push(
-            "this holds for tokens with the claim `device`: any other one can be used under another device's id at once; \
-             without --device all of the user's are revoked",
-        );
+        let told = "this holds for tokens with the claim `device`: any other one can be used under another device's id at once; \
+                    without --device all of the user's are revoked";
+        caveats.push(told.to_owned());
     }
     caveats
 }
@@ -408,12 +426,19 @@ mod tests {
         assert!(of_user.len() == 1 && of_user[0].contains("within the next 30 s"), "{of_user:?}");
         let of_device = told(&["revoke", "--of", "a", "--device", "d", "--for-good"]);
         assert!(of_device.len() == 1 && of_device[0].contains("claim `device`"), "{of_device:?}");
+        let erase = told(&["user", "erase", "bob"]);
+        assert!(
+            erase.len() == 1 && erase[0].contains("`quoth admin revoke --of bob --for-good`"),
+            "{erase:?}"
+        );
+        let release = told(&["retention", "release", "a", "--dry-run"]);
+        assert!(release.len() == 1 && release[0].contains("is not counted"), "{release:?}");
         for line in [
             &["revoke", "--of", "a", "--issued-before", "1h"][..],
             &["revoke", "--token-id", "t"],
             &["stats"],
         ] {
-            assert_eq!(told(line), Vec::<&str>::new());
+            assert_eq!(told(line), Vec::<String>::new());
         }
     }
 

@@ -6,6 +6,7 @@ mod call;
 mod hint;
 mod many;
 mod named;
+mod notes;
 mod retention;
 mod show;
 mod wait;
@@ -14,7 +15,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 pub(crate) use self::args::AdminArgs;
-use self::args::{AdminCommand, OneCommand};
+use self::args::{AdminCommand, OneCommand, UserCommand};
 use self::retention::RetentionCommand;
 use crate::args::ConnectionArgs;
 use crate::output::{note, written};
@@ -29,6 +30,7 @@ pub(crate) fn run(connection: ConnectionArgs, args: AdminArgs) -> anyhow::Result
     };
     let waits = matches!(command, OneCommand::Retention(RetentionCommand::Run { wait: true }));
     let is_status = matches!(command, OneCommand::Retention(RetentionCommand::Status));
+    let asks_how_far = matches!(command, OneCommand::User(UserCommand::Erasure { .. }));
     let caveats = call::caveats(&command);
     let users = named::users(&command);
     let kicked = matches!(command, OneCommand::Kick { .. });
@@ -46,14 +48,15 @@ pub(crate) fn run(connection: ConnectionArgs, args: AdminArgs) -> anyhow::Result
         (false, false) => show::text(&answer),
     };
     written(std::io::stdout().lock().write_all(text.as_bytes()))?;
-    show::emptiness(&answer).into_iter().for_each(note);
+    notes::notes(&answer).into_iter().for_each(note);
     caveats.into_iter().for_each(note);
     named::firsts(&answer).into_iter().for_each(note);
     if kicked && answer["closed"] == 0 {
         note("nobody was connected there, so nothing was closed");
     }
     named::tell_unseen(&api, &users);
-    // It has ended, and not with all that it was to do.
-    let has_failed = waits && !answer["error"].is_null();
+    // It has ended, and not with all that it was to do; or has not ended.
+    let is_unfinished = asks_how_far && !matches!(answer["state"].as_str(), Some("absent" | "gone"));
+    let has_failed = is_unfinished || waits && !answer["error"].is_null();
     Ok(if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -5,7 +5,7 @@ use quoth_client::ConversationName;
 use serde_json::json;
 
 use super::call::{Call, encoded};
-use crate::args::BoundsArgs;
+use crate::args::{BOUNDS, BoundsArgs, Wanted};
 
 /// How long what is said is kept, and when its space is freed.
 #[derive(Debug, Subcommand)]
@@ -16,30 +16,25 @@ pub(crate) enum RetentionCommand {
         conversation: ConversationName,
     },
     /// Say how a conversation is kept, in place of what its members have said; what is gone by then stays so
-    #[command(group(
-        ArgGroup::new("bound").args(["age", "count", "bytes", "for_ever", "by_class"]).required(true).multiple(true)
-    ))]
+    #[command(group(ArgGroup::new("bound").args(BOUNDS).required(true).multiple(true)))]
     Set {
         /// Which
         conversation: ConversationName,
         #[command(flatten)]
         bounds: BoundsArgs,
-        /// As its class in the server's configuration says, as if nobody had said anything
-        #[arg(long, conflicts_with_all = ["age", "count", "bytes", "for_ever"])]
-        by_class: bool,
-        /// Say what would be gone by that, and change nothing
-        #[arg(long, conflicts_with = "by_class")]
-        dry_run: bool,
     },
     /// Keep all that is there, whatever is said of how long
     Hold {
         /// Which
         conversation: ConversationName,
     },
-    /// End a hold
+    /// End a hold; what is gone by that stays so
     Release {
         /// Which
         conversation: ConversationName,
+        /// Say what would be gone by that, and change nothing
+        #[arg(long)]
+        dry_run: bool,
     },
     /// What is gone, and when its space is freed: window by window, and of which conversations most
     Plan,
@@ -67,18 +62,25 @@ pub(super) fn of(command: RetentionCommand) -> Call {
     let path = |name: ConversationName, below: &str| format!("/v1/conversations/{}/{below}", encoded(name));
     match command {
         RetentionCommand::Show { conversation } => Call::get(path(conversation, "retention")),
-        RetentionCommand::Set { conversation, by_class: true, .. } => {
-            Call::new("DELETE", path(conversation, "retention"), None)
-        }
-        RetentionCommand::Set { conversation, bounds, dry_run, by_class: false } => {
-            let retention = json!(bounds.retention().unwrap_or_default());
-            match dry_run {
-                true => Call::new("POST", path(conversation, "retention/preview"), Some(retention)),
-                false => Call::new("PUT", path(conversation, "retention"), Some(retention)),
+        RetentionCommand::Set { conversation, bounds } => {
+            let preview =
+                |proposal| Call::new("POST", path(conversation.clone(), "retention/preview"), Some(proposal));
+            match (bounds.wanted(), bounds.dry_run) {
+                (Some(Wanted::Bounds(retention)), true) => preview(json!(retention)),
+                (Some(Wanted::Bounds(retention)), false) => {
+                    Call::new("PUT", path(conversation, "retention"), Some(json!(retention)))
+                }
+                (_, true) => preview(json!({ "by_class": true })),
+                (_, false) => Call::new("DELETE", path(conversation, "retention"), None),
             }
         }
         RetentionCommand::Hold { conversation } => Call::new("PUT", path(conversation, "hold"), None),
-        RetentionCommand::Release { conversation } => Call::new("DELETE", path(conversation, "hold"), None),
+        RetentionCommand::Release { conversation, dry_run: true } => {
+            Call::new("POST", path(conversation, "hold/preview"), None)
+        }
+        RetentionCommand::Release { conversation, dry_run: false } => {
+            Call::new("DELETE", path(conversation, "hold"), None)
+        }
         RetentionCommand::Plan | RetentionCommand::Status => Call::get("/v1/retention".to_owned()),
         RetentionCommand::Preview { classes } => {
             Call::new("POST", "/v1/retention/preview".to_owned(), Some(json!({ "classes": classes })))
@@ -118,8 +120,10 @@ mod tests {
             ),
             ("set a --for-ever", "PUT /v1/conversations/a/retention {\"age_s\":0,\"bytes\":0,\"count\":0}"),
             ("set a --by-class", "DELETE /v1/conversations/a/retention "),
+            ("set a --by-class --dry-run", "POST /v1/conversations/a/retention/preview {\"by_class\":true}"),
             ("hold a", "PUT /v1/conversations/a/hold "),
             ("release a", "DELETE /v1/conversations/a/hold "),
+            ("release a --dry-run", "POST /v1/conversations/a/hold/preview "),
             ("plan", "GET /v1/retention "),
             (
                 "preview teams:team-*:age_s=5 rest:*:count=9",

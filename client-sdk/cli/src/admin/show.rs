@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use unicode_width::UnicodeWidthStr as _;
 
 use super::call::END_OF_TIME_MS;
+use crate::amount::count;
 use crate::clock::{date, time};
 use crate::output::printable;
 
@@ -18,7 +19,7 @@ const FIRST_COLUMNS: [&str; 6] = ["seq", "conversation", "user", "device", "toke
 /// An answer as text: a line for each field, and a table for each list.
 pub(super) fn text(answer: &Value) -> String {
     let Some(fields) = answer.as_object() else { return format!("{answer}\n") };
-    let count = fields.len();
+    let fields_count = fields.len();
     // The last page has no next one, of which nobody needs to be told.
     let fields = fields.iter().filter(|(name, value)| !(*name == "next" && value.is_null()));
     let (lists, single): (Vec<_>, Vec<_>) = fields.partition(|(_, value)| value.is_array());
@@ -30,7 +31,7 @@ pub(super) fn text(answer: &Value) -> String {
     for (name, list) in lists {
         let rows = list.as_array().map(Vec::as_slice).unwrap_or_default();
         if rows.is_empty() {
-            let _infallible = writeln!(out, "no {}", label(name));
+            let _infallible = writeln!(out, "{}", none(name));
         } else if rows.iter().all(Value::is_string) {
             let _infallible = writeln!(out, "{}:", label(name));
             for text in rows.iter().filter_map(Value::as_str) {
@@ -40,56 +41,11 @@ pub(super) fn text(answer: &Value) -> String {
             out.push_str(&table(rows));
         }
     }
-    if single.iter().any(|(name, value)| *name == "more" && **value == Value::Bool(true) && count <= 4) {
+    if single.iter().any(|(name, value)| *name == "more" && **value == Value::Bool(true) && fields_count <= 4)
+    {
         out.push_str("there are more\n");
     }
     out
-}
-
-/// What else is to be said of an answer that is not what was hoped for, since any name may be asked for, also
-/// one with a slip in it.
-pub(super) fn emptiness(answer: &Value) -> Option<String> {
-    if answer["events"].is_array() && answer["head"] == 0 {
-        let told = "nothing was ever said there: `quoth admin conversation list` shows which conversations there are";
-        return Some(told.to_owned());
-    }
-    if let Some(run) = answer["run"].as_u64().filter(|_| answer["step"].is_null()) {
-        return Some(format!(
-            "run {run} does it, or has done it already: `--wait` says at its end what was freed"
-        ));
-    }
-    if answer["floor_then"].is_u64() && answer["head"] == 0 {
-        return Some("nothing was changed, and nothing was ever said there: is the name right?".to_owned());
-    }
-    if answer["affected"].is_u64() {
-        return Some(
-            "nothing was changed: what a start with these classes takes stays away, whatever is configured later"
-                .to_owned(),
-        );
-    }
-    if answer["floor_then"].is_u64() {
-        return Some(
-            "nothing was changed: without --dry-run it is set, and what is gone by it stays so".to_owned(),
-        );
-    }
-    let is_change = answer["conversation"].is_string() || answer["whom"].is_string();
-    if is_change && answer["seq"] == 0 && answer["time_ms"] == 0 {
-        return Some("nothing had to change: it is so already".to_owned());
-    }
-    if answer["conversation"].is_string() && answer["head"] == 0 {
-        return Some(
-            "nothing was said there yet: what is set for it counts from the first message on; is the name right?".to_owned(),
-        );
-    }
-    match (answer["state"].as_str(), answer["user"].as_str()) {
-        (Some("under_way"), Some(user)) => {
-            Some(format!("it goes on: `quoth admin user erasure {}` says how far it is", printable(user)))
-        }
-        (Some(_), Some(user)) if answer["found"] == false => {
-            Some(format!("nothing of {} was found: is the id right?", printable(user)))
-        }
-        _ => None,
-    }
 }
 
 fn table(rows: &[Value]) -> String {
@@ -103,10 +59,26 @@ fn table(rows: &[Value]) -> String {
     aligned(&std::iter::once(head).chain(cells).collect::<Vec<Vec<String>>>())
 }
 
+/// What is said of a list with nothing in it.
+fn none(name: &str) -> String {
+    match name {
+        "owner_of" => "last owner of nothing".to_owned(),
+        "skipped" => "nothing skipped".to_owned(),
+        "erasures" => "no erasure under way".to_owned(),
+        _ => format!("no {}", label(name)),
+    }
+}
+
 /// A field's name for people: times are shown as such, so their unit is left out, and their zone is told.
 fn label(name: &str) -> String {
     let spaced = |name: &str| name.replace('_', " ");
-    if is_time(name) { format!("{} (UTC)", spaced(name.trim_end_matches("_ms"))) } else { spaced(name) }
+    if name == "owner_of" {
+        "last owner of".to_owned()
+    } else if is_time(name) {
+        format!("{} (UTC)", spaced(name.trim_end_matches("_ms")))
+    } else {
+        spaced(name)
+    }
 }
 
 /// Whether a field is a time since 1970, and no length of time.
@@ -116,7 +88,11 @@ fn is_time(name: &str) -> bool {
 
 fn cell(name: &str, value: &Value) -> String {
     match value {
+        // Of what has no age, and of what is kept for ever.
+        Value::Null if ["goes_ms", "next_ms"].contains(&name) => "not by age".to_owned(),
         Value::Null => "-".to_owned(),
+        Value::Bool(is_closed) if name == "closed" => if *is_closed { "yes" } else { "not yet" }.to_owned(),
+        Value::String(class) if name == "kept_for" => class.replace('_', " "),
         Value::String(text) => printable(text),
         Value::Number(number) if is_time(name) => match number.as_u64() {
             Some(0) | None => "-".to_owned(),
@@ -158,9 +134,13 @@ fn bounds(fields: &Map<String, Value>) -> String {
         _ if s % 3_600 == 0 => format!("{} h", s / 3_600),
         _ => format!("{s} s"),
     });
-    let count = bound("count").map(|count| format!("the last {count} events"));
-    let bytes = bound("bytes").map(|bytes| format!("the last {bytes} bytes of contents"));
-    let told: Vec<_> = [age, count, bytes].into_iter().flatten().collect();
+    let last = |number, what| match number {
+        1 => format!("the last {what}"),
+        _ => format!("the last {}", count(number, what)),
+    };
+    let events = bound("count").map(|number| last(number, "event"));
+    let bytes = bound("bytes").map(|number| format!("{} of contents", last(number, "byte")));
+    let told: Vec<_> = [age, events, bytes].into_iter().flatten().collect();
     if told.is_empty() { "for ever".to_owned() } else { told.join(", ") }
 }
 
@@ -188,37 +168,7 @@ fn aligned(rows: &[Vec<String>]) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::{emptiness, text};
-
-    #[test]
-    fn a_history_without_anything_is_told() {
-        let page = |head: u64| json!({ "events": [], "gaps": [], "head": head });
-        assert!(emptiness(&page(0)).is_some_and(|told| told.contains("conversation list")));
-        assert_eq!(emptiness(&page(3)), None, "it is gone");
-        assert!(
-            emptiness(&json!({ "floor_then": 7 })).is_some_and(|told| told.contains("nothing was changed"))
-        );
-        assert!(
-            emptiness(&json!({ "floor_then": 1, "head": 0 })).is_some_and(|told| told.contains("name right"))
-        );
-        assert!(
-            emptiness(&json!({ "affected": 0 })).is_some_and(|told| told.contains("nothing was changed"))
-        );
-    }
-
-    #[test]
-    fn what_changes_nothing_and_finds_nobody_is_told() {
-        let done = |seq: u64, time_ms: u64| json!({ "conversation": "a", "seq": seq, "time_ms": time_ms });
-        assert!(emptiness(&done(0, 0)).is_some_and(|told| told.contains("nothing had to change")));
-        assert_eq!((emptiness(&done(7, 5)), emptiness(&done(0, 5))), (None, None), "a hold has no seq");
-        let beforehand = json!({ "conversation": "a", "seq": 0, "time_ms": 5, "head": 0 });
-        assert!(emptiness(&beforehand).is_some_and(|told| told.contains("from the first message on")));
-        let erasure =
-            |state, found: bool| emptiness(&json!({ "user": "bob", "state": state, "found": found }));
-        assert!(erasure("under_way", false).is_some_and(|told| told.contains("user erasure bob")));
-        assert!(erasure("absent", false).is_some_and(|told| told.contains("nothing of bob was found")));
-        assert_eq!(erasure("gone", true), None);
-    }
+    use super::text;
 
     #[test]
     fn fields_are_lines_and_lists_are_tables() {

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::api::Api;
 use super::call::Call;
+use crate::amount::{count, size};
 use crate::output::printable;
 
 /// Between two looks at how far it is.
@@ -60,13 +61,16 @@ fn progress(running: &Value, number: u64) -> String {
         "purge" => "taking these from the disk",
         _ => "looking how much is gone",
     };
-    format!("run {number}: {does}; {}, {} moved", freed(running), size(&running["moved_bytes"]))
+    format!("run {number}: {does}; {}, {} moved", freed(running), bytes(&running["moved_bytes"]))
 }
 
 fn freed(pass: &Value) -> String {
     let windows = pass["windows"].as_u64().unwrap_or_default();
-    let plural = if windows == 1 { "" } else { "s" };
-    format!("{windows} window{plural} and {} of the disk freed", size(&pass["bytes"]))
+    format!("{} and {} of the disk freed", count(windows, "window"), bytes(&pass["bytes"]))
+}
+
+fn bytes(told: &Value) -> String {
+    size(told.as_u64().unwrap_or_default())
 }
 
 /// What has become of a pass, for people.
@@ -77,19 +81,6 @@ pub(super) fn done(pass: &Value) -> String {
         .as_str()
         .map_or_else(String::new, |error| format!("not all of it: {}\n", printable(error)));
     format!("{}, in {}.{} s\n{ends}", freed(pass), took_ms / 1_000, took_ms % 1_000 / 100)
-}
-
-/// Bytes for people.
-fn size(bytes: &Value) -> String {
-    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-    let bytes = bytes.as_u64().unwrap_or_default();
-    match UNITS.iter().enumerate().rev().find(|(power, _)| bytes >> (10 * (power + 1)) > 0) {
-        None => format!("{bytes} B"),
-        Some((power, unit)) => {
-            let tenths = (bytes >> (10 * power)) * 10 / 1_024;
-            format!("{}.{} {unit}", tenths / 10, tenths % 10)
-        }
-    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod members;
 mod messages;
+mod retention;
 mod time;
 
 use std::path::PathBuf;
@@ -20,9 +21,9 @@ pub(crate) use self::members::{
 
 use self::messages::seq;
 pub(crate) use self::messages::{
-    BoundsArgs, EditArgs, InboxArgs, MessageArgs, QuietArgs, ReactArgs, ReadArgs, ReceiptsArgs,
-    RetentionArgs, StandArgs,
+    EditArgs, InboxArgs, MessageArgs, QuietArgs, ReactArgs, ReadArgs, ReceiptsArgs, StandArgs,
 };
+pub(crate) use self::retention::{BOUNDS, BoundsArgs, RetentionArgs, Wanted};
 pub(crate) use self::time::{duration, end_ms, lifetime, moment_ms};
 use crate::admin::AdminArgs;
 
@@ -169,7 +170,8 @@ pub(crate) enum Command {
     /// Tell or say how long the messages of a conversation are kept
     ///
     /// The bounds that are given replace those from before, and what they take is gone for everybody: a
-    /// longer time brings nothing back. Without any, what the conversation says by now is printed.
+    /// longer time brings nothing back. `--dry-run` says before how much that is. `--by-class` gives it back to
+    /// the operator's rules. Without any of these, what holds is printed.
     Retention(RetentionArgs),
     /// Import IRC logs: a file becomes a conversation, a nick a user, a line a message
     ///

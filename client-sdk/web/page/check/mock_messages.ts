@@ -11,6 +11,7 @@ import {
   type MessagePage,
   type Messages,
   type Receipt,
+  type Retained,
   type Retention,
 } from "../../src/messages/index.js";
 import type { MockClient, MockRoom } from "./mock.js";
@@ -53,11 +54,15 @@ export class MockMessages implements Messages {
     return this.done("$me", { type: "hidden", conversation, of: seq });
   }
 
-  async setRetention(conversation: string, retention: Retention): Promise<Done> {
+  async setRetention(conversation: string, retention: Retention = { ageS: 0, count: 0, bytes: 0 }): Promise<Retained> {
     await this.ask();
     this.members.setRetention(conversation, retention);
-    return this.done(conversation, { type: "retention_set", retention });
+    return { ...(await this.done(conversation, { type: "retention_set", retention })), retention, events: 0, bytes: 0 };
   }
+
+  previewRetention = (): never => {
+    throw new QuothError("UNSUPPORTED", "the mock does not do this", false);
+  };
 
   states = (): never => {
     throw new QuothError("UNSUPPORTED", "the mock does not do this", false);

@@ -27,7 +27,7 @@ import type { FetchRange } from "../wire/frames.js";
 import { messageState } from "../wire/messages.js";
 import type { Request } from "../wire/requests.js";
 import { Marks } from "./marks.js";
-import type { MessageHistoryOptions, MessagePage, Messages, MessageState, MessageStates, Receipt, Receipts, Retention } from "./shapes.js";
+import type { MessageHistoryOptions, MessagePage, Messages, MessageState, MessageStates, Receipt, Receipts, Retained, Retention } from "./shapes.js";
 
 export { RequestError } from "../requests/error.js";
 export { Fold } from "./fold.js";
@@ -78,8 +78,12 @@ class ClientMessages implements Messages {
     return this.ask({ type: "hide", conversation, seq });
   }
 
-  setRetention(conversation: string, retention: Retention): Promise<Done> {
-    return this.ask({ type: "set_retention", conversation, retention });
+  setRetention(conversation: string, retention: Retention | undefined): Promise<Retained> {
+    return this.ask({ type: "set_retention", conversation, retention, dryRun: false });
+  }
+
+  previewRetention(conversation: string, retention: Retention | undefined): Promise<Retained> {
+    return this.ask({ type: "set_retention", conversation, retention, dryRun: true });
   }
 
   states(conversation: string, seqs: readonly number[]): Promise<MessageStates> {

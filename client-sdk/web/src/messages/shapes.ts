@@ -168,6 +168,15 @@ export interface InboxRow extends InboxSettings {
   readonly staleMs: number;
 }
 
+/** How long a conversation is kept from a request on. Without a `seq` nothing had to change, or was to be. */
+export interface Retained extends Done {
+  readonly retention: Retention;
+  /** So many events that were there are beyond that, and gone for everybody; but for what the operator holds, which nobody is told. */
+  readonly events: number;
+  /** Bytes of what they say. */
+  readonly bytes: number;
+}
+
 /** What a client asks its server to do to messages. All reject with a `RequestError`, whose `code` says why (section 13). */
 export interface Messages {
   /** Has an own message say something else. `mentions` are all whom it mentions from then on. */
@@ -178,7 +187,10 @@ export interface Messages {
   react(conversation: string, seq: number, reaction: string, on?: boolean): Promise<Done>;
   /** Leaves a message out for this user, on all devices. */
   hide(conversation: string, seq: number): Promise<Done>;
-  setRetention(conversation: string, retention: Retention): Promise<Done>;
+  /** Says how long events are kept; `undefined`: as the operator's rules say. A longer time brings nothing back. */
+  setRetention(conversation: string, retention: Retention | undefined): Promise<Retained>;
+  /** What `setRetention` would come to. Nothing is changed. */
+  previewRetention(conversation: string, retention: Retention | undefined): Promise<Retained>;
   /** What these messages, at most 100, have come to by now. */
   states(conversation: string, seqs: readonly number[]): Promise<MessageStates>;
   /** Who has received and read a message. */

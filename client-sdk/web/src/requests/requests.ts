@@ -40,6 +40,7 @@ const REPLIES: { [type: string]: Reply["type"] | undefined } = {
   inbox: "inbox",
   watch_inbox: "watching",
   messages: "messages",
+  set_retention: "retained",
 };
 
 /** Requests that may be sent with feature `MESSAGES` in force. */

@@ -32,7 +32,7 @@ const requests = {
   revoke: { conversation, seq },
   react: { conversation, seq, reaction: text, on: bool },
   hide: { conversation, seq },
-  set_retention: { conversation, retention },
+  set_retention: { conversation, retention: option(retention), dryRun: bool },
   mark: { conversation, delivered: seq, read: seq },
   receipts: { conversation, seq },
   inbox: { after: option(text), limit: u32 },
@@ -73,6 +73,7 @@ const replies = {
   inbox: { rows: list(inboxRow), next: option(text), version: number },
   watching: { version: number, complete: bool },
   messages: { states: list(messageState), absent: list(seq), more: bool },
+  retained: { conversation, seq, timeMs: number, retention, events: number, bytes: number },
 };
 export const reply = variant(replies);
 export type Reply = Variant<typeof replies>;

@@ -60,6 +60,10 @@ function usual(asked: Request): Reply {
       return { type: "watching", version: 1, complete: true };
     case "inbox":
       return { type: "inbox", rows: [], version: 1 };
+    case "set_retention": {
+      const kept = { retention: asked.retention ?? { ageS: 0, count: 0, bytes: 0 }, events: 5, bytes: 50 };
+      return { type: "retained", conversation: asked.conversation, seq: asked.dryRun ? 0 : 7, timeMs: asked.dryRun ? 0 : 1_007, ...kept };
+    }
     case "create":
       return { type: "done", conversation: asked.conversation ?? "group/made", seq: 7, timeMs: 1_007 };
     default:

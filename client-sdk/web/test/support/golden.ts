@@ -71,7 +71,7 @@ const all: [string, Request][] = [
   ["Revoke", { type: "revoke", ...at, seq: 300 }],
   ["React", { type: "react", ...at, seq: 300, reaction: "👍", on: true }],
   ["Hide", { type: "hide", ...at, seq: 300 }],
-  ["SetRetention", { type: "set_retention", ...at, retention: { ageS: 2_592_000, count: 300, bytes: 2 ** 30 } }],
+  ["SetRetention", { type: "set_retention", ...at, retention: { ageS: 2_592_000, count: 300, bytes: 2 ** 30 }, dryRun: false }],
   ["Mark", { type: "mark", ...at, delivered: 300, read: 299 }],
   ["Receipts", { type: "receipts", ...at, seq: 300 }],
   ["Inbox", { type: "inbox", limit: 50 }],
@@ -92,6 +92,7 @@ const all: [string, Request][] = [
   ["WatchInbox no more", { type: "watch_inbox", watch: false, held: [] }],
   ["SetInbox", { type: "set_inbox", ...at, archived: false, mutedUntilMs: Infinity, pinned: true }],
   ["Messages", { type: "messages", ...at, seqs: [299, 300] }],
+  ["SetRetention back", { type: "set_retention", ...at, dryRun: true }],
 ];
 
 const edited: Of<typeof messageState> = {
@@ -155,6 +156,7 @@ const answers: [string, Reply][] = [
   ["Inbox empty", { type: "inbox", rows: [], version: 0 }],
   ["Watching", { type: "watching", version: 2 ** 40, complete: true }],
   ["Messages", { type: "messages", states: [edited, plain], absent: [298], more: true }],
+  ["Retained", { type: "retained", ...at, seq: 301, timeMs, retention: own.retention, events: 290, bytes: 2 ** 20 }],
 ];
 
 export const events: Record<string, ServerFrame> = Object.fromEntries(

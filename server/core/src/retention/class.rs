@@ -1,5 +1,6 @@
 //! Classes of conversations, by their names.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -31,6 +32,20 @@ pub struct Classes(Vec<RetentionClass>);
 #[error("{0}")]
 pub struct ClassError(String);
 
+/// Whether each of these has a name of its own: of two that are called alike one was meant to go.
+///
+/// # Errors
+/// The first name that two have.
+pub fn check_names(classes: &[RetentionClass]) -> Result<(), ClassError> {
+    let mut names = HashSet::new();
+    match classes.iter().find(|class| !names.insert(class.name.as_str())) {
+        None => Ok(()),
+        Some(RetentionClass { name, .. }) => Err(ClassError(format!(
+            "two classes are called {name:?}: give each a name of its own, or one of them all patterns, as in \"{name}:team-*+ops:count=9\""
+        ))),
+    }
+}
+
 impl Classes {
     /// Classes, in the order in which they are looked at.
     #[must_use]
@@ -44,19 +59,19 @@ impl Classes {
         &self.0
     }
 
-    /// The class of a conversation. Logs of users and of the server are of none.
+    /// The place of a conversation's class among all of them. Logs of users and of the server are of none.
     #[must_use]
-    pub fn class(&self, name: &ConversationName) -> Option<&RetentionClass> {
+    pub fn place(&self, name: &ConversationName) -> Option<usize> {
         if name.is_me() || name.reserved() == Some(Reserved::Server) {
             return None;
         }
-        self.0.iter().find(|class| class.fits(name))
+        self.0.iter().position(|class| class.fits(name))
     }
 
     /// How a conversation is kept that has no policy of its own.
     #[must_use]
     pub fn policy(&self, name: &ConversationName) -> Retention {
-        self.class(name).map_or(Retention::FOR_EVER, |class| class.retention)
+        self.place(name).map_or(Retention::FOR_EVER, |place| self.0[place].retention)
     }
 }
 
@@ -146,7 +161,7 @@ fn seconds(text: &str) -> Option<u64> {
     text[..unit_at].trim().parse::<u64>().ok()?.checked_mul(unit_s)
 }
 
-/// `NAME:PATTERN+PATTERN:age_s=N&count=N&bytes=N`, of which each bound may be left out.
+/// `NAME:PATTERN+PATTERN:age_s=N&count=N&bytes=N`, of which each bound may be left out, and no colon.
 impl FromStr for RetentionClass {
     type Err = ClassError;
 
@@ -154,7 +169,8 @@ impl FromStr for RetentionClass {
         let error = || {
             ClassError(format!(
                 "{text:?} is no class: give its name, conversations and bounds, as in \
-                 \"teams:team-*+ops:age_s=604800&count=10000&bytes=1000000\""
+                 \"teams:team-*+ops:age_s=604800&count=10000&bytes=1000000\", or with no bound behind the last colon \
+                 one that keeps for ever, as in \"teams:team-*+ops:\""
             ))
         };
         // A conversation's name may have colons.

@@ -21,6 +21,30 @@ pub struct Kept {
     pub version: u64,
 }
 
+/// What may be set for a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retain {
+    /// How long its events are kept.
+    Policy(Retention),
+    /// They are kept as its class says.
+    Class,
+    /// Whether all that is not absent stays, whatever its policy says.
+    Hold(bool),
+}
+
+impl Retain {
+    /// What the event says by which its members are told: by what they are kept from now on, `class` being the
+    /// policy of its class. Of a hold they are not told.
+    #[must_use]
+    pub const fn told(self, class: Retention) -> Option<Retention> {
+        match self {
+            Self::Policy(policy) => Some(policy),
+            Self::Class => Some(class),
+            Self::Hold(_) => None,
+        }
+    }
+}
+
 /// Bytes that are no [`Kept`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("what is stored of its retention does not decode")]
@@ -53,6 +77,15 @@ impl Kept {
         let policy = if is_held { Retention::FOR_EVER } else { self.policy.unwrap_or(class) };
         let live_ms = if is_held { self.hold_ms.min(now_ms) } else { now_ms };
         Keeping { marks: self.marks, policy, now_ms, live_ms }
+    }
+
+    /// Sets one of these. What is absent by what held before stays so. Says whether that changes anything.
+    pub fn set(&mut self, retain: Retain, class: Retention, now_ms: u64, end: End) -> bool {
+        match retain {
+            Retain::Policy(policy) => self.set_policy(Some(policy), class, now_ms, end),
+            Retain::Class => self.set_policy(None, class, now_ms, end),
+            Retain::Hold(on) => self.set_hold(on, class, now_ms, end),
+        }
     }
 
     /// Gives it a policy of its own, or none, so that of its class. What is absent by the one before stays

@@ -15,9 +15,9 @@ mod tests;
 use quoth_protocol::Seq;
 pub use quoth_protocol::retention::{Marks, Place, Retention};
 
-pub use class::{CLASSES_MAX, ClassError, Classes, RetentionClass};
+pub use class::{CLASSES_MAX, ClassError, Classes, RetentionClass, check_names};
 pub use judged::{JudgedTime, judged_ms};
-pub use kept::{Kept, KeptError};
+pub use kept::{Kept, KeptError, Retain};
 
 /// The end of a conversation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

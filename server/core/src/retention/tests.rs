@@ -1,6 +1,6 @@
 use quoth_protocol::{ConversationName, Seq};
 
-use super::{Classes, End, Gaps, Kept, Place, Retention, RetentionClass, judged_ms};
+use super::{Classes, End, Gaps, Kept, Place, Retention, RetentionClass, check_names, judged_ms};
 
 /// Numbers that a seed makes, without a library.
 struct Random(u64);
@@ -168,8 +168,9 @@ fn the_first_class_that_fits_counts() {
     let class = |text: &str| text.parse::<RetentionClass>().unwrap();
     let texts = ["short:team-*+$direct/*:age_s=60&count=5", "ever:team-archive:", "all:*:bytes=7"];
     let classes = Classes::new(texts.map(class).to_vec());
-    let of =
-        |name: &str| classes.class(&ConversationName::new(name).unwrap()).map(|class| class.name.clone());
+    let of = |name: &str| {
+        classes.place(&ConversationName::new(name).unwrap()).map(|place| classes.all()[place].name.clone())
+    };
     assert_eq!(of("team-archive").as_deref(), Some("short"));
     assert_eq!(of("other").as_deref(), Some("all"));
     assert_eq!(of("$user/ada"), None, "a user's own log");
@@ -184,10 +185,24 @@ fn the_first_class_that_fits_counts() {
 }
 
 #[test]
+fn of_two_classes_of_one_name_none_is_dropped() {
+    let check = |texts: &[&str]| {
+        let classes: Vec<RetentionClass> = texts.iter().map(|text| text.parse().unwrap()).collect();
+        check_names(&classes).map_err(|error| error.to_string())
+    };
+    assert_eq!(check(&["a:x:count=1", "b:x:count=1"]), Ok(()));
+    let told = check(&["a:x:count=1", "b:x:count=1", "b:y:count=1"]).unwrap_err();
+    assert!(told.contains("two classes are called \"b\""), "{told}");
+}
+
+#[test]
 fn what_is_wrong_with_a_class_is_told_with_what_is_meant() {
     for (text, expected) in [
         ("team-*", "give its name, conversations and bounds"),
-        ("teams:team-*", "give its name, conversations and bounds"),
+        (
+            "teams:team-*",
+            "with no bound behind the last colon one that keeps for ever, as in \"teams:team-*+ops:\"",
+        ),
         (":team-*:count=1", "needs a name"),
         ("teams::count=1", "is of no conversations"),
         ("teams:*-team:count=1", "so it comes last"),

@@ -112,7 +112,14 @@ async fn of_two_who_ask_at_once_one_begins_it() {
 async fn what_an_erasure_has_left_is_nothing_for_the_next_one() {
     let world = World::start(MemoryView::new());
     assert!(!world.ask().await.found);
-    assert!(!world.ended().await.found, "nobody has heard of the user");
+    let never = world.ended().await;
+    assert!(!never.found, "nobody has heard of the user");
+    // Not before all was looked at.
+    let found =
+        |erasure: &Erasure| told(&world.erasures.service.engine, &user("bob"), erasure)["found"].clone();
+    let begun = Erasure::begun(1, user("ops"));
+    assert_eq!((found(&begun), found(&never)), (json!(null), json!(false)));
+    assert_eq!(found(&Erasure { found: true, ..begun }), json!(true));
     world.ask().await;
     assert!(!world.ended().await.found, "nor has anybody since");
     world.say("room").await;

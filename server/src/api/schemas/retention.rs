@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::super::erasure::ERASING_MAX;
 use super::{number, object, of};
 use crate::engine::{Step, TOLD_MAX};
+use quoth_store::Class;
 
 #[expect(clippy::too_many_lines, reason = "a table of shapes")]
 pub(super) fn all() -> Value {
@@ -36,13 +37,16 @@ pub(super) fn all() -> Value {
             "head": of("Seq"),
             "floor": of("Seq"),
         })),
-        "Retained": object(&["conversation", "seq", "time_ms", "head"], json!({
+        "Proposal": proposal(),
+        "Retained": retained(json!({
             "conversation": of("ConversationName"),
             "seq": { "$ref": "#/components/schemas/Seq", "description": "of the event that says so; 0 when none does: nothing had to change, or it is a hold, or nothing was said there yet" },
             "time_ms": { "$ref": "#/components/schemas/TimeMs", "description": "0 when nothing had to change" },
-            "head": { "$ref": "#/components/schemas/Seq", "description": "the last event; 0: it holds from the first one on" },
         })),
-        "Preview": preview(),
+        "Preview": retained(json!({
+            "floor": { "$ref": "#/components/schemas/Seq", "description": "as it is" },
+            "floor_then": { "$ref": "#/components/schemas/Seq", "description": "as it would be" },
+        })),
         "RetentionClasses": {
             "type": "object",
             "required": ["classes"],
@@ -54,13 +58,24 @@ pub(super) fn all() -> Value {
                 "description": "all of them, as retention.classes has them: teams:team-*:age_s=2592000",
             } },
         },
-        "Loss": object(&["affected", "events", "bytes", "held", "damaged_conversations", "conversations"], json!({
+        "Loss": object(&["affected", "events", "bytes", "held", "own", "classes", "damaged_conversations", "conversations"], json!({
             "affected": number(u64_max, "conversations that would lose something"),
             "events": number(u64_max, "that would be absent and are not by the classes that hold"),
             "bytes": bytes(),
             "held": number(u64_max, "conversations of these classes that are held: they lose nothing until that ends, and what then is not known here"),
+            "own": number(u64_max, "conversations of these classes that have a policy of their own: no class takes anything there"),
+            "classes": { "type": "array", "items": of("ClassUse"), "maxItems": CLASSES_MAX, "description": "how many conversations are of each class, in the order in which they were given" },
             "damaged_conversations": number(u64_max, "of which rows are damaged, and nothing is in these numbers"),
             "conversations": conversations(""),
+        })),
+        "ClassUse": object(&["class", "conversations", "own"], json!({
+            "class": of("Text"),
+            "conversations": number(u64_max, "that are of it: it fits their names, and no class before it does"),
+            "own": number(u64_max, "those among them that have a policy of their own"),
+        })),
+        "Hold": object(&["conversation", "hold_ms"], json!({
+            "conversation": of("ConversationName"),
+            "hold_ms": number(u64_max, "since when all that was not absent is held, in milliseconds since 1970"),
         })),
         "ConversationPlan": object(&["conversation", "events", "bytes", "next_ms"], json!({
             "conversation": of("ConversationName"),
@@ -76,6 +91,7 @@ pub(super) fn all() -> Value {
                 "damaged_conversations",
                 "reclaimed_bytes",
                 "view_bytes",
+                "held",
                 "windows",
                 "erased",
                 "looked_ms",
@@ -88,6 +104,8 @@ pub(super) fn all() -> Value {
                 "damaged_conversations": number(u64_max, "of which rows are damaged, and nothing is in these numbers"),
                 "reclaimed_bytes": number(u64_max, "of the disk that were freed since the start"),
                 "view_bytes": number(u64_max, "of the disk that the view takes"),
+                "held": number(u64_max, "conversations with events that are held: nothing goes there until that ends"),
+                "holds": { "type": "array", "items": of("Hold"), "maxItems": TOLD_MAX, "description": "for keys with the scope conversations alone: which these are, the first of them that were come upon" },
                 "windows": { "type": "array", "items": of("Window") },
                 "conversations": conversations("for keys with the scope conversations alone: "),
                 "erased": of("Outstanding"),
@@ -96,10 +114,10 @@ pub(super) fn all() -> Value {
         ),
         "Outstanding": outstanding(),
         "Window": object(
-            &["class", "window", "closed", "conversations", "bytes", "expired_bytes", "goes_ms"],
+            &["kept_for", "window", "closed", "conversations", "bytes", "expired_bytes", "goes_ms"],
             json!({
-                "class": number(u64::from(u8::MAX), "0: without an age; then a minute, an hour, a day, a week, 30 and 90 days, a year; 8: what stayed of others"),
-                "window": number(u64::from(u32::MAX), "its number within the class"),
+                "kept_for": { "enum": Class::all().map(Class::name).collect::<Vec<_>>(), "description": "for how long, at most, what lies in it is kept; no_age: without a bound by age; rewritten: what stayed of others" },
+                "window": number(u64::from(u32::MAX), "its number among those that are kept for as long"),
                 "closed": { "type": "boolean", "description": "whether it gets no further events; it goes only then" },
                 "conversations": number(u64_max, "that have events in it"),
                 "bytes": bytes(),
@@ -159,19 +177,38 @@ fn pass(text: &str) -> Value {
     pass
 }
 
-/// What setting a policy would make absent.
-fn preview() -> Value {
+/// Bounds, or that there are to be none but those of its class.
+fn proposal() -> Value {
+    let bound = || number(u64::MAX, "as of Bounds");
+    json!({
+        "type": "object",
+        "description": "bounds, or by_class alone",
+        "minProperties": 1,
+        "additionalProperties": false,
+        "properties": {
+            "age_s": bound(),
+            "count": bound(),
+            "bytes": bound(),
+            "by_class": { "type": "boolean", "description": "as its class says, which has its own bounds" },
+        },
+    })
+}
+
+/// How a conversation is kept behind a change, made or thought of, and what goes by that.
+fn retained(mut others: Value) -> Value {
     let u64_max = u64::MAX;
-    object(
-        &["retention", "hold_ms", "head", "floor", "floor_then", "events", "bytes"],
-        json!({
-            "retention": of("Retention"),
-            "hold_ms": number(u64_max, "since when all that was not absent is held, in milliseconds since 1970; 0: there is no hold. Under one nothing goes until it ends"),
-            "head": of("Seq"),
-            "floor": { "$ref": "#/components/schemas/Seq", "description": "as it is" },
-            "floor_then": { "$ref": "#/components/schemas/Seq", "description": "as it would be" },
-            "events": number(u64_max, "that would be absent, with those among them that are absent already"),
-            "bytes": number(u64_max, "of their contents"),
-        }),
-    )
+    let mut fields = json!({
+        "retention": of("Retention"),
+        "own": { "type": "boolean", "description": "whether it is set for this conversation, and is not that of its class" },
+        "hold_ms": number(u64_max, "since when all that was not absent is held, in milliseconds since 1970; 0: there is no hold. Under one nothing goes until it ends"),
+        "head": { "$ref": "#/components/schemas/Seq", "description": "the last event; 0: what is set holds from the first one on" },
+        "events": number(u64_max, "that go by it at once, with those among them that are absent already; what has a time to live of its own is not counted where it goes by that alone"),
+        "bytes": number(u64_max, "of their contents"),
+        "held_events": number(u64_max, "that are there by the hold alone and go when it ends, as of now; 0 without one"),
+        "held_bytes": number(u64_max, "of their contents"),
+    });
+    let all = fields.as_object_mut().expect("a few lines up");
+    all.append(others.as_object_mut().expect("fields are"));
+    let names: Vec<_> = all.keys().cloned().collect();
+    object(&names.iter().map(String::as_str).collect::<Vec<_>>(), fields)
 }

@@ -5,7 +5,7 @@ use crate::config::settings::{Kind, Setting, array, classes, number};
 
 pub(super) const CLASSES: Setting = Setting {
     key: "retention.classes",
-    doc: "how long conversations are kept that have no policy of their own, by name, the first that fits: [\"NAME:PATTERN+PATTERN:age_s=S&count=N&bytes=N\"], or tables",
+    doc: "how long conversations are kept that have no policy of their own, by name, the first that fits: [\"NAME:PATTERN+PATTERN:age_s=S&count=N&bytes=N\"], or tables. A class keeps for ever with no bound behind its last colon. With --set, once, with commas between the classes",
     kind: Kind::Classes,
     set: |c, t| classes(&mut c.retention.classes, t),
     get: |c| array(&c.retention.classes),

@@ -18,7 +18,8 @@ use quoth_store::{FjallView, Log, MemoryLog, MemoryView, PageLimit, Store, View}
 
 use super::world::{outcome, room};
 use crate::engine::{
-    Access, Caller, Clock, Engine, Execution, Mailbox, Page, Publisher, ReadAhead, Retain, Role, Stand,
+    Access, Caller, Clock, Effect, Engine, Execution, Gone, Mailbox, Page, Publisher, ReadAhead, Retain,
+    Retained, Role, Stand,
 };
 
 const STEPS: u64 = 120;
@@ -172,7 +173,10 @@ impl World {
 
     pub(super) async fn retain(&self, model: &mut Model, retain: Retain) {
         let operator = Caller::Operator(UserId::new("ops").unwrap());
-        let done = self.engine.retain(operator, &room("room"), retain).await.unwrap();
+        let told = self.engine.would_retain(&operator, &room("room"), retain).await.unwrap();
+        let Retained { done, effect } = self.engine.retain(operator, &room("room"), retain).await.unwrap();
+        let of = |effect: &Effect| (effect.kept.hold_ms, effect.policy, effect.gone(), effect.held());
+        assert_eq!(of(&told), of(&effect), "what is told before is what comes of it: {retain:?}");
         match retain {
             Retain::Hold(on) => model.is_held = on,
             Retain::Policy(_) | Retain::Class => {
@@ -516,7 +520,9 @@ async fn what_is_set_for_what_is_not_there_is_in_nobody_s_way_and_nothing_is_tak
         }
         for retain in [Retain::Policy(count), Retain::Hold(true)] {
             let done = engine.retain(operator(), &room(name), retain).await.unwrap();
+            let Retained { done, effect } = done;
             assert!(done.seq == Seq::ZERO && done.time_ms > 0, "{name}");
+            assert_eq!((effect.gone(), effect.held()), (Gone::default(), Gone::default()), "{name}");
         }
         let (kept, _) = engine.kept(&room(name)).await.unwrap();
         assert_eq!((kept.policy, kept.hold_ms > 0), (Some(count), true), "{name}");
@@ -524,7 +530,7 @@ async fn what_is_set_for_what_is_not_there_is_in_nobody_s_way_and_nothing_is_tak
     let publisher = super::world::publisher("nobody");
     assert_eq!(super::world::stored(&engine, &publisher, 1).await, Seq(1), "no event was in its way");
     let released = engine.retain(operator(), &room("nobody"), Retain::Class).await.unwrap();
-    assert_eq!(released.seq, Seq(2), "now somebody may read it");
+    assert_eq!(released.done.seq, Seq(2), "now somebody may read it");
     super::world::stop(engine, stopper).await.unwrap();
 }
 
@@ -546,14 +552,18 @@ async fn a_preview_says_what_a_policy_takes() {
             world.publish(&mut model, 30, 0).await;
             world.clock.0.fetch_add(1_000, Ordering::Relaxed);
         }
-        let told = world.engine.preview(&room, policy).await.unwrap();
+        let would = async |world: &World, retain| {
+            let operator = Caller::Operator(UserId::new("ops").unwrap());
+            world.engine.would_retain(&operator, &room, retain).await.unwrap()
+        };
+        let told = would(&world, Retain::Policy(policy)).await;
         assert_eq!((told.floor.seq, told.head), (Seq(1), Seq(10)), "{policy:?}");
-        assert_eq!(told.floor_then.offset, 30 * (told.floor_then.seq.0 - 1), "{policy:?}");
+        assert_eq!(told.gone().bytes, 30 * told.gone().events, "{policy:?}");
         world.retain(&mut model, Retain::Policy(policy)).await;
         let keeping = world.engine.keeping(&room).await.unwrap();
         let bounds = world.engine.applied_bounds(&room, keeping).await.unwrap();
         assert_eq!(told.floor_then.seq, bounds.floor, "{policy:?}");
-        let again = world.engine.preview(&room, policy).await.unwrap();
+        let again = would(&world, Retain::Policy(policy)).await;
         assert_eq!(
             (again.floor.seq, again.floor_then.seq),
             (bounds.floor, bounds.floor),
@@ -561,7 +571,16 @@ async fn a_preview_says_what_a_policy_takes() {
         );
         world.retain(&mut model, Retain::Hold(true)).await;
         let one = Retention { count: 1, ..Retention::FOR_EVER };
-        let held = world.engine.preview(&room, one).await.unwrap();
-        assert_eq!(held.floor_then, held.floor, "a hold keeps it");
+        let held = would(&world, Retain::Policy(one)).await;
+        assert_eq!(held.gone(), Gone::default(), "a hold keeps it");
+        // All but the twelfth, which would say so.
+        let goes = if policy == one { 0 } else { 12 - bounds.floor.0 };
+        assert_eq!(held.held().events, goes, "{policy:?}");
+        world.retain(&mut model, Retain::Policy(one)).await;
+        let released = would(&world, Retain::Hold(false)).await;
+        assert_eq!((released.gone(), released.held()), (held.held(), Gone::default()), "{policy:?}");
+        // Which has the same told and done, as all of these.
+        world.retain(&mut model, Retain::Hold(false)).await;
+        assert_eq!(would(&world, Retain::Hold(false)).await.gone(), Gone::default(), "it has ended");
     }
 }

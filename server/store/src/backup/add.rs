@@ -26,9 +26,9 @@ pub struct Added {
     pub number: u64,
     /// Position of the last group of the log that it has.
     pub position: u64,
-    /// Bytes of its files.
+    /// Bytes of its files, without the zeros that end the last segment of the log.
     pub bytes: u64,
-    /// Bytes that earlier backups did not have, without the zeros that end the last segment of the log.
+    /// Those of them that earlier backups did not have.
     pub new_bytes: u64,
 }
 
@@ -70,15 +70,16 @@ impl BackupFolder {
         }
         // No thread is left with a large one at the end.
         files.sort_by_key(|file| Reverse(file.end));
+        let bytes = files.iter().map(|file| file.end).sum();
         let (files, new_bytes) = self.add_files(&files, before.as_ref(), pace, progress)?;
         let objects = self.objects();
         sync_dir(&objects).map_err(BackupError::io("sync", &objects))?;
         let number = self.numbers()?.last().map_or(1, |last| last + 1);
-        let backup = Backup { store, time_ms, position: last.0, folders, files };
+        let backup = Backup { store, time_ms, position: last.0, bytes, folders, files };
         let name = file_name_of(number);
         write_file(&self.backups(), &name, &manifest::encode(&backup))?;
         self.delete_unnamed()?;
-        Ok(Added { number, position: last.0, bytes: backup.bytes(), new_bytes })
+        Ok(Added { number, position: last.0, bytes, new_bytes })
     }
 
     /// The last backup whose manifest is sound, which must be of this store: with backups of two in it, older

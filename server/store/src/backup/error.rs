@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::restore::RESTORING;
 use crate::log::{LogError, Position};
 use crate::room;
-use crate::store::OpenError;
+use crate::store::{OpenError, not_there};
 use crate::view::ViewError;
 
 /// Why a backup is not made, not used or not restored. What was there before is as it was.
@@ -35,6 +35,12 @@ pub enum BackupError {
     /// The folder holds something else.
     #[error("{} is no folder of backups of Quoth; name one, or a new or empty folder for the first backup", dir.display())]
     Foreign {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// The folder that is to have backups is none of these, or is not there.
+    #[error("{}", not_there(dir, "folder of backups of Quoth", "a folder that has backups"))]
+    NoBackups {
         /// The folder.
         dir: PathBuf,
     },

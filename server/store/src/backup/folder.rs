@@ -48,10 +48,13 @@ impl BackupFolder {
     /// Takes a folder over that must have backups already. It may be one that can only be read.
     ///
     /// # Errors
-    /// As of [`BackupFolder::take`].
+    /// As of [`BackupFolder::take`], and when it is no such folder.
     pub fn take_existing(dir: &Path) -> Result<Self, BackupError> {
-        if !is_ours(dir)? {
-            return Err(BackupError::Foreign { dir: dir.to_owned() });
+        let none = || BackupError::NoBackups { dir: dir.to_owned() };
+        match is_ours(dir) {
+            Ok(true) => {}
+            Ok(false) | Err(BackupError::Foreign { .. }) => return Err(none()),
+            Err(error) => return Err(error),
         }
         let lock = match lock(dir) {
             Err(BackupError::Io { source, .. }) if is_read_only(&source) => lock_to_read(dir)?,

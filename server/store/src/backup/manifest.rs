@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::error::BackupError;
 
 /// Version of backups: of the folder and of manifests.
-pub(super) const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 3;
 
 /// A backup, as its manifest has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +26,8 @@ pub struct Backup {
     pub time_ms: u64,
     /// Position of the last group of the log that it has.
     pub position: u64,
+    /// Bytes of its files, but for the zeros that are held ready behind the end of the log.
+    pub bytes: u64,
     /// Folders of the data folder, which may be empty, with slashes.
     pub(super) folders: Vec<String>,
     /// The files of the data folder.
@@ -33,9 +35,9 @@ pub struct Backup {
 }
 
 impl Backup {
-    /// Bytes of its files.
+    /// Bytes of its files, as long as they are in a data folder.
     #[must_use]
-    pub fn bytes(&self) -> u64 {
+    pub(super) fn lengths(&self) -> u64 {
         self.files.iter().map(|file| file.bytes).sum()
     }
 }
@@ -121,6 +123,7 @@ mod tests {
             store: "2".to_owned(),
             time_ms: 5,
             position: 3,
+            bytes: 7,
             folders: vec!["store/view".to_owned()],
             files,
         };

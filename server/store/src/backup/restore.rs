@@ -64,7 +64,7 @@ impl BackupFolder {
             create_durable_dir(dir).map_err(BackupError::io("create", dir))?;
             files.push((file, path));
         }
-        let mut done = Bytes { done: 0, total: backup.bytes() };
+        let mut done = Bytes { done: 0, total: backup.lengths() };
         each_file(
             &restoring,
             &files,
