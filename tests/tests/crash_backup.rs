@@ -265,6 +265,26 @@ fn the_documented_commands_do_what_they_say() -> anyhow::Result<()> {
 }
 
 #[test]
+fn what_the_classes_of_the_last_start_make_absent_is_in_no_export() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let data = dir.path().join("data");
+    let server =
+        ServerProcess::start_with(&data, "127.0.0.1:0", &["--set", "retention.classes=all:*:count=5"])?;
+    publish(&Api::told(&server.client_file()?)?, 1..9)?;
+    let count = |classes: &[&str]| {
+        let jsonl = ok(server_command(&["export", "--data-dir"]).arg(&data).args(classes));
+        exported(&jsonl)["general"].len()
+    };
+    // Whether its configuration is at hand or not, and also once it has stopped.
+    assert_eq!(count(&[]), 5);
+    assert_eq!(count(&["--set", "retention.classes=all:*:count=7"]), 5);
+    assert_eq!(count(&["--set", "retention.classes=all:*:count=2"]), 2);
+    assert!(server.terminate()?.success());
+    assert_eq!((count(&[]), count(&["--raw"])), (5, 8));
+    Ok(())
+}
+
+#[test]
 fn an_export_has_what_readers_get_and_a_file_of_its_own() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let (data, file) = (dir.path().join("data"), dir.path().join("all.jsonl"));

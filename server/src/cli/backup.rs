@@ -141,5 +141,11 @@ pub(super) fn restore(config: &Config, args: &RestoreArgs) -> Result<(), String>
     let restored = folder.restore(args.backup, &config.data_dir, &mut |bytes| bar.show(bytes));
     bar.end();
     let (number, backup) = restored.map_err(|error| error.to_string())?;
-    print(&format!("backup {number} is in {}: {}\n", config.data_dir.display(), what_it_has(&backup)))
+    print(&format!(
+        "backup {number} is in {}: {}\n\
+         it knows nothing of what was done since: tokens that were revoked, users who were banned, blocked or erased, and\n\
+         holds; do these again before clients come (docs/OPERATIONS.md, Backups)\n",
+        config.data_dir.display(),
+        what_it_has(&backup)
+    ))
 }

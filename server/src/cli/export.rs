@@ -16,6 +16,7 @@ use serde_json::json;
 use super::backup::Source;
 use crate::config::Config;
 use crate::engine::{Clock as _, Reading, SystemClock, event};
+use crate::retention::former_classes;
 
 /// Begins the conversations that are the server's own.
 const OWN_PREFIX: char = '$';
@@ -62,7 +63,8 @@ struct Export {
     view: FjallView,
     /// With their texts.
     patterns: Vec<(Pattern, String)>,
-    classes: Classes,
+    /// Those of the last start and those of the configuration: what either makes absent no reader gets.
+    classes: Vec<Classes>,
     now_ms: u64,
     is_raw: bool,
 }
@@ -87,10 +89,12 @@ pub(super) fn export(config: &Config, args: &ExportArgs) -> Result<(), String> {
     };
     let view = source.store.view().map_err(|error| error.to_string())?;
     let now_ms = judged_ms(view.stored_ms(), SystemClock.unix_ms());
+    let mut classes = vec![former_classes(&view)?, Classes::new(config.retention.classes.clone())];
+    classes.dedup();
     let export = Export {
         view,
         patterns: args.conversation.iter().map(|text| (Pattern::new(text), text.clone())).collect(),
-        classes: Classes::new(config.retention.classes.clone()),
+        classes,
         now_ms,
         is_raw: args.raw,
     };
@@ -175,23 +179,25 @@ impl Export {
     ) -> Result<(), Ended> {
         let (view, mut distance) = (&self.view, 1);
         let mut lose = |what: String, error: ViewError| lost.push(format!("{what} of {name}: {error}"));
-        let known = view
-            .bounds(name)
-            .and_then(|bounds| Ok((bounds, Reading::in_view(view, name, &self.classes, self.now_ms)?)));
-        let (bounds, reading) = match known {
+        let readings = self.classes.iter().map(|classes| Reading::in_view(view, name, classes, self.now_ms));
+        let known =
+            view.bounds(name).and_then(|bounds| Ok((bounds, readings.collect::<Result<Vec<_>, _>>()?)));
+        let (bounds, readings) = match known {
             Ok(known) => known,
             Err(error) => {
                 lose("nothing was written".to_owned(), error);
                 return Ok(());
             }
         };
-        let judged = match reading.judged(view, name) {
+        let judged = readings.iter().map(|reading| reading.judged(view, name)).collect::<Result<Vec<_>, _>>();
+        let judged = match judged {
             Ok(judged) => judged,
             Err(error) => {
                 lose("nothing was written".to_owned(), error);
                 return Ok(());
             }
         };
+        let is_absent = |record: &Record| judged.iter().any(|judged| judged.is_absent(record));
         let mut cursor = Seq(bounds.floor.0.saturating_sub(1));
         while cursor < bounds.head {
             let page = match view.after(name, cursor, PAGE) {
@@ -209,7 +215,7 @@ impl Export {
                 break;
             }
             (cursor, distance) = (page.to, 1);
-            for record in page.iter().filter(|record| self.is_raw || !judged.is_absent(record)) {
+            for record in page.iter().filter(|record| self.is_raw || !is_absent(record)) {
                 match line(record) {
                     Ok(line) => writeln!(out, "{line}").map_err(unwritten)?,
                     Err(error) => lose(format!("seq {} was not written", record.seq), error),
