@@ -1,5 +1,6 @@
 //! `quoth admin`: the server API from the terminal, also over TLS.
 
+use std::io::{BufRead as _, Read as _, Write as _};
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -313,10 +314,63 @@ fn refusals_are_answered_in_commands_and_slips_in_names_are_told() -> anyhow::Re
     let key = terminal.dir.path().join("data/keys/api.key");
     let away = ["--api", address, "--api-key-file", key.to_str().context("a path")?];
     assert!(done(&away, &["stats"])?.contains("connections"));
+    // Beyond loopback a key goes nowhere in clear text.
+    let elsewhere = ["--api", "chat.example:4434", "--api-key-file", away[3]];
+    let no_ca = String::from_utf8(admin(&elsewhere, &["stats"])?.stderr)?;
+    assert!(no_ca.contains("give the PEM file of the CA"), "{no_ca}");
+    // Nor is a program told what only a reader asks about.
+    let line = ["conversation", "create", "teams", "--owner", "bobb", "--json"];
+    assert_eq!(String::from_utf8(admin(&here, &line)?.stderr)?, "");
     // None is wanted where a number is.
     let endless = admin(&here, &["conversation", "invite", "team", "--role", "member", "--uses-max", "0"])?;
     assert_eq!(endless.status.code(), Some(2));
     assert!(String::from_utf8(endless.stderr)?.contains("any number of users"));
+    Ok(())
+}
+
+/// An API that goes silent behind an answer is not asked for each name that might have a slip in it.
+#[test]
+fn what_is_done_is_told_at_once_and_no_silent_api_is_asked_again_and_again() -> anyhow::Result<()> {
+    let api = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let address = api.local_addr()?.to_string();
+    let asked = std::thread::spawn(move || -> std::io::Result<Vec<String>> {
+        let mut asked = Vec::new();
+        for connection in api.incoming() {
+            let mut connection = std::io::BufReader::new(connection?);
+            let (mut line, mut header, mut length) = (String::new(), String::new(), 0);
+            connection.read_line(&mut line)?;
+            while connection.read_line(&mut header)? > 2 {
+                let (name, value) = header.split_once(':').unwrap_or_default();
+                if name.eq_ignore_ascii_case("content-length") {
+                    length = value.trim().parse().unwrap_or_default();
+                }
+                header.clear();
+            }
+            connection.read_exact(&mut vec![0; length])?;
+            let is_end = line.starts_with("END");
+            // Of the questions behind it none is answered.
+            if line.starts_with("POST") {
+                let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length";
+                let body = r#"{"conversation":"team","seq":1}"#;
+                write!(connection.get_mut(), "{head}: {}\r\n\r\n{body}", body.len())?;
+            }
+            if is_end {
+                break;
+            }
+            asked.push(line);
+        }
+        Ok(asked)
+    });
+    let dir = tempfile::tempdir()?;
+    let key = dir.path().join("key");
+    std::fs::write(&key, "none")?;
+    let key = key.to_str().context("a path")?;
+    let line = ["conversation", "create", "team", "--owner", "alice", "--member", "bob", "--member", "carol"];
+    let told = done(&["--api", &address, "--api-key-file", key], &line)?;
+    std::net::TcpStream::connect(&address)?.write_all(b"END\r\n\r\n")?;
+    let asked = asked.join().map_err(|_| anyhow::anyhow!("the API has failed"))??;
+    assert!(told.contains("team"), "{told}");
+    assert!(asked.len() == 2 && asked[1].contains("alice/presence"), "{asked:?}");
     Ok(())
 }
 

@@ -66,9 +66,14 @@ pub(crate) fn until_ms(time: &TimeArgs) -> u64 {
 
 /// Says what is so now.
 pub(crate) fn told(text: impl Display, done: &Done) {
+    confirm(&what_is_so(text, done));
+}
+
+/// What is so now, and whether it was so before.
+pub(crate) fn what_is_so(text: impl Display, done: &Done) -> String {
     match done.seq {
-        Some(_) => confirm(&text.to_string()),
-        None => confirm(&format!("{text}, as before")),
+        Some(_) => text.to_string(),
+        None => format!("{text}, as before"),
     }
 }
 

@@ -63,9 +63,14 @@ fn fits(pattern: &str, name: &str) -> bool {
 pub(crate) mod tests {
     use super::{Claims, Engine as _, URL_SAFE_NO_PAD};
 
-    /// The claims of a token with this text in its middle.
+    /// A token with this text in its middle.
+    pub(crate) fn token(text: &str) -> String {
+        format!("head.{}.signature", URL_SAFE_NO_PAD.encode(text))
+    }
+
+    /// The claims of such a token.
     pub(crate) fn claims(text: &str) -> Option<Claims> {
-        Claims::of(&format!("head.{}.signature", URL_SAFE_NO_PAD.encode(text)))
+        Claims::of(&token(text))
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::args::{self, ConnectionArgs};
 use crate::claims::Claims;
 use crate::development::{Beside, Development, development, first_development, ready_token};
 use crate::device::Device;
-use crate::hint::{Situation, hinted};
+use crate::hint::{HINT_TIMEOUT, Situation, hinted};
 use crate::interrupt::Interrupt;
 use crate::rights::{self, Barrier, Verb};
 use crate::states::{telling_refusals, telling_wait};
@@ -28,9 +28,6 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A command line has mains power mostly, and whoever reads wants to know that the server has restarted.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
-
-/// How long to ask where a conversation ends. Outcome: the error does not say so.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How to connect.
 #[derive(Debug)]
@@ -162,6 +159,7 @@ impl Connection {
         let result = match work(&client, &situation).await {
             Ok(done) => Ok(done),
             Err(error) => {
+                situation.claims = claims_now(situation.token_file.as_deref(), situation.claims);
                 situation.head = head(&client, &error, purpose).await;
                 situation.barrier = barrier(&client, &error, &situation).await;
                 Err(hinted(error, &situation))
@@ -224,7 +222,7 @@ impl Connection {
     pub(crate) fn target(&self, purpose: Purpose<'_>) -> anyhow::Result<Target> {
         let server = self.args.server.clone().or_else(|| env("QUOTH_SERVER"));
         let ca = self.args.ca.clone().or_else(|| env("QUOTH_CA").map(PathBuf::from));
-        let token = self.token(env)?;
+        let token = self.token(|name| std::env::var(name).ok())?;
         let file = self.args.client_file.clone().or_else(|| env("QUOTH_CLIENT_FILE").map(PathBuf::from));
         let development = match (&server, &ca, &token, file) {
             (Some(_), Some(_), Some(_), _) => None,
@@ -236,22 +234,20 @@ impl Connection {
         target(server, ca, token, self.args.user.as_deref(), development, purpose)
     }
 
-    fn token(&self, env: impl Fn(&str) -> Option<String>) -> anyhow::Result<Option<String>> {
-        match self.token_file(&env) {
-            Some(file) => token_in(&file).map(Some).map_err(anyhow::Error::msg),
-            None => match self.given_token(env) {
-                Some(token) if token.trim().is_empty() => {
-                    bail!("--token is empty: give a token, or leave it out")
-                }
-                // Who has lost a token on the way would be somebody else.
-                None if self.args.user.is_none()
-                    && std::env::var("QUOTH_TOKEN").is_ok_and(|token| token.is_empty()) =>
-                {
-                    bail!("QUOTH_TOKEN is set and empty: give it a token, or unset it")
-                }
-                token => Ok(token),
-            },
+    /// `variable`: what a variable of the environment says, also if that is nothing.
+    fn token(&self, variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<Option<String>> {
+        let env = |name: &str| variable(name).filter(|value| !value.is_empty());
+        if let Some(file) = self.token_file(env) {
+            return token_in(&file).map(Some).map_err(anyhow::Error::msg);
         }
+        let given = self.given_token(env);
+        if given.as_ref().is_some_and(|token| token.trim().is_empty()) {
+            bail!("--token is empty: give a token, or leave it out");
+        }
+        if let Some(name) = lost_token(&variable).filter(|_| given.is_none() && self.args.user.is_none()) {
+            bail!("{name} is set and empty: give it what is meant, or unset it");
+        }
+        Ok(given)
     }
 
     fn given_token(&self, env: impl Fn(&str) -> Option<String>) -> Option<String> {
@@ -267,6 +263,12 @@ impl Connection {
         }
         self.args.token_file.clone().or_else(|| env("QUOTH_TOKEN_FILE").map(PathBuf::from))
     }
+}
+
+/// The variable in which a token was lost on the way: who has lost it would be somebody else.
+fn lost_token(variable: impl Fn(&str) -> Option<String>) -> Option<&'static str> {
+    let is_lost = |name: &&str| variable(name).is_some_and(|value| value.is_empty());
+    ["QUOTH_TOKEN", "QUOTH_TOKEN_FILE"].into_iter().find(is_lost)
 }
 
 /// What a command that only asks or says something is signed in as. It begins with none of the names that the
@@ -336,6 +338,11 @@ fn target(
     }
 }
 
+/// What the token says that the client signs in with by now: a file with one may have another one than at the start.
+fn claims_now(token_file: Option<&Path>, at_start: Option<Claims>) -> Option<Claims> {
+    token_file.and_then(|file| token_in(file).ok()).map_or(at_start, |token| Claims::of(&token))
+}
+
 /// Where the conversation ends, if it was read from behind its end.
 async fn head(client: &Client, error: &anyhow::Error, purpose: Purpose<'_>) -> Option<Seq> {
     let Purpose::Talk(conversation) = purpose else { return None };
@@ -346,7 +353,7 @@ async fn head(client: &Client, error: &anyhow::Error, purpose: Purpose<'_>) -> O
         return None;
     }
     let room = client.conversation(conversation).ok()?;
-    let page = timeout(HEAD_TIMEOUT, room.history(FetchRange::Latest, 1)).await.ok()?;
+    let page = timeout(HINT_TIMEOUT, room.history(FetchRange::Latest, 1)).await.ok()?;
     page.ok().map(|page| page.head)
 }
 
@@ -413,6 +420,28 @@ mod tests {
         assert_eq!(told("two\n").as_deref(), Ok("two"));
         assert!(told("\n").unwrap_err().contains("is empty"));
         assert!(token_in(dir.path()).unwrap_err().contains("cannot read the token file"));
+    }
+
+    #[test]
+    fn a_refusal_is_explained_by_the_token_of_now() {
+        use crate::claims::tests::{claims, token};
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("token");
+        let (narrow, wide) = (r#"{"write":[]}"#, r#"{"write":["*"]}"#);
+        assert_eq!(claims_now(Some(&file), claims(narrow)), claims(narrow), "the file is gone");
+        std::fs::write(&file, token(wide)).unwrap();
+        assert_eq!(claims_now(Some(&file), claims(narrow)), claims(wide));
+        assert_eq!(claims_now(None, claims(narrow)), claims(narrow));
+    }
+
+    #[test]
+    fn a_token_that_was_lost_on_the_way_is_told() {
+        let lost =
+            |name: &str, value: &str| lost_token(|asked: &str| (asked == name).then(|| value.to_owned()));
+        for name in ["QUOTH_TOKEN", "QUOTH_TOKEN_FILE"] {
+            assert_eq!((lost(name, ""), lost(name, "one")), (Some(name), None));
+        }
+        assert_eq!(lost("QUOTH_CA", ""), None);
     }
 
     #[test]

@@ -13,7 +13,9 @@ use crate::output::{confirm, note, printable};
 
 pub(crate) async fn edit(connection: &Connection, args: EditArgs) -> anyhow::Result<()> {
     let EditArgs { message, text, mentions } = args;
-    let asked = (WRITING, "only who has written a message edits it");
+    let otherwise = "only who has written a message edits it, and in a conversation of two nobody whom the other one has \
+                     blocked";
+    let asked = (WRITING, otherwise);
     about(connection, message, asked, async |room, seq| {
         let done = room.edit(seq, text.join(" "), &mentions).await?;
         told(format_args!("message {seq} of {} is edited", name(&room)), &done);

@@ -21,10 +21,10 @@ pub(crate) async fn retention(connection: &Connection, args: RetentionArgs) -> a
         let room = client.conversation(conversation.as_str())?;
         let Some(wanted) = wanted else {
             let info = client.describe(room.name()).await?;
-            match is_json {
-                true => json(&[JsonKept { retention: info.retention, own: info.own_retention }]),
-                false => lines([format!("{} is {}", name(&room), kept_by(&info))]),
-            }?;
+            if is_json {
+                return json(&[JsonKept { retention: info.retention, own: info.own_retention }]);
+            }
+            lines([format!("{} is {}", name(&room), kept_by(&info))])?;
             tell_silence(client, &info).await;
             return Ok(());
         };

@@ -2,16 +2,12 @@
 //! allows, of a managed one what the user is in it, and nothing of what the user may not know of. What the token
 //! allows in a managed one it says of itself.
 
-use std::time::Duration;
-
 use quoth_client::protocol::reply::ConversationInfo;
 use quoth_client::{Client, Code, ConversationKind, Permissions, RequestError, Role};
 use tokio::time::timeout;
 
 use crate::claims::Claims;
-
-/// How long the server may take to say what the user may do.
-const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(2);
+use crate::hint::HINT_TIMEOUT;
 
 /// What somebody wants to do with messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,12 +21,14 @@ pub(crate) enum Verb {
 pub(crate) enum Barrier {
     /// The user may read there, and the token lets nobody write there.
     TokenOnlyReads,
-    /// The token lets nobody do it there, and the user is not in it as far as is known.
+    /// The token lets nobody do it there, and the server tells the user nothing of it.
     TokenForbids,
     /// The user is a member, and one who may not write.
     OnlyReads,
     /// It is open, and the user has not joined it.
     NotJoined,
+    /// The same, and the token does not let the user join.
+    MayNotJoin,
     /// The server tells the user nothing of it: it is not there, or not the user's.
     Hidden,
     /// Token and membership allow it, in a conversation of two: it is the other one who does not.
@@ -62,7 +60,7 @@ impl Standing {
 
 /// What a user is in a conversation. Without an answer of the server it is not known.
 pub(crate) async fn standing(client: &Client, conversation: &str) -> Option<Standing> {
-    match timeout(DESCRIBE_TIMEOUT, client.describe(conversation)).await {
+    match timeout(HINT_TIMEOUT, client.describe(conversation)).await {
         Ok(Ok(info)) => Some(Standing::of(&info)),
         Ok(Err(RequestError::Refused { code: Code::FORBIDDEN, .. })) => Some(Standing::Hidden),
         _ => None,
@@ -76,29 +74,28 @@ pub(crate) fn barrier(
     standing: Standing,
     claims: Option<&Claims>,
 ) -> Option<Barrier> {
-    let by_token = claims.map(|claims| match verb {
-        Verb::Read => claims.reads(conversation),
-        Verb::Write => claims.writes(conversation),
-    });
-    let writes = |permissions: Permissions| permissions.contains(Permissions::WRITE);
+    let (reads, writes) = match claims {
+        Some(claims) => (claims.reads(conversation), claims.writes(conversation)),
+        None => (true, true),
+    };
+    let may_write = |permissions: Permissions| permissions.contains(Permissions::WRITE);
     match (standing, verb) {
-        (Standing::Unmanaged(_), Verb::Read) => None,
+        (Standing::Unmanaged(_) | Standing::Member { .. }, Verb::Read) => None,
         (Standing::Unmanaged(permissions), Verb::Write) => {
-            (!writes(permissions)).then_some(Barrier::TokenOnlyReads)
+            (!may_write(permissions)).then_some(Barrier::TokenOnlyReads)
         }
-        (Standing::Member { .. } | Standing::Outside, Verb::Read) if by_token == Some(false) => {
-            Some(Barrier::TokenForbids)
-        }
-        (Standing::Member { .. }, Verb::Read) => None,
-        (Standing::Member { .. }, Verb::Write) if by_token == Some(false) => Some(Barrier::TokenOnlyReads),
+        (Standing::Member { .. }, Verb::Write) if !writes => Some(Barrier::TokenOnlyReads),
         (Standing::Member { permissions, .. }, Verb::Write) => {
-            (!writes(permissions)).then_some(Barrier::OnlyReads)
+            (!may_write(permissions)).then_some(Barrier::OnlyReads)
         }
-        (Standing::Outside, Verb::Write) if by_token == Some(false) => Some(Barrier::TokenForbids),
+        (Standing::Outside, _) if !writes => Some(Barrier::MayNotJoin),
         (Standing::Outside, _) => Some(Barrier::NotJoined),
-        (Standing::Hidden, _) => {
-            by_token.map(|allows| if allows { Barrier::Hidden } else { Barrier::TokenForbids })
-        }
+        (Standing::Hidden, _) if claims.is_none() => None,
+        (Standing::Hidden, Verb::Write) if !writes => Some(Barrier::TokenForbids),
+        // To a token that does not read there the server tells nothing, whatever its user is.
+        (Standing::Hidden, Verb::Write) if !reads => None,
+        (Standing::Hidden, Verb::Read) if !reads => Some(Barrier::TokenForbids),
+        (Standing::Hidden, _) => Some(Barrier::Hidden),
     }
 }
 
@@ -161,7 +158,7 @@ mod tests {
 
     #[test]
     fn who_may_not_read_or_write_is_told_by_whose_doing() {
-        use Barrier::{Hidden, NotJoined, OfTheOther, OnlyReads, TokenForbids, TokenOnlyReads};
+        use Barrier::{Hidden, MayNotJoin, NotJoined, OfTheOther, OnlyReads, TokenForbids, TokenOnlyReads};
         let group = |permissions| member(ConversationKind::Group, permissions);
         let standings = [
             Standing::Unmanaged(Permissions::READ),
@@ -176,12 +173,14 @@ mod tests {
         let unmanaged = [Some(TokenOnlyReads), None];
         let (forbids, only_reads) = (Some(TokenForbids), Some(TokenOnlyReads));
         let allowed = [Some(OnlyReads), None, Some(OfTheOther), Some(NotJoined), Some(Hidden)];
-        let forbidden = [only_reads, only_reads, only_reads, forbids, forbids];
+        let forbidden = [only_reads, only_reads, only_reads, Some(MayNotJoin), forbids];
+        let told_nothing = [Some(OnlyReads), None, Some(OfTheOther), Some(NotJoined), None];
         let unknown = [Some(OnlyReads), None, None, Some(NotJoined), None];
         for (text, expected) in [
             (r#"{"sub":"bob"}"#, allowed),
             (r#"{"write":["team"]}"#, allowed),
             (r#"{"write":[]}"#, forbidden),
+            (r#"{"read":["other"]}"#, told_nothing),
             (r#"{"write":7}"#, unknown),
         ] {
             let claims = claims(text);
@@ -199,8 +198,9 @@ mod tests {
             [standings[3], Standing::Outside, Standing::Hidden]
                 .map(|standing| barrier(Verb::Read, "team", standing, claims.as_ref()))
         };
-        assert_eq!(reads(r#"{"read":["*"],"write":[]}"#), [None, Some(NotJoined), Some(Hidden)]);
-        assert_eq!(reads(r#"{"read":["other"]}"#), [forbids, forbids, forbids]);
+        assert_eq!(reads(r#"{"read":["*"]}"#), [None, Some(NotJoined), Some(Hidden)]);
+        assert_eq!(reads(r#"{"read":["*"],"write":[]}"#), [None, Some(MayNotJoin), Some(Hidden)]);
+        assert_eq!(reads(r#"{"read":["other"]}"#), [None, Some(NotJoined), forbids]);
         assert_eq!(reads("?"), [None, Some(NotJoined), None]);
     }
 }

@@ -16,7 +16,7 @@ pub(crate) async fn run(connection: &Connection) -> anyhow::Result<()> {
     let target = connection.target(Purpose::Ask)?;
     lines(match Claims::of(&target.token) {
         Some(claims) => told(&claims, now),
-        None => vec!["the token  is none that can be read here".to_owned()],
+        None => vec!["token      cannot be read here".to_owned()],
     })?;
     // Whoever is not signed in is told why, as by any other command.
     connection

@@ -1,5 +1,6 @@
 //! Requests to the server API.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,7 +50,7 @@ impl Api {
                 (url, key.unwrap_or(ready))
             }
         };
-        let url = with_scheme(url, ca.is_some());
+        let url = with_scheme(url);
         let mut tls = TlsConfig::builder()
             .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
         if let Some(ca) = ca {
@@ -107,14 +108,21 @@ impl Api {
     }
 }
 
-/// A URL, of which whoever says HOST:PORT has said enough: what is served beyond loopback has TLS, for which it takes
-/// a CA.
-fn with_scheme(url: String, has_ca: bool) -> String {
-    match (url.contains("://"), has_ca) {
-        (true, _) => url,
-        (false, true) => format!("https://{url}"),
-        (false, false) => format!("http://{url}"),
+/// A URL, of which whoever says HOST:PORT has said enough: a server serves its API without TLS on loopback alone, and
+/// a key goes over no network in clear text unless http:// is asked for.
+fn with_scheme(url: String) -> String {
+    if url.contains("://") {
+        return url;
     }
+    let clear = format!("http://{url}");
+    if is_loopback(&clear) { clear } else { format!("https://{url}") }
+}
+
+fn is_loopback(url: &str) -> bool {
+    let Ok(url) = url.parse::<http::Uri>() else { return false };
+    let host = url.host().unwrap_or_default();
+    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    host == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn certificates(pem: &[u8], path: &str) -> anyhow::Result<Vec<Certificate<'static>>> {
@@ -135,10 +143,20 @@ mod tests {
     use super::with_scheme;
 
     #[test]
-    fn a_host_and_a_port_are_enough() {
-        let url = |text: &str, has_ca| with_scheme(text.to_owned(), has_ca);
-        assert_eq!(url("127.0.0.1:4434", false), "http://127.0.0.1:4434");
-        assert_eq!(url("chat.example:4434", true), "https://chat.example:4434");
-        assert_eq!(url("https://chat.example", false), "https://chat.example");
+    fn a_host_and_a_port_are_enough_and_a_key_goes_over_no_network_in_clear_text() {
+        for (told, url) in [
+            ("127.0.0.1:4434", "http://127.0.0.1:4434"),
+            ("127.8.0.1:4434", "http://127.8.0.1:4434"),
+            ("localhost:4434", "http://localhost:4434"),
+            ("[::1]:4434", "http://[::1]:4434"),
+            ("chat.example:4434", "https://chat.example:4434"),
+            ("10.0.0.1:4434", "https://10.0.0.1:4434"),
+            ("127.0.0.1.example:4434", "https://127.0.0.1.example:4434"),
+            ("127.0.0.1:4434@chat.example", "https://127.0.0.1:4434@chat.example"),
+            ("https://127.0.0.1:4434", "https://127.0.0.1:4434"),
+            ("http://chat.example", "http://chat.example"),
+        ] {
+            assert_eq!(with_scheme(told.to_owned()), url);
+        }
     }
 }

@@ -25,8 +25,8 @@ pub(crate) struct AdminArgs {
 /// Where the server API is, and with which key it is used.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ApiArgs {
-    /// URL of the server API, as in `--api https://chat.example:4434`, or HOST:PORT, which is https:// with --ca
-    /// and http:// without; default: that of this machine's development server [env: QUOTH_API]
+    /// URL of the server API, as in `--api https://chat.example:4434`, or HOST:PORT, which is http:// on
+    /// loopback and https:// elsewhere; default: that of this machine's development server [env: QUOTH_API]
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) api: Option<String>,
     /// File with a key of the server's api.keys [env: QUOTH_API_KEY_FILE]

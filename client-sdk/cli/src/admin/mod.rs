@@ -54,7 +54,9 @@ pub(crate) fn run(connection: ConnectionArgs, args: AdminArgs) -> anyhow::Result
     if kicked && answer["closed"] == 0 {
         note("nobody was connected there, so nothing was closed");
     }
-    named::tell_unseen(&api, &users);
+    if !json {
+        named::tell_unseen(&api, &users);
+    }
     // It has ended, and not with all that it was to do; or has not ended.
     let is_unfinished = asks_how_far && !matches!(answer["state"].as_str(), Some("absent" | "gone"));
     let has_failed = is_unfinished || waits && !answer["error"].is_null();

@@ -28,11 +28,13 @@ pub(super) fn users(command: &OneCommand) -> Vec<UserId> {
     }
 }
 
-/// Says of each who was never here that this is so. Where the key may not know it nothing is said.
+/// Says of each who was never here that this is so. Where the key may not know it nothing is said, and where one
+/// answer fails to come no other one is waited for.
 pub(super) fn tell_unseen(api: &Api, users: &[UserId]) {
     for user in users.iter().take(USERS_MAX) {
         let asked = Call::get(format!("/v1/users/{}/presence", encoded(user)));
-        if api.send(&asked).is_ok_and(|presence| is_unseen(&presence)) {
+        let Ok(presence) = api.send(&asked) else { return };
+        if is_unseen(&presence) {
             note(format_args!("{} has never signed in here: is the name right?", printable(user.as_str())));
         }
     }

@@ -59,8 +59,8 @@ pub(crate) async fn run(connection: &Connection, args: ChatArgs) -> anyhow::Resu
             let standing = interrupt.unless_asked(rights::standing(client, name)).await?;
             let claims = situation.claims.as_ref();
             let barrier = standing.and_then(|standing| rights::barrier(Verb::Write, name, standing, claims));
-            let situation = &Situation { barrier, ..situation.clone() };
-            if let Some(why) = barrier_hint(Verb::Write, situation) {
+            // It is told once: later refusals may have other reasons.
+            if let Some(why) = barrier_hint(Verb::Write, &Situation { barrier, ..situation.clone() }) {
                 note(format_args!("* {why}"));
             }
             let me = client.welcome().map(|welcome| welcome.user.clone());

@@ -146,11 +146,16 @@ fn forbidden(attempt: Attempt, situation: &Situation<'_>) -> String {
     if let Some(hint) = barrier_hint(verb, situation) {
         return hint;
     }
-    let (user, conversation) = (me(situation), printable(conversation));
-    let verb = if verb == Verb::Write { "publish to" } else { "read" };
+    // It is not known which of it is missing.
+    let (verb, besides) = match verb {
+        Verb::Write => ("write", ", and in a conversation of two not to be blocked by the other one"),
+        Verb::Read => ("read", ""),
+    };
     format!(
-        "the token of {user} does not allow to {verb} {conversation}, or {conversation} has members and {user} is none of \
-         them: ask who moderates {conversation}, or the server's operator"
+        "to {verb} in {} it takes a token that allows it, as `quoth whoami` shows, and where there are members, to be one who \
+         may{besides}: `quoth conversation show {}` says what you are there",
+        printable(conversation),
+        quoted(conversation)
     )
 }
 
@@ -171,12 +176,13 @@ pub(crate) fn barrier_hint(verb: Verb, situation: &Situation<'_>) -> Option<Stri
         (Barrier::TokenForbids, Verb::Read) => {
             format!("the token of {user} does not allow to read {conversation}: {}", token_with("read", name))
         }
+        (Barrier::MayNotJoin, _) => joins_not(name),
         (Barrier::NotJoined, _) => format!(
             "anybody may join {conversation}, and {user} has not: `quoth conversation join {}`",
             quoted(name)
         ),
         (Barrier::Hidden, _) => format!(
-            "there is no {conversation}, or {user} is not in it: ask who moderates it; `quoth conversation list` shows what \
+            "there is no {conversation}, or {user} is not in it or may not read there: ask who moderates it; `quoth conversation list` shows what \
              {user} is in"
         ),
         (Barrier::OfTheOther, _) => {
@@ -190,12 +196,22 @@ pub(super) fn only_reads(name: &str) -> String {
     format!("your token lets you only read in {}: {}", printable(name), token_with("write", name))
 }
 
-/// Whom to ask for a token that has a conversation.
-pub(super) fn token_with(claim: &str, name: &str) -> String {
+/// What a token lacks that would let its bearer join an open conversation.
+pub(super) fn joins_not(name: &str) -> String {
     format!(
-        "ask the server's operator for one whose `{claim}` has it, beside what this one has; `quoth-server token --{claim} \
-         {}` makes such a one",
-        quoted(name)
+        "anybody may join {}, but your token does not let you join: {}",
+        printable(name),
+        token_with("write", name)
+    )
+}
+
+/// Whom to ask for a token that has these conversations.
+pub(crate) fn token_with(claim: &str, pattern: &str) -> String {
+    format!(
+        "ask the server's operator for one whose `{claim}` has {} beside what this one has: the command that made this one \
+         makes it, with `--{claim} {}` besides",
+        printable(pattern),
+        quoted(pattern)
     )
 }
 

@@ -8,7 +8,7 @@ use crate::args::CreateArgs;
 use crate::asking::lines;
 use crate::claims::Claims;
 use crate::connection::{Connection, Purpose};
-use crate::hint::{Hint, Situation, quoted};
+use crate::hint::{Hint, Situation, token_with};
 use crate::output::{note, printable};
 use crate::states::telling_states;
 
@@ -30,7 +30,8 @@ async fn create(client: &Client, situation: &Situation<'_>, args: CreateArgs) ->
     let done = client.create(new_conversation(args)).await.map_err(|error| {
         let is_forbidden = matches!(error, RequestError::Refused { code: Code::FORBIDDEN, .. });
         match is_forbidden {
-            true => anyhow::Error::new(error).context(Hint(wanted.why_not(situation.claims.as_ref()))),
+            true => anyhow::Error::new(error)
+                .context(Hint(wanted.why_not(situation.claims.as_ref(), !named.is_empty()))),
             false => error.into(),
         }
     })?;
@@ -42,62 +43,61 @@ async fn create(client: &Client, situation: &Situation<'_>, args: CreateArgs) ->
     Ok(())
 }
 
-/// The name of a conversation that is to be made, as far as it is known, and what it is.
+/// The name of a conversation that is to be made.
 #[derive(Debug, PartialEq, Eq)]
 enum Wanted {
-    /// A name of the user's choosing.
+    /// One of the user's choosing.
     Named(ConversationName),
-    /// One that the server makes.
-    Made(&'static str),
-    /// One that follows from who is in it.
-    Of(ConversationName),
+    /// One that the server makes, which is like this one, or one that follows from who is in it.
+    Made(String),
 }
 
 impl Wanted {
     fn of(args: &CreateArgs, me: Option<&str>) -> Self {
-        let made = Self::Made(if args.channel { MADE[1] } else { MADE[0] });
+        let made = if args.channel { MADE[1] } else { MADE[0] };
         let me = me.and_then(|me| UserId::new(me).ok());
         match (&args.conversation, me, &args.direct) {
             (Some(name), ..) => Self::Named(name.clone()),
-            (None, Some(me), Some(other)) => Self::Of(ConversationName::direct(&me, other)),
-            (None, Some(me), None) if args.notes => Self::Of(ConversationName::notes(&me)),
-            (None, ..) => made,
+            (None, Some(me), Some(other)) => Self::Made(ConversationName::direct(&me, other).to_string()),
+            (None, Some(me), None) if args.notes => Self::Made(ConversationName::notes(&me).to_string()),
+            (None, ..) => Self::Made(made.to_owned()),
         }
     }
 
-    /// Why it may not be made, by what the token says.
-    fn why_not(&self, claims: Option<&Claims>) -> String {
+    /// Why it may not be made, by what the token says; `has_others`: whether it is to have other members.
+    fn why_not(&self, claims: Option<&Claims>, has_others: bool) -> String {
         let writes = |name: &str| claims.is_none_or(|claims| claims.writes(name));
-        let without_claim = claims.is_some_and(|claims| claims.write.is_none());
-        let token = |pattern: &str| {
-            format!(
-                "ask the server's operator for one whose `write` has {pattern} beside what this one does, which \
-                 `quoth-server token --write {}` makes",
-                quoted(pattern)
-            )
-        };
+        let is_by_membership = claims.is_some_and(|claims| claims.write.is_none());
         match self {
-            Self::Named(name) if without_claim || !writes(name.as_str()) => {
+            Self::Named(name) if !writes(name.as_str()) => {
                 let made = MADE.iter().all(|made| writes(made));
                 let otherwise = if made { "leave the name out and the server makes one, or " } else { "" };
-                format!("your token does not let you choose this name: {otherwise}{}", token(name.as_str()))
+                format!(
+                    "your token does not let you choose this name: {otherwise}{}",
+                    token_with("write", name.as_str())
+                )
             }
             Self::Made(name) if !writes(name) => {
                 let (kind, _) = name.split_once('/').unwrap_or((name, ""));
                 format!(
                     "your token narrows what you may make to certain names: {}",
-                    token(&format!("{kind}/*"))
+                    token_with("write", &format!("{kind}/*"))
                 )
             }
-            Self::Of(name) if !writes(name.as_str()) => {
-                let (kind, _) = name.as_str().split_once('/').unwrap_or((name.as_str(), ""));
-                format!(
-                    "your token narrows what you may make to certain names: {}",
-                    token(&format!("{kind}/*"))
-                )
+            // Whether such a token names what it makes is as the server's operator has it (`auth.names_freely`).
+            Self::Named(_) if is_by_membership && has_others => {
+                "either your token does not let you choose this name: leave the name out and the server makes one; or one of \
+                 those whom you have named may have blocked you"
+                    .to_owned()
             }
-            Self::Named(_) | Self::Made(_) | Self::Of(_) => {
+            Self::Named(_) if is_by_membership => {
+                "your token does not let you choose this name: leave the name out and the server makes one".to_owned()
+            }
+            Self::Named(_) | Self::Made(_) if has_others => {
                 "one of those whom you have named may have blocked you".to_owned()
+            }
+            Self::Named(_) | Self::Made(_) => {
+                "it takes a token that lets you make it: `quoth whoami` shows what yours allows".to_owned()
             }
         }
     }
@@ -132,27 +132,35 @@ mod tests {
         let name = |name: &str| ConversationName::new(name).unwrap();
         let user = |name: &str| UserId::new(name).unwrap();
         let named = || Wanted::Named(name("news"));
-        let direct = || Wanted::Of(ConversationName::direct(&user("alice"), &user("bob")));
-        let notes = || Wanted::Of(ConversationName::notes(&user("alice")));
+        let of = |name: ConversationName| Wanted::Made(name.to_string());
+        let direct = || of(ConversationName::direct(&user("alice"), &user("bob")));
+        let notes = || of(ConversationName::notes(&user("alice")));
+        let (group, channel) = (|| Wanted::Made(MADE[0].to_owned()), || Wanted::Made(MADE[1].to_owned()));
+        const ALL: &str = r#"{"sub":"alice"}"#;
         const NOTHING: &str = r#"{"write":[]}"#;
         const TEAM: &str = r#"{"write":["team-*"]}"#;
-        for (wanted, token, told, is_way_out) in [
-            (named(), r#"{"sub":"alice"}"#, "--write 'news'", true),
-            (named(), r#"{"write":["group/*","channel/*"]}"#, "--write 'news'", true),
-            (named(), TEAM, "--write 'news'", false),
-            (named(), NOTHING, "does not let you choose this name: ask", false),
-            (named(), r#"{"write":["*"]}"#, "blocked you", false),
-            (Wanted::Made(MADE[0]), TEAM, "--write 'group/*'", false),
-            (Wanted::Made(MADE[1]), TEAM, "--write 'channel/*'", false),
-            (Wanted::Made(MADE[0]), r#"{"sub":"alice"}"#, "blocked you", false),
-            (direct(), TEAM, "--write 'direct/*'", false),
-            (direct(), r#"{"write":["team-*","direct/*"]}"#, "blocked you", false),
-            (notes(), NOTHING, "--write 'notes/*'", false),
-            (direct(), "?", "blocked you", false),
+        const ANY: &str = r#"{"write":["*"]}"#;
+        for (wanted, has_others, token, told, is_way_out) in [
+            (named(), false, ALL, "does not let you choose this name: leave the name out", true),
+            (named(), true, ALL, "may have blocked you", true),
+            (named(), true, r#"{"write":["group/*","channel/*"]}"#, "--write 'news'", true),
+            (named(), true, TEAM, "--write 'news'", false),
+            (named(), false, NOTHING, "does not let you choose this name: ask", false),
+            (named(), true, ANY, "blocked you", false),
+            (named(), false, ANY, "quoth whoami", false),
+            (group(), true, TEAM, "--write 'group/*'", false),
+            (channel(), false, TEAM, "--write 'channel/*'", false),
+            (group(), true, ALL, "blocked you", false),
+            (group(), false, ALL, "quoth whoami", false),
+            (direct(), true, TEAM, "--write 'direct/*'", false),
+            (direct(), true, r#"{"write":["team-*","direct/*"]}"#, "blocked you", false),
+            (notes(), false, NOTHING, "--write 'notes/*'", false),
+            (direct(), true, "?", "blocked you", false),
         ] {
-            let why = wanted.why_not(claims(token).as_ref());
+            let why = wanted.why_not(claims(token).as_ref(), has_others);
             assert!(why.contains(told), "{wanted:?} {token}: {why}");
             assert_eq!(why.contains("leave the name out"), is_way_out, "{wanted:?} {token}: {why}");
+            assert!(has_others || !why.contains("blocked"), "{wanted:?} {token}: {why}");
         }
     }
 }

@@ -6,14 +6,13 @@ mod lines;
 mod named;
 
 use anyhow::anyhow;
-use quoth_client::{
-    Client, Code, ConversationInfo, ConversationName, Done, MemberInfo, RequestError, Role, UserId,
-};
+use quoth_client::protocol::name::Reserved;
+use quoth_client::{Client, ConversationInfo, ConversationName, MemberInfo, RequestError, Role, UserId};
 
 use self::lines::{conversation_lines, list_line, member_line, session_line};
 use self::named::{few_members, tell_odd, tell_unseen};
 use crate::args::{BlockArgs, ConversationCommand, SessionsArgs, SessionsCommand};
-use crate::asking::{asking, asking_of, in_ms, json, lines, tell_silence, told, until_ms};
+use crate::asking::{asking, asking_of, in_ms, json, lines, tell_silence, told, until_ms, what_is_so};
 use crate::connection::Connection;
 use crate::hint::{Hint, quoted};
 use crate::output::{confirm, note, printable};
@@ -90,7 +89,10 @@ async fn converse(client: &Client, command: ConversationCommand) -> anyhow::Resu
         }
         C::Show { conversation, json: is_json } => {
             let info = client.describe(&conversation).await?;
-            if is_json { json(&[&info]) } else { lines(conversation_lines(&info)) }?;
+            if is_json {
+                return json(&[&info]);
+            }
+            lines(conversation_lines(&info))?;
             tell_silence(client, &info).await;
             Ok(())
         }
@@ -103,43 +105,47 @@ async fn converse(client: &Client, command: ConversationCommand) -> anyhow::Resu
             if is_json { json(&all) } else { lines(all.iter().map(list_line)) }
         }
         change => {
-            let (text, done) = self::change(client, change).await?;
-            told(text, &done);
+            let added = match &change {
+                C::Add { conversation, whom, .. } => Some((conversation.clone(), whom.clone())),
+                _ => None,
+            };
+            confirm(&self::change(client, change).await?);
+            if let Some((conversation, whom)) = added {
+                tell_unseen(client, &conversation, &[whom]).await;
+            }
             Ok(())
         }
     }
 }
 
 /// Changes something, and says what is so then.
-async fn change(client: &Client, command: ConversationCommand) -> anyhow::Result<(String, Done)> {
+async fn change(client: &Client, command: ConversationCommand) -> anyhow::Result<String> {
     use ConversationCommand as C;
     let user = |user: &UserId| printable(user.as_str());
     let name = |name: &ConversationName| printable(name.as_str());
-    Ok(match command {
+    let (text, done) = match command {
         C::Join { conversation: at, invitation } => {
-            let joined = client.join(&at, invitation.as_deref()).await;
-            let done =
-                joined.map_err(|error| forbidden(error, || join_hint(&name(&at), invitation.is_some())))?;
-            (format!("you are in {}", name(&at)), done)
+            (format!("you are in {}", name(&at)), client.join(&at, invitation.as_deref()).await?)
         }
         C::Leave { conversation: at } => (format!("you have left {}", name(&at)), client.leave(&at).await?),
         C::Add { conversation: at, whom, role } => {
             let role = role_or_joiner_s(client, &at, role).await?;
             tell_odd(&whom);
             let done = client.set_member(&at, &whom, role, None).await?;
-            tell_unseen(client, &at, std::slice::from_ref(&whom)).await;
             (format!("{} is {role} of {}", user(&whom), name(&at)), done)
         }
         C::Remove { conversation: at, whom } => {
             let done = client.remove(&at, &whom).await?;
-            match done.seq {
-                Some(_) => (format!("{} is out of {}", user(&whom), name(&at)), done),
-                None => (format!("{} is no member of {}", user(&whom), name(&at)), done),
+            if done.seq.is_none() {
+                return Ok(format!("{} is no member of {}", user(&whom), name(&at)));
             }
+            (format!("{} is out of {}", user(&whom), name(&at)), done)
         }
         C::Role { conversation: at, whom, role, permissions } => {
-            // The server would add who is none, and a slip of the pen is not to make a stranger admin.
-            if !all_members(client, &at).await?.iter().any(|member| member.user == whom) {
+            // The server would add who is none, and a slip of the pen is not to make a stranger admin. Where nobody
+            // can be added it refuses that.
+            let is_fixed = matches!(at.reserved(), Some(Reserved::Direct | Reserved::Notes));
+            if !is_fixed && !all_members(client, &at).await?.iter().any(|member| member.user == whom) {
                 let hint = format!(
                     "see whether the name is spelt right; `quoth conversation add {} {} --role {role}` makes one of {}",
                     quoted(at.as_str()),
@@ -161,7 +167,7 @@ async fn change(client: &Client, command: ConversationCommand) -> anyhow::Result
         }
         C::Ban { conversation: at, whom, time } => {
             tell_odd(&whom);
-            let members = few_members(client, &at).await;
+            let members = if time.lift { None } else { few_members(client, &at).await };
             let done = client.ban(&at, &whom, until_ms(&time)).await?;
             let was_none = members.is_some_and(|members| members.iter().all(|member| member.user != whom));
             let how = match (time.lift, was_none) {
@@ -185,28 +191,8 @@ async fn change(client: &Client, command: ConversationCommand) -> anyhow::Result
         C::Create(_) | C::Show { .. } | C::Members { .. } | C::List { .. } => {
             unreachable!("they change nothing else")
         }
-    })
-}
-
-/// An error with a hint of its own where the server says no more than that it is not allowed.
-fn forbidden(error: RequestError, hint: impl FnOnce() -> String) -> anyhow::Error {
-    let is_forbidden = matches!(error, RequestError::Refused { code: Code::FORBIDDEN, .. });
-    let error = anyhow::Error::from(error);
-    if is_forbidden { error.context(Hint(hint())) } else { error }
-}
-
-/// Why nobody comes in so. Strangers are not told which of it is true.
-fn join_hint(conversation: &str, is_invited: bool) -> String {
-    if is_invited {
-        return format!(
-            "the invitation does not let you into {conversation}: it is mistyped, for another conversation, used up, over \
-             or withdrawn, or you are banned there; ask who gave it for a new one"
-        );
-    }
-    format!(
-        "there is no {conversation}, or it takes an invitation (--invitation TEXT), or you are banned there: ask one of its \
-         members"
-    )
+    };
+    Ok(what_is_so(text, &done))
 }
 
 async fn role_or_joiner_s(

@@ -1,15 +1,18 @@
 //! Users that are named in a command, and may be misspelt: the server takes any name, since it knows no users but
 //! by their tokens. A member is told what every member can see.
 
-use quoth_client::protocol::limits::MEMBERS_PAGE_MAX;
 use quoth_client::{Client, ConversationName, MemberInfo, Status, UserId};
+use tokio::time::timeout;
 
+use crate::hint::HINT_TIMEOUT;
 use crate::output::{note, printable};
 
-/// The members of a conversation, where they are few enough to look through. Among more than a page of them nobody
-/// is looked for.
+/// Members that are looked through. Outcome: among more of them nobody is looked for.
+const FEW: u32 = 50;
+
+/// The members of a conversation, where they are few enough to look through and the server tells them soon.
 pub(super) async fn few_members(client: &Client, conversation: &ConversationName) -> Option<Vec<MemberInfo>> {
-    let page = client.members(conversation, None, MEMBERS_PAGE_MAX).await.ok()?;
+    let page = timeout(HINT_TIMEOUT, client.members(conversation, None, FEW)).await.ok()?.ok()?;
     (!page.more).then_some(page.items)
 }
 
