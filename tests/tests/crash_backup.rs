@@ -347,7 +347,7 @@ fn mistakes_are_told_and_change_nothing() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let (data, backups) = (dir.path().join("data"), dir.path().join("backups"));
     let none = failed(server_command(&["backup"]).arg("--data-dir").arg(&data).arg("--to").arg(&backups));
-    assert!(none.contains("is no data folder of Quoth"), "{none}");
+    assert!(none.contains("is not there: name the data folder of a server"), "{none}");
     let none = failed(
         server_command(&["restore"])
             .arg("--data-dir")
@@ -355,7 +355,7 @@ fn mistakes_are_told_and_change_nothing() -> anyhow::Result<()> {
             .arg("--from")
             .arg(dir.path().join("nothing")),
     );
-    assert!(none.contains("no folder of backups"), "{none}");
+    assert!(none.contains("is not there: name a folder that has backups"), "{none}");
     let server = ServerProcess::start(&data)?;
     let verified =
         ok(server_command(&["backup", "--verify"]).arg("--data-dir").arg(&data).arg("--to").arg(&backups));
