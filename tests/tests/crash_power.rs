@@ -31,13 +31,13 @@ use flushes::{Kind, kind_of};
 use parking_lot::Mutex;
 use tempfile::TempDir;
 use trace::Did;
-use work::Told;
+use work::{Does, Told};
 
 /// Names the folder to the process that works.
 const DIR_VARIABLE: &str = "DISK_TO_WATCH";
 
-/// Disks that are looked at, half of them of moments in which more goes on than storing; `QUOTH_POWER_CUTS`
-/// is another number. There are some twenty thousand.
+/// Disks that are looked at, as many of each of what goes on; `QUOTH_POWER_CUTS` is another number. There are
+/// some fifty thousand.
 const CUTS: usize = 600;
 
 /// Every so many of them are looked at thoroughly.
@@ -162,9 +162,9 @@ fn seed(step: usize) -> u64 {
 /// Cuts the power at flushes, and gives what was found first. `cuts` disks are looked at, evenly taken; those
 /// with the same on them count once.
 fn first_failure(recorded: &Recorded, cuts: usize) -> Option<String> {
-    let mut all = [0, 0];
+    let mut all = [0; Does::COUNT];
     recorded.each_cut(None, |disk, told, cut| {
-        all[usize::from(told.is_busy)] += disk.may_leave(seed(cut.step)).len();
+        all[told.does as usize] += disk.may_leave(seed(cut.step)).len();
         true
     });
     let (workers, looked_at, found) = (workers(), AtomicUsize::new(0), Mutex::new(None));
@@ -173,14 +173,14 @@ fn first_failure(recorded: &Recorded, cuts: usize) -> Option<String> {
         for worker in 0..workers {
             let (looked_at, found, done, seen) = (&looked_at, &found, &done, &seen);
             scope.spawn(move || {
-                let (mut numbers, mut wanted) = ([0, 0], 0);
+                let (mut numbers, mut wanted) = ([0; Does::COUNT], 0);
                 recorded.each_cut(None, |disk, told, cut| {
-                    let busy = usize::from(told.is_busy);
+                    let does = told.does as usize;
                     for left in disk.may_leave(seed(cut.step)) {
-                        numbers[busy] += 1;
-                        // As many of the first ones as of all, of each of both.
-                        let due = |number: usize| number * (cuts / 2) / all[busy];
-                        if due(numbers[busy]) == due(numbers[busy] - 1) {
+                        numbers[does] += 1;
+                        // As many of the first ones as of all.
+                        let due = |number: usize| number * (cuts / Does::COUNT) / all[does];
+                        if due(numbers[does]) == due(numbers[does] - 1) {
                             continue;
                         }
                         wanted += 1;
@@ -202,10 +202,9 @@ fn first_failure(recorded: &Recorded, cuts: usize) -> Option<String> {
     });
     assert_eq!(done.into_inner(), workers, "all of them have come to the end");
     println!(
-        "{} of {} disks, {} of them while more than storing went on",
+        "{} of {} disks: while groups are stored, windows go and backups are made {all:?}",
         looked_at.into_inner(),
-        all[0] + all[1],
-        all[1]
+        all.iter().sum::<usize>()
     );
     found.into_inner()
 }

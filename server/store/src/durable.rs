@@ -39,13 +39,13 @@ pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// Makes the bytes of a file durable.
+/// Makes the bytes of a file durable, which has this name.
 pub(crate) fn sync_data(file: &File, path: &Path) -> io::Result<()> {
     before_sync(path)?;
     file.sync_data()
 }
 
-/// Makes the bytes of a new file and its length durable.
+/// Makes the bytes of a new file and its length durable, which has this name.
 pub(crate) fn sync_all(file: &File, path: &Path) -> io::Result<()> {
     before_sync(path)?;
     file.sync_all()
@@ -77,6 +77,7 @@ pub(crate) mod syncs {
         if FAILS.take() {
             return Err(io::Error::other("a fault that a test wants"));
         }
+        assert!(path.exists(), "{} had another name before it was flushed", path.display());
         SYNCED.with_borrow_mut(|synced| synced.push(path.to_owned()));
         Ok(())
     }

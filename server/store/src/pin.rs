@@ -33,23 +33,30 @@ pub struct Pinner {
 pub struct Pin {
     dir: PathBuf,
     end: Position,
-    /// `None` once it was dropped.
-    pinned: Option<Holds>,
+    /// Whoever deletes it takes them, who may be somebody later.
+    pinned: Option<PinnedFiles>,
     left: LeftPins,
 }
 
-/// Says to log and view that their files are pinned.
-type Holds = (Hold, Pinned);
+/// Say to log and view that files of theirs are pinned.
+type PinnedFiles = (Hold, Pinned);
 
 /// Pins that could not be deleted, of a store.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct LeftPins(Arc<Mutex<Vec<(PathBuf, Holds)>>>);
+pub(crate) struct LeftPins(Arc<Mutex<Vec<(PathBuf, PinnedFiles)>>>);
 
 impl LeftPins {
     /// Tries again to delete them: until that is done, nothing that they have is told to be gone.
     pub(crate) fn delete(&self) {
         let left = std::mem::take(&mut *self.0.lock());
-        let still: Vec<_> = left.into_iter().filter(|(dir, _)| delete(dir).is_err()).collect();
+        let is_left = |(dir, _): &(PathBuf, PinnedFiles)| {
+            let deleted = delete(dir);
+            if deleted.is_ok() {
+                tracing::info!(dir = %dir.display(), "a pin that stayed is deleted");
+            }
+            deleted.is_err()
+        };
+        let still: Vec<_> = left.into_iter().filter(is_left).collect();
         self.0.lock().extend(still);
     }
 }
@@ -105,7 +112,7 @@ impl Drop for Pin {
     fn drop(&mut self) {
         if let (Err(error), Some(pinned)) = (delete(&self.dir), self.pinned.take()) {
             let dir = self.dir.display();
-            tracing::error!(%error, %dir, "a pin stays: the next one, or the next purge, tries again to delete it");
+            tracing::error!(%error, %dir, "a pin stays until the next one or the next purge deletes it");
             self.left.0.lock().push((self.dir.clone(), pinned));
         }
     }

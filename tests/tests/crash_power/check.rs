@@ -3,14 +3,15 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use quoth_protocol::{ConversationName, Seq};
 use quoth_store::backup::{BackupFolder, Frozen, Pace};
 use quoth_store::testing::{commit, notice};
 use quoth_store::{Class, PageLimit, Position, Record, Store, verify};
 
 use super::work::{
-    Told, drop_windows, erased_until, free_log, group, has, live_ms, open, rewrite, secrets_until, short_from,
+    Does, Told, drop_windows, erased_until, free_log, group, has, live_ms, open, rewrite, secrets_until,
+    short_from,
 };
 
 /// So often is rewritten until nothing more is to be. Each time a window may be ended, and others may share
@@ -31,9 +32,16 @@ pub(crate) fn check(dir: &Path, told: Told, thoroughly: bool) -> anyhow::Result<
             has_all(&store, told, Some(last))?;
             is_sound(&store)?;
         }
-        match told.backup {
-            Some(backup) if thoroughly || told.is_busy => has_backup(dir, backup, told, thoroughly),
-            _ => Ok(()),
+        if let Some(backup) = told.backup
+            && (thoroughly || told.does != Does::Store)
+        {
+            has_backup(dir, backup, told, thoroughly)?;
+        }
+        // What is left of one that was interrupted counts for the next one.
+        if told.does == Does::BackUp || (thoroughly && told.backup.is_some()) {
+            backs_up(dir)
+        } else {
+            Ok(())
         }
     }));
     checked.unwrap_or_else(|_| Err(anyhow::anyhow!("a panic")))
@@ -178,7 +186,7 @@ fn list(dir: &Path, paths: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The backups are whole; `thoroughly` restores the last one, and makes another one behind it.
+/// The backups are whole; `thoroughly` restores the last one.
 fn has_backup(dir: &Path, (number, stored): (u64, u64), told: Told, thoroughly: bool) -> anyhow::Result<()> {
     let folder = BackupFolder::take_existing(&dir.join("backup"))?;
     let (latest, backup) = folder.backup(None)?;
@@ -186,25 +194,35 @@ fn has_backup(dir: &Path, (number, stored): (u64, u64), told: Told, thoroughly: 
         latest >= number && backup.position >= stored,
         "backup {number} of {stored} was told, there is {latest}"
     );
-    let checked = folder.check(&mut |_| {})?;
-    ensure!(checked.findings.is_empty(), "{:?}", checked.findings.first());
+    are_whole(&folder)?;
     if thoroughly {
         let restored = dir.join("restored");
         folder.restore(None, &restored, &mut |_| {})?;
         has_all(&restored.join("store"), Told { stored, erased: 0, ..told }, None)?;
-        let store = open(&dir.join("store"))?;
-        if let Some(pinner) = &store.pinner {
-            let pin = pinner.pin(&[])?;
-            folder.add(&Frozen::of_pin(pin.dir(), pin.end()), &[], 0, Pace::Full, &mut |_| {})?;
-        }
-        let mut paths = Vec::new();
-        list(&dir.join("backup"), &mut paths)?;
-        let is_new = |path: &&PathBuf| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            name.starts_with("new-") || name.ends_with(".new")
-        };
-        let left_over = paths.iter().find(is_new);
-        ensure!(left_over.is_none(), "{left_over:?} is left over");
     }
+    Ok(())
+}
+
+/// Another backup is made, whole, of what is there, and nothing is left of one that was interrupted.
+fn backs_up(dir: &Path) -> anyhow::Result<()> {
+    let store = open(&dir.join("store"))?;
+    let pin = store.pinner.as_ref().context("a store on disk")?.pin(&[])?;
+    let folder = BackupFolder::take(&dir.join("backup"))?;
+    folder.add(&Frozen::of_pin(pin.dir(), pin.end()), &[], 0, Pace::Full, &mut |_| {})?;
+    are_whole(&folder)?;
+    let mut paths = Vec::new();
+    list(&dir.join("backup"), &mut paths)?;
+    let is_new = |path: &&PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        name.starts_with("new-") || name.ends_with(".new")
+    };
+    let left_over = paths.iter().find(is_new);
+    ensure!(left_over.is_none(), "{left_over:?} is left over");
+    Ok(())
+}
+
+fn are_whole(folder: &BackupFolder) -> anyhow::Result<()> {
+    let checked = folder.check(&mut |_| {})?;
+    ensure!(checked.findings.is_empty(), "{:?}", checked.findings.first());
     Ok(())
 }

@@ -23,6 +23,8 @@ pub(crate) enum Left {
     Everything,
     /// All names, and nothing of what is in the files.
     Names,
+    /// All names, and zeros for what is in the files.
+    Lengths,
     /// All that is in the files, and no names.
     Contents,
     /// Everything but one part.
@@ -287,7 +289,7 @@ impl Disk {
         if parts.is_empty() {
             return left;
         }
-        left.extend([Left::Names, Left::Contents, Left::First(seed)]);
+        left.extend([Left::Names, Left::Lengths, Left::Contents, Left::First(seed)]);
         left.extend((0..DRAWS).map(|draw| Left::Some(seed ^ (draw << 32))));
         // Of one part alone these are what there is already.
         if parts.len() > 1 {
@@ -340,6 +342,7 @@ impl Disk {
                 for (_, pending) in &self.pending {
                     let is_left = match left {
                         Left::Names => matches!(pending, Pending::Name { .. }),
+                        Left::Lengths => !matches!(pending, Pending::Bytes { .. }),
                         Left::Contents => !matches!(pending, Pending::Name { .. }),
                         Left::Without(part) => !pending.is_of(part),
                         Left::Only(part) => pending.is_of(part),

@@ -225,6 +225,7 @@ pub(crate) fn write(dir: &Path) -> anyhow::Result<()> {
             _ => {}
         }
         if BACKUPS_AT.contains(&position) {
+            say("backs up")?;
             let pin = store.pinner.as_ref().context("a store on disk")?.pin(&[])?;
             let folder = BackupFolder::take(&dir.join("backup"))?;
             let frozen = Frozen::of_pin(pin.dir(), pin.end());
@@ -290,8 +291,23 @@ pub(crate) struct Told {
     pub(crate) backup: Option<(u64, u64)>,
     /// The last group of which all that it erases is gone.
     pub(crate) erased: u64,
-    /// Whether something else than storing goes on: a window is dropped or rewritten, or a backup is made.
-    pub(crate) is_busy: bool,
+    pub(crate) does: Does,
+}
+
+/// What goes on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub(crate) enum Does {
+    /// Groups are stored.
+    #[default]
+    Store,
+    /// A window is dropped or rewritten, or what was erased goes.
+    Reclaim,
+    /// A backup is made.
+    BackUp,
+}
+
+impl Does {
+    pub(crate) const COUNT: usize = 3;
 }
 
 impl Told {
@@ -302,8 +318,9 @@ impl Told {
                 ["stored", position] => self.stored = number(position),
                 ["erased", position] => self.erased = number(position),
                 ["backed", "up", backup, position] => self.backup = Some((number(backup), number(position))),
-                ["begins"] => self.is_busy = true,
-                ["ends"] => self.is_busy = false,
+                ["begins"] => self.does = Does::Reclaim,
+                ["backs", "up"] => self.does = Does::BackUp,
+                ["ends"] => self.does = Does::Store,
                 _ => {}
             }
         }

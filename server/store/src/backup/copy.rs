@@ -46,7 +46,7 @@ pub(super) fn copy(
     }
     zeros(bytes - end, &mut hasher);
     let written = target.end(bytes).map_err(BackupError::io("end", to))?;
-    worker.skipped(bytes - end);
+    worker.done(bytes - end);
     Ok((hasher.digest128(), written))
 }
 

@@ -115,18 +115,22 @@ impl BackupFolder {
         Ok(old.len())
     }
 
-    /// Deletes the objects that no backup has: of older ones, and of those that were interrupted. With a
-    /// damaged manifest it is not known which these are.
+    /// Deletes the objects that no backup has: of older ones, and of those that were interrupted.
     pub(super) fn delete_unnamed(&self) -> Result<(), BackupError> {
-        let mut needed = HashSet::new();
+        self.unnamed()?.map_or(Ok(()), |unnamed| self.delete_objects(|name| unnamed.contains(name)))
+    }
+
+    /// The objects that no backup has. `None` with a damaged manifest: then nobody knows which these are.
+    pub(super) fn unnamed(&self) -> Result<Option<HashSet<String>>, BackupError> {
+        let mut named = HashSet::new();
         for number in self.numbers()? {
             match manifest::read(&self.manifest(number)) {
-                Ok(backup) => needed.extend(backup.files.iter().map(manifest::File::object)),
-                Err(BackupError::DamagedManifest { .. }) => return Ok(()),
+                Ok(backup) => named.extend(backup.files.iter().map(manifest::File::object)),
+                Err(BackupError::DamagedManifest { .. }) => return Ok(None),
                 Err(error) => return Err(error),
             }
         }
-        self.delete_objects(|name| !needed.contains(name))
+        Ok(Some(self.object_names()?.into_iter().filter(|name| !named.contains(name)).collect()))
     }
 
     pub(super) fn delete_unfinished(&self) -> Result<(), BackupError> {
@@ -134,14 +138,19 @@ impl BackupFolder {
     }
 
     fn delete_objects(&self, is_deleted: impl Fn(&str) -> bool) -> Result<(), BackupError> {
-        let dir = self.objects();
-        for entry in fs::read_dir(&dir).map_err(BackupError::io("list", &dir))? {
-            let path = entry.map_err(BackupError::io("list", &dir))?.path();
-            if path.file_name().and_then(|name| name.to_str()).is_some_and(&is_deleted) {
-                fs::remove_file(&path).map_err(BackupError::io("delete", &path))?;
-            }
+        for name in self.object_names()?.into_iter().filter(|name| is_deleted(name)) {
+            let path = self.objects().join(name);
+            fs::remove_file(&path).map_err(BackupError::io("delete", &path))?;
         }
         Ok(())
+    }
+
+    fn object_names(&self) -> Result<Vec<String>, BackupError> {
+        let (dir, mut names) = (self.objects(), Vec::new());
+        for entry in fs::read_dir(&dir).map_err(BackupError::io("list", &dir))? {
+            names.extend(entry.map_err(BackupError::io("list", &dir))?.file_name().into_string());
+        }
+        Ok(names)
     }
 
     pub(super) fn objects(&self) -> PathBuf {

@@ -98,7 +98,7 @@ impl Frozen {
                     last: listing.last,
                 });
             }
-            listing.add_view(&view_dir, "store/view", &view.tables)?;
+            listing.add_view(&view_dir, &view.tables)?;
         }
         Ok(listing)
     }
@@ -128,9 +128,19 @@ pub(super) fn whole(path: PathBuf, name: String, checksum: Option<u128>) -> Resu
 }
 
 impl Listing {
+    /// Adds the folder of the view. Every table that is needed has to be met there.
+    fn add_view(&mut self, dir: &Path, tables: &BTreeMap<Place, u128>) -> Result<(), BackupError> {
+        self.add_view_dir(dir, "store/view", tables)?;
+        if self.files.iter().filter(|file| file.checksum.is_some()).count() == tables.len() {
+            Ok(())
+        } else {
+            Err(BackupError::DamagedSource { path: dir.to_owned() })
+        }
+    }
+
     /// Adds a folder of the view: of tables those that are needed, whose checksums are known, and of
     /// journals, which are not used, the names.
-    fn add_view(
+    fn add_view_dir(
         &mut self,
         dir: &Path,
         name: &str,
@@ -142,7 +152,7 @@ impl Listing {
             let file_name = path.file_name().unwrap_or_default().to_string_lossy();
             let name = format!("{name}/{file_name}");
             if path.is_dir() {
-                self.add_view(&path, &name, tables)?;
+                self.add_view_dir(&path, &name, tables)?;
             } else if dir.ends_with("tables") {
                 // Others are left over.
                 if let Some(checksum) = place(&path).and_then(|place| tables.get(&place)) {
@@ -155,5 +165,30 @@ impl Listing {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fs;
+
+    use super::{BackupError, Listing};
+
+    #[test]
+    fn a_table_that_is_needed_and_not_met_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let tables = dir.path().join("keyspaces/1/tables");
+        fs::create_dir_all(&tables).unwrap();
+        fs::write(tables.join("7"), "a table").unwrap();
+        fs::write(tables.join("8"), "one that is left over").unwrap();
+        let needed = |table: &str| (("1".into(), table.into()), 0);
+        let listed = |needed: &BTreeMap<_, _>| {
+            let mut listing = Listing::default();
+            listing.add_view(dir.path(), needed).map(|()| listing.files.len())
+        };
+        assert_eq!(listed(&BTreeMap::from([needed("7")])).unwrap(), 1);
+        let error = listed(&BTreeMap::from([needed("7"), needed("9")])).unwrap_err();
+        assert!(matches!(&error, BackupError::DamagedSource { path } if path == dir.path()), "{error}");
     }
 }

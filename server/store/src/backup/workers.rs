@@ -49,7 +49,7 @@ pub(super) struct Worker<'a> {
 impl Worker<'_> {
     /// So many bytes more were copied.
     pub(super) fn copied(&mut self, bytes: usize) {
-        self.skipped(bytes as u64);
+        self.done(bytes as u64);
         self.breath.after(bytes);
     }
 
@@ -58,8 +58,8 @@ impl Worker<'_> {
         self.breath.after(bytes);
     }
 
-    /// So many bytes more need not be copied.
-    pub(super) fn skipped(&mut self, bytes: u64) {
+    /// So many bytes more are done, whether they had to be copied or not.
+    pub(super) fn done(&mut self, bytes: u64) {
         self.done_bytes += bytes;
         if self.done_bytes >= TOLD_BYTES {
             self.tell_bytes();
@@ -91,7 +91,7 @@ pub(super) fn each_file<T: Sync, R: Send>(
         let (tell, told) = mpsc::sync_channel(TOLD_MAX);
         for number in 0..THREADS.min(files.len()) {
             let (tell, next) = (tell.clone(), &next);
-            let builder = thread::Builder::new().name(format!("copier {number}"));
+            let builder = thread::Builder::new().name(format!("quoth-copier-{number}"));
             let started = builder.spawn_scoped(scope, move || go_through(files, next, pace, work, &tell));
             started.map_err(BackupError::io("start a thread for", dir))?;
         }
@@ -106,6 +106,17 @@ pub(super) fn each_file<T: Sync, R: Send>(
     })
 }
 
+/// Ends what the threads do where one of them panics: nobody is told of what they would do.
+struct EndsInPanic<'a>(&'a AtomicUsize);
+
+impl Drop for EndsInPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.store(usize::MAX / 2, Ordering::Relaxed);
+        }
+    }
+}
+
 /// One thread's part of it.
 fn go_through<T, R>(
     files: &[T],
@@ -114,6 +125,7 @@ fn go_through<T, R>(
     work: &impl Fn(usize, &T, &mut Worker<'_>) -> Result<R, BackupError>,
     tell: &SyncSender<Told<R>>,
 ) {
+    let _others = EndsInPanic(next);
     let mut tell_bytes = |bytes| {
         // Where nobody takes it, that is seen behind the file.
         let _ended = tell.send(Told::Bytes(bytes));
@@ -162,8 +174,12 @@ impl Breath {
 #[cfg(test)]
 mod tests {
     use std::path::{Path, PathBuf};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::{Duration, Instant};
 
-    use super::{PART_BYTES, Pace, TOLD_MAX, each_file};
+    use super::{PART_BYTES, Pace, TOLD_MAX, each_file, go_through};
     use crate::backup::BackupError;
 
     fn failed(number: usize) -> BackupError {
@@ -183,7 +199,7 @@ mod tests {
                     assert_eq!((number, worker.buffer.as_mut().len()), (*file, PART_BYTES));
                     worker.copied(3);
                     worker.read(5);
-                    worker.skipped(7);
+                    worker.done(7);
                     Ok(2 * number)
                 },
                 &mut |bytes| told += bytes,
@@ -219,5 +235,30 @@ mod tests {
             assert!(matches!(error, Err(BackupError::DamagedSource { .. })));
             assert!(taken < files.len());
         }
+    }
+
+    #[test]
+    fn a_panic_of_one_ends_the_others_behind_the_file_that_they_have() {
+        const FILES: usize = 9;
+        const PATIENCE: Duration = Duration::from_secs(30);
+        let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let (tell, _told) = mpsc::sync_channel(TOLD_MAX);
+        let until = Instant::now() + PATIENCE;
+        thread::scope(|scope| {
+            let go = || {
+                let work = |number: usize, _: &(), _: &mut super::Worker<'_>| {
+                    assert_ne!(number, 0, "a panic that a test wants");
+                    while next.load(Ordering::Relaxed) <= FILES && Instant::now() < until {
+                        thread::yield_now();
+                    }
+                    done.fetch_add(1, Ordering::Relaxed);
+                    Ok(())
+                };
+                go_through(&[(); FILES], &next, Pace::Full, &work, &tell);
+            };
+            let (one, another) = (scope.spawn(go), scope.spawn(go));
+            assert!(one.join().is_err() != another.join().is_err(), "one of them has the first file");
+        });
+        assert!(done.into_inner() <= 1);
     }
 }

@@ -26,7 +26,7 @@ use super::flush::SetApart;
 use super::guarded;
 use super::purge::Purging;
 use super::row;
-use super::unfinished::LeftTables;
+use super::unfinished::Links;
 use super::window::Window;
 use crate::class::Class;
 use crate::durable::sync_dir;
@@ -84,7 +84,7 @@ pub(super) struct Engine {
     pub(super) merging: Mutex<()>,
     /// All registers are merged at once.
     pub(super) purging: Purging,
-    pub(super) left_tables: LeftTables,
+    pub(super) links: Links,
 }
 
 impl fmt::Debug for Engine {
@@ -158,7 +158,7 @@ impl Engine {
             reserve: Reserve::none(),
             merging: Mutex::default(),
             purging,
-            left_tables: LeftTables::default(),
+            links: Links::default(),
         })
     }
 
@@ -223,21 +223,24 @@ impl Engine {
     }
 
     /// Lets files go that nobody needs any more, as soon as no read is under way that began before; says
-    /// whether they are gone. Nothing else would before the next flush of their tree, which an idle server
-    /// does not come to.
+    /// whether there are none but those that are needed. Nothing else would before the next flush of their
+    /// tree, which an idle server does not come to.
     pub(super) fn free_files(&self) -> Result<bool, ViewError> {
         if !self.wait_for_reads() {
             return Ok(false);
         }
         let _nobody_merges = self.merging.lock();
+        let mut is_freed = true;
         for keyspace in self.keyspaces() {
             self.free_versions(keyspace)?;
-            self.delete_left(keyspace)?;
+            // Nobody waits until all registers are merged, and until then some tables are in no version yet.
+            let merging_them = self.is_registers(keyspace).then(|| self.purging.try_merge());
+            is_freed &= !matches!(merging_them, Some(None)) && self.delete_left(keyspace)?;
             // They are not to be there again behind a power cut.
             let tables = keyspace.path().join("tables");
             sync_dir(&tables).map_err(ViewError::io("sync", &tables))?;
         }
-        Ok(true)
+        Ok(is_freed)
     }
 
     /// Lets the versions of a tree go that no read has, and files that are in none but these.

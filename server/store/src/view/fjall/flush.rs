@@ -138,9 +138,11 @@ impl Engine {
         let flushed = self.tree("write a table of", flushed);
         if flushed.as_ref().is_err_and(ViewError::is_full) {
             let _nobody_merges = self.nobody_merges(keyspace);
-            self.free_versions(keyspace)?;
-            self.delete_left(keyspace)?;
             self.delete_unfinished(keyspace, attempt)?;
+            // What waits for room is told of that alone: this is tried again.
+            if let Err(error) = self.free_versions(keyspace).and_then(|()| self.delete_left(keyspace)) {
+                tracing::error!(%error, "files that nobody needs stay on a full disk");
+            }
         }
         flushed
     }

@@ -87,10 +87,10 @@ impl FjallView {
         let (versions, linking): (Vec<_>, _) = {
             let _nobody_flushes = self.flushed.lock();
             let _nobody_merges = self.engine.merging.lock();
-            let linking = self.engine.left_tables.linking();
+            let linking = self.engine.links.linking();
             checkpoint::copy(&self.dir, to)?;
-            // Nobody waits until all registers are merged. Where that comes to its end in the middle of this, the
-            // files may be of neither version.
+            // Nobody waits until all registers are merged. Where that comes to its end in the middle of this,
+            // the files may be of neither version.
             let registers = || self.engine.registers.tree.current_version().id();
             loop {
                 let before = registers();
@@ -112,8 +112,8 @@ impl FjallView {
         let trees: Vec<_> = self
             .engine
             .keyspaces()
-            .filter_map(|keyspace| folders.remove(keyspace.path().file_name()?))
             .zip(versions)
+            .filter_map(|(keyspace, version)| Some((folders.remove(keyspace.path().file_name()?)?, version)))
             .collect();
         Ok(move || {
             // The files of a version's tables stay for as long as that is held.
@@ -194,10 +194,11 @@ mod tests {
         let before = tables();
         write(4, "behind");
         assert!(view.engine.merge_registers(&unpaced()).unwrap());
-        assert!(view.engine.free_files().unwrap());
+        assert!(!view.engine.free_files().unwrap(), "the pin has some");
         let behind = tables();
         assert!(before.keys().any(|table| !behind.contains_key(table)), "tables of before are no more");
         link_tables().unwrap();
+        assert!(view.engine.free_files().unwrap());
         let pinned = FjallView::open_copy(&to, CACHE_BYTES).unwrap().unwrap();
         let name = quoth_protocol::ConversationName::new("a").unwrap();
         let held = |key: &str| pinned.register(&name, key.as_bytes()).unwrap();

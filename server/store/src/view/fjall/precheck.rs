@@ -23,8 +23,8 @@ use crate::view::ViewError;
 const TRAILER_BYTES: usize = 38;
 const TRAILER_MAGIC: &[u8] = b"SFA!";
 
-/// A tree's folder and the tables that its manifest lists, by their numbers, with the checksums of their whole
-/// files.
+/// A tree's folder and the tables that its manifest lists, by their numbers, with the checksums of their
+/// whole files.
 pub(super) struct Listed {
     pub(super) dir: PathBuf,
     pub(super) tables: HashMap<u64, u128>,

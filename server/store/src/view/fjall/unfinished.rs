@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ::fjall::{AbstractTree as _, Keyspace};
-use parking_lot::Mutex;
 
 use super::engine::Engine;
 use crate::view::ViewError;
@@ -69,11 +68,10 @@ impl Attempt {
     }
 }
 
-/// Tables that attempts have left which have failed, where older versions may have some of them.
+/// Who needs tables that are in no version of a tree's history.
 #[derive(Debug, Default)]
-pub(super) struct LeftTables {
-    paths: Mutex<Vec<PathBuf>>,
-    /// How many pins have versions that they link the tables of, which may be in no history any more.
+pub(super) struct Links {
+    /// How many pins have versions of which they link the tables.
     linking: Arc<AtomicUsize>,
 }
 
@@ -87,7 +85,7 @@ impl Drop for Linking {
     }
 }
 
-impl LeftTables {
+impl Links {
     /// For whoever is about to take versions. Nobody merges meanwhile.
     pub(super) fn linking(&self) -> Linking {
         self.linking.fetch_add(1, Ordering::SeqCst);
@@ -97,15 +95,42 @@ impl LeftTables {
 
 impl Engine {
     /// Deletes the tables that an attempt has left which has failed: those that are in no version. The caller
-    /// merges nothing and flushes nothing meanwhile. Where an older version may have them too, which has to
-    /// be a long attempt, they are left to [`Engine::delete_left`].
+    /// merges nothing meanwhile. Where an older version may have them too, which has to be a long attempt,
+    /// they are left to [`Engine::delete_left`].
+    ///
+    /// # Errors
+    /// When the manifest on the disk is not the one in memory, or one of them cannot be deleted.
+    pub(super) fn delete_unfinished(&self, keyspace: &Keyspace, attempt: Attempt) -> Result<(), ViewError> {
+        let Attempt { first_new, version_max } = attempt;
+        let _nobody_flushes = keyspace.tree.get_flush_lock();
+        let left = self.tables_in_no_version(keyspace, first_new)?;
+        if keyspace.tree.current_version().id() > version_max { Ok(()) } else { delete(left) }
+    }
+
+    /// Deletes all tables of a tree that its version does not have, whoever has left them and for whatever
+    /// reason, unless somebody may have an older one; says whether none is left. The caller merges nothing of
+    /// the tree meanwhile.
+    ///
+    /// # Errors
+    /// As of [`Engine::delete_unfinished`].
+    pub(super) fn delete_left(&self, keyspace: &Keyspace) -> Result<bool, ViewError> {
+        let tree = &keyspace.tree;
+        let _nobody_flushes = tree.get_flush_lock();
+        let left = self.tables_in_no_version(keyspace, 0)?;
+        let has_older = tree.get_version_history_lock().free_list_len() > 0;
+        if !left.is_empty() && (has_older || self.links.linking.load(Ordering::SeqCst) > 0) {
+            return Ok(false);
+        }
+        delete(left)?;
+        Ok(true)
+    }
+
+    /// The tables of a tree from a number on that its version does not have. Nobody writes any meanwhile.
     ///
     /// # Errors
     /// When the manifest on the disk is not the one in memory: then the disk alone knows what is needed, and
     /// only a start can say where the view goes on.
-    pub(super) fn delete_unfinished(&self, keyspace: &Keyspace, attempt: Attempt) -> Result<(), ViewError> {
-        let Attempt { first_new, version_max } = attempt;
-        let _nobody_flushes = keyspace.tree.get_flush_lock();
+    fn tables_in_no_version(&self, keyspace: &Keyspace, first: u64) -> Result<Vec<PathBuf>, ViewError> {
         let version = keyspace.tree.current_version();
         let current = keyspace.path().join("current");
         let named = fs::read(&current).map_err(ViewError::io("read", &current))?;
@@ -114,90 +139,150 @@ impl Engine {
         }
         let needed: HashSet<u64> = version.iter_tables().map(|table| table.id()).collect();
         let tables = keyspace.path().join("tables");
+        let mut found = Vec::new();
         for entry in fs::read_dir(&tables).map_err(ViewError::io("list", &tables))? {
             let path = entry.map_err(ViewError::io("list", &tables))?.path();
-            let number = path.file_name().and_then(|name| name.to_str()?.parse().ok());
-            if !number.is_some_and(|number: u64| number >= first_new && !needed.contains(&number)) {
-                continue;
-            }
-            if version.id() > version_max {
-                self.left_tables.paths.lock().push(path);
-            } else {
-                fs::remove_file(&path).map_err(ViewError::io("delete", &path))?;
+            let number: Option<u64> = path.file_name().and_then(|name| name.to_str()?.parse().ok());
+            if number.is_some_and(|number| number >= first && !needed.contains(&number)) {
+                found.push(path);
             }
         }
-        Ok(())
+        Ok(found)
     }
+}
 
-    /// Deletes what attempts have left of a tree, once nobody has an older version, with which its tables go.
-    /// The caller merges nothing meanwhile.
-    pub(super) fn delete_left(&self, keyspace: &Keyspace) -> Result<(), ViewError> {
-        let tree = &keyspace.tree;
-        let has_older = tree.get_version_history_lock().free_list_len() > 0;
-        if has_older || self.left_tables.linking.load(Ordering::SeqCst) > 0 {
-            return Ok(());
+/// Deletes as many of these as it can. The error is the first one.
+fn delete(tables: Vec<PathBuf>) -> Result<(), ViewError> {
+    let mut deleted = Ok(());
+    for path in tables {
+        if let Err(error) = fs::remove_file(&path)
+            // Whoever had an older version may have let it go since it was found.
+            && error.kind() != ErrorKind::NotFound
+            && deleted.is_ok()
+        {
+            deleted = Err(ViewError::io("delete", &path)(error));
         }
-        let mut paths = self.left_tables.paths.lock();
-        for path in paths.extract_if(.., |path| path.starts_with(keyspace.path())) {
-            match fs::remove_file(&path) {
-                // One of an older version.
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                deleted => deleted.map_err(ViewError::io("delete", &path))?,
-            }
-        }
-        Ok(())
     }
+    deleted
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::{Path, PathBuf};
+
     use ::fjall::AbstractTree as _;
 
     use super::Attempt;
     use crate::view::fjall::engine::{Batch, Engine, TABLE_BYTES};
 
+    const LEFT: [&str; 2] = ["1000000", "1000001"];
+
+    /// Has tables of one flush after the other, each with the same key.
+    fn engine(dir: &Path) -> Engine {
+        let engine = Engine::open(dir, &dir.join("engine"), true, 1 << 20).unwrap();
+        for value in ["value", "another value"] {
+            let mut batch = Batch::default();
+            batch.insert(&engine.registers, "key", value);
+            engine.write(batch);
+            engine.flush(engine.cut(false)).unwrap();
+        }
+        engine
+    }
+
+    /// The beginnings of tables.
+    fn leave(engine: &Engine) -> Vec<PathBuf> {
+        let tables = engine.registers.path().join("tables");
+        let left: Vec<_> = LEFT.map(|name| tables.join(name)).into();
+        left.iter().for_each(|path| std::fs::write(path, "the beginning of a table").unwrap());
+        left
+    }
+
+    fn are_there(paths: &[PathBuf]) -> bool {
+        let there = paths.iter().filter(|path| path.exists()).count();
+        assert!([0, paths.len()].contains(&there), "{there} of {paths:?}");
+        there > 0
+    }
+
     #[test]
     fn what_an_attempt_has_left_goes_and_what_an_older_version_needs_stays() {
         let dir = tempfile::tempdir().unwrap();
-        let engine = Engine::open(dir.path(), &dir.path().join("engine"), true, 1 << 20).unwrap();
+        let engine = engine(dir.path());
         let (keyspace, tree) = (&engine.registers, &engine.registers.tree);
-        let mut batch = Batch::default();
-        batch.insert(keyspace, "key", "value");
-        engine.write(batch);
-        engine.flush(engine.cut(false)).unwrap();
         let (attempt, read) = (Attempt::beside_merges(keyspace), engine.snapshot());
-        let left = keyspace.path().join("tables").join("1000000");
-        std::fs::write(&left, "the beginning of a table").unwrap();
+        let left = leave(&engine);
         let merge = || tree.major_compact(TABLE_BYTES, engine.unneeded()).unwrap();
         merge();
-        // Whoever reads has it, or a pin.
-        let version = tree.current_version();
-        let needed: Vec<_> = version.iter_tables().map(|table| table.path.to_path_buf()).collect();
-        let must_be_there = || assert!(needed.iter().all(|table| table.exists()));
+        let tables = || -> Vec<PathBuf> {
+            tree.current_version().iter_tables().map(|table| table.path.to_path_buf()).collect()
+        };
+        // Whoever reads has them, or a pin.
+        let (version, needed) = (tree.current_version(), tables());
         engine.delete_unfinished(keyspace, attempt).unwrap();
-        assert!(!left.exists());
-        must_be_there();
+        assert!(!are_there(&left) && are_there(&needed));
         merge();
-        let ids = || tree.current_version().iter_tables().map(|table| table.id()).collect::<Vec<_>>();
-        assert!(version.iter_tables().all(|table| !ids().contains(&table.id())), "it is an older one");
-        std::fs::write(&left, "the beginning of a table").unwrap();
+        assert!(tables().iter().all(|table| !needed.contains(table)), "they are of an older version");
+        leave(&engine);
         engine.delete_unfinished(keyspace, attempt).unwrap();
-        must_be_there();
-        // Whoever reads has it, a pin that links its tables, and then nobody.
-        let linking = engine.left_tables.linking();
+        assert!(are_there(&needed));
+        // Whoever reads has them, a pin that links its tables, and then nobody.
         let delete_left = || {
             engine.free_versions(keyspace).unwrap();
-            engine.delete_left(keyspace).unwrap();
-            must_be_there();
-            !left.exists()
+            engine.delete_left(keyspace).unwrap()
         };
-        assert!(!delete_left());
+        let linking = engine.links.linking();
+        assert!(!delete_left() && are_there(&left) && are_there(&needed));
         drop(linking);
-        assert!(!delete_left());
+        assert!(!delete_left() && are_there(&left) && are_there(&needed));
         drop(read);
-        let linking = engine.left_tables.linking();
-        assert!(engine.free_files().unwrap() && left.exists());
+        let linking = engine.links.linking();
+        assert!(!engine.free_files().unwrap() && are_there(&left) && are_there(&needed));
         drop((linking, version));
-        assert!(engine.free_files().unwrap() && !left.exists());
+        assert!(engine.free_files().unwrap() && !are_there(&left) && !are_there(&needed));
+        assert!(are_there(&tables()));
+    }
+
+    /// Nobody tells that something is gone which half a table may have.
+    #[test]
+    fn what_is_left_is_not_told_to_be_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = engine(dir.path());
+        let (keyspace, left) = (&engine.registers, leave(&engine));
+        // What a flush has just made leaves a version before it.
+        assert!(keyspace.tree.get_version_history_lock().free_list_len() > 0);
+        assert!(!engine.delete_left(keyspace).unwrap() && are_there(&left));
+        // One that cannot be deleted keeps none of the others, and is not forgotten.
+        engine.wait_for_reads();
+        engine.free_versions(keyspace).unwrap();
+        for (stays, goes) in [(&left[0], &left[1]), (&left[1], &left[0])] {
+            leave(&engine);
+            std::fs::remove_file(stays).unwrap();
+            std::fs::create_dir(stays).unwrap();
+            engine.free_files().unwrap_err();
+            assert!(stays.exists() && !goes.exists());
+            engine.free_files().unwrap_err();
+            std::fs::remove_dir(stays).unwrap();
+        }
+        // While all registers are merged nobody knows which of their tables are left.
+        leave(&engine);
+        let merging = engine.purging.try_merge().unwrap();
+        assert!(!engine.free_files().unwrap() && are_there(&left));
+        drop(merging);
+        assert!(engine.free_files().unwrap() && !are_there(&left));
+    }
+
+    /// What a flush has registered on the disk and not in memory.
+    #[test]
+    fn what_the_manifest_on_the_disk_may_need_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = engine(dir.path());
+        let left = leave(&engine);
+        let current = engine.registers.path().join("current");
+        let (named, mut another) = (std::fs::read(&current).unwrap(), std::fs::read(&current).unwrap());
+        another[0] += 1;
+        std::fs::write(&current, another).unwrap();
+        let error = engine.free_files().unwrap_err().to_string();
+        assert!(error.contains("names another manifest") && are_there(&left), "{error}");
+        std::fs::write(&current, named).unwrap();
+        assert!(engine.free_files().unwrap() && !are_there(&left));
     }
 }
