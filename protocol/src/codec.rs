@@ -73,12 +73,6 @@ impl Run {
         self.ends.is_empty()
     }
 
-    /// Bytes of all frames.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.bytes.len()
-    }
-
     /// The bytes of frames by their numbers from 0 on; of those that there are.
     #[must_use]
     pub fn slice(&self, frames: Range<usize>) -> Bytes {
@@ -172,7 +166,8 @@ fn to_vec<F: Serialize>(frame: &F, head: Vec<u8>) -> Vec<u8> {
     encoded.expect("a frame holds nothing that postcard cannot encode")
 }
 
-/// What frames are encoded into. postcard's own way with a vector extends it by an iterator for each byte.
+/// What frames are encoded into. postcard's own way with a vector extends it by an iterator, also for the single
+/// bytes that numbers and variants are.
 struct Buffer(Vec<u8>);
 
 impl Flavor for Buffer {

@@ -12,7 +12,6 @@
 //! | [`session`] | signing in, token refresh and expiry on a control stream |
 //! | [`sequencer`] | seqs, times, and what a repeated message id gets |
 //! | [`tail`] | which recent frames stay in memory, and where a cursor reads on |
-//! | [`page_size`] | how much a reader that is behind gets at once |
 //! | [`receipts`] | how far users have got and read, and when that is stored |
 //! | [`unread`] | what a user has not read |
 //! | [`inbox`] | the order of a user's conversations |
@@ -36,7 +35,6 @@ pub mod inbox;
 pub mod login;
 pub mod membership;
 pub mod messages;
-pub mod page_size;
 pub mod places;
 pub mod presence;
 pub mod rate;

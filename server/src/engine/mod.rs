@@ -75,7 +75,7 @@ pub use names::{new_invitation, new_name};
 use notes::NoteRequest;
 pub(crate) use notes::notice;
 pub use overview::{ClassUse, ConversationPlan, Hold, Loss, Overview, TOLD_MAX, WindowPlan, loss, overview};
-pub use page::{Page, ReadAhead};
+pub use page::{Page, PageParts};
 pub use passes::Pass;
 pub(crate) use passes::Step;
 pub use publisher::{Publisher, Role};

@@ -1,6 +1,7 @@
 //! What was read from the view, as frames, and as the pages that it comes to for whoever asked for it.
 
-use std::ops::Range;
+use std::collections::VecDeque;
+use std::iter;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use quoth_core::retention::Gaps;
 use quoth_protocol::Seq;
 use quoth_protocol::codec::{self, Run};
 use quoth_protocol::frame::ServerFrame;
-use quoth_store::{PageLimit, StoredEvent};
+use quoth_store::StoredEvent;
 
 use super::frame::Frames;
 use super::readable::{Facts, Reading};
@@ -34,20 +35,17 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
-    /// Nothing, with room for a page.
-    pub(super) fn within(limit: PageLimit) -> Self {
-        /// Of larger pages the room grows with them.
-        const RECORDS_USUAL: usize = 1_024;
-        Self { facts: Vec::with_capacity(limit.records.min(RECORDS_USUAL)), frames: Frames::default() }
-    }
-
     pub(super) fn take(&mut self, event: &StoredEvent<'_>) {
         self.facts.push(Facts::of(event));
         self.frames.push(event);
     }
 
     pub(super) fn into_read(self, last: Seq) -> Read {
-        Read { last, facts: self.facts, runs: self.frames.into_runs() }
+        let mut facts = self.facts.into_iter();
+        let runs = self.frames.into_runs().into_iter();
+        let part =
+            |frames: Run| Arc::new(Part { facts: facts.by_ref().take(frames.len()).collect(), frames });
+        Read { last, parts: runs.map(part).collect() }
     }
 }
 
@@ -56,135 +54,125 @@ impl Gathered {
 pub(super) struct Read {
     /// The last seq that it tells of.
     pub(super) last: Seq,
+    parts: Vec<Arc<Part>>,
+}
+
+/// Events one behind the other whose frames share a buffer.
+#[derive(Debug, Default)]
+struct Part {
     facts: Vec<Facts>,
-    /// The events' frames, in their order.
-    runs: Vec<Run>,
+    frames: Run,
 }
 
 impl Read {
     /// Whether there is no event.
     pub(super) fn is_empty(&self) -> bool {
-        self.facts.is_empty()
+        self.parts.is_empty()
     }
 
     /// Whether there is an event that is like this.
     pub(super) fn any(&self, is: impl FnMut(&Facts) -> bool) -> bool {
-        self.facts.iter().any(is)
+        self.parts.iter().flat_map(|part| &part.facts).any(is)
     }
 
     /// As a page of who asked for what is behind `cursor`, up to and including `to`.
     pub(super) fn page(&self, is_absent: impl Fn(&Facts) -> bool, cursor: Seq, to: Seq) -> Page {
-        self.page_of(0..self.runs.len(), &self.facts, is_absent, (cursor, to))
+        page(self.parts.iter().map(AsRef::as_ref), self.last, is_absent, cursor, to)
     }
+}
 
-    /// The same of some of its runs, which have the events with these facts.
-    fn page_of(
-        &self,
-        runs: Range<usize>,
-        facts: &[Facts],
-        is_absent: impl Fn(&Facts) -> bool,
-        (cursor, to): (Seq, Seq),
-    ) -> Page {
-        let gap = |(from, to)| codec::encode(&ServerFrame::Gap { from, to });
-        let is_end = runs.end == self.runs.len();
-        let last = facts.last().filter(|_| !is_end).map_or(self.last, |last| last.place.seq);
-        let (mut chunks, mut events) = (Vec::new(), Vec::with_capacity(facts.len()));
-        let (mut gaps, mut facts) = (Gaps::behind(cursor), facts.iter());
-        for run in &self.runs[runs] {
-            // From where on the frames of the run are to come that were not cut off yet.
-            let mut from = 0;
-            let cut = |chunks: &mut Vec<Bytes>, from, to| {
-                if from < to {
-                    chunks.push(run.slice(from..to));
-                }
-            };
-            for (i, one) in facts.by_ref().take(run.len()).enumerate() {
-                let seq = one.place.seq;
-                if seq <= cursor || seq > to || is_absent(one) {
-                    cut(&mut chunks, from, i);
-                    from = i + 1;
-                    continue;
-                }
-                if let Some(absent) = gaps.event(seq) {
-                    cut(&mut chunks, from, i);
-                    chunks.push(gap(absent));
-                    from = i;
-                }
-                events.push(seq);
+/// What of these parts is not absent, behind `cursor` up to and including `to`; `last` is the last seq that
+/// they tell of.
+fn page<'a>(
+    parts: impl Iterator<Item = &'a Part>,
+    last: Seq,
+    is_absent: impl Fn(&Facts) -> bool,
+    cursor: Seq,
+    to: Seq,
+) -> Page {
+    let gap = |(from, to)| codec::encode(&ServerFrame::Gap { from, to });
+    let (mut chunks, mut events, mut gaps) = (Vec::new(), Vec::new(), Gaps::behind(cursor));
+    for Part { facts, frames } in parts {
+        // From where on the frames are to come that were not cut off yet.
+        let mut from = 0;
+        let cut = |chunks: &mut Vec<Bytes>, from, to| {
+            if from < to {
+                chunks.push(frames.slice(from..to));
             }
-            cut(&mut chunks, from, run.len());
+        };
+        for (i, one) in facts.iter().enumerate() {
+            let seq = one.place.seq;
+            if seq <= cursor || seq > to || is_absent(one) {
+                cut(&mut chunks, from, i);
+                from = i + 1;
+                continue;
+            }
+            if let Some(absent) = gaps.event(seq) {
+                cut(&mut chunks, from, i);
+                chunks.push(gap(absent));
+                from = i;
+            }
+            events.push(seq);
         }
-        let reached = last.min(to).max(cursor);
-        // What is absent behind the last event may go on in the next page, and is told there as one.
-        let last = events.last().copied().filter(|last| *last < reached && reached < to);
-        let reached = last.unwrap_or(reached);
-        chunks.extend(gaps.until(reached).map(gap));
-        Page { chunks, events, reached }
+        cut(&mut chunks, from, frames.len());
     }
+    let reached = last.min(to).max(cursor);
+    // What is absent behind the last event may go on in the next page, and is told there as one.
+    let last = events.last().copied().filter(|last| *last < reached && reached < to);
+    let reached = last.unwrap_or(reached);
+    chunks.extend(gaps.until(reached).map(gap));
+    Page { chunks, events, reached }
 }
 
-/// What was read ahead of a reader and is handed over in parts, each of which is judged when it goes. Nothing
-/// is lost with it: the reader's cursor is at what was handed over.
+/// A page that goes in parts, each of which is judged when it goes. Nothing is lost with what is left of it:
+/// its reader's cursor is at what has gone.
 #[derive(Debug)]
-pub struct ReadAhead {
-    /// Behind which seq it was asked for.
-    after: Seq,
-    in_view: Option<Seq>,
-    read: Arc<Read>,
-    /// Parts, which are runs, and events that were handed over.
-    parts: usize,
-    events: usize,
+pub struct PageParts {
+    /// Those that have not gone. Of one that has only its frames are kept, by whoever they have gone to.
+    left: VecDeque<Arc<Part>>,
+    /// The last seq that they tell of.
+    last: Seq,
+    /// Up to where it was asked for: what is absent up to there is told, whatever follows.
+    to: Seq,
 }
 
-impl ReadAhead {
-    pub(super) const fn new(after: Seq, in_view: Option<Seq>, read: Arc<Read>) -> Self {
-        Self { after, in_view, read, parts: 0, events: 0 }
+impl PageParts {
+    /// What was asked for up to and including `to`.
+    pub(super) fn new(read: &Read, to: Seq) -> Self {
+        let (mut left, last) = (VecDeque::from(read.parts.clone()), read.last);
+        if left.is_empty() {
+            // There is nothing behind it, and something before may be absent all the same.
+            left.push_back(Arc::default());
+            return Self { left, last, to: last };
+        }
+        Self { left, last, to }
     }
 
-    /// Behind which seq it was asked for.
+    /// Whether it tells of nothing behind `cursor`.
     #[must_use]
-    pub const fn after(&self) -> Seq {
-        self.after
+    pub fn is_nothing(&self, cursor: Seq) -> bool {
+        self.last <= cursor
     }
 
-    /// Whether it tells of nothing.
-    #[must_use]
-    pub fn is_nothing(&self) -> bool {
-        self.read.is_empty() && self.read.last <= self.after
-    }
-
-    /// The last seq that it tells of.
-    #[must_use]
-    pub fn last(&self) -> Seq {
-        self.read.last
-    }
-
-    /// Up to where the view was known to have everything when it was asked for.
-    #[must_use]
-    pub const fn in_view(&self) -> Option<Seq> {
-        self.in_view
-    }
-
-    /// Bytes of frames that were not handed over.
-    #[must_use]
-    pub fn left_bytes(&self) -> usize {
-        self.read.runs.iter().skip(self.parts).map(Run::bytes).sum()
-    }
-
-    /// The next part for a reader behind `cursor`, up to and including `to`; `None` when all was handed over.
-    /// It is about as large as what frames share a buffer.
+    /// The next part for a reader behind `cursor`, up to and including `to`; `None` when there is none, or
+    /// when there is more to find out about them than what was read says: whether [marks take any of
+    /// them](quoth_core::retention::Keeping::may_take). The reader goes on with the next page then.
     pub fn next(&mut self, cursor: Seq, to: Seq, at: &Reading) -> Option<Page> {
-        let (judged, runs) = (at.by(at.rule_without_marks()), &self.read.runs);
-        // Where there is no event something may be absent all the same.
-        let parts = runs.len().max(1);
-        while self.parts < parts {
-            let part = self.parts..runs.len().min(self.parts + 1);
-            let count = runs.get(self.parts).map_or(0, Run::len);
-            let facts = &self.read.facts[self.events..self.events + count];
-            (self.parts, self.events) = (self.parts + 1, self.events + count);
-            let page = self.read.page_of(part, facts, |one| judged.is_absent_by(one), (cursor, to));
-            // What is absent before the end is told with what follows it.
-            if !page.events.is_empty() || self.parts == parts || page.reached >= to {
+        if at.may_take() {
+            return None;
+        }
+        let (judged, to) = (at.by(at.rule_without_marks()), to.min(self.to));
+        while let Some(part) = self.left.pop_front() {
+            let is_last = self.left.is_empty();
+            let last = part.facts.last().filter(|_| !is_last).map_or(self.last, |last| last.place.seq);
+            let page = page(iter::once(&*part), last, |one| judged.is_absent_by(one), cursor, to);
+            if page.reached >= to {
+                // What is behind that is read again should its reader come to have it.
+                self.left.clear();
+                return Some(page);
+            }
+            // What is absent goes with what follows it, be it of the next page.
+            if !page.events.is_empty() {
                 return Some(page);
             }
         }

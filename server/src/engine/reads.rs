@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, oneshot};
 use super::Execution;
 use super::coalesced::Coalesced;
 use super::frame::{event, stored_event};
-use super::page::{Gathered, Page, Read, ReadAhead};
+use super::page::{Gathered, Page, PageParts, Read};
 use super::publisher::{Prior, Publisher};
 use super::readable::{Reading, visit_behind};
 
@@ -50,12 +50,12 @@ struct Wanted {
     bytes_max: usize,
 }
 
-/// Part of what is behind a cursor.
-struct Part<T> {
+/// What a read has found behind a cursor.
+struct Piece<T> {
     /// The last seq that it tells of.
     last: Seq,
     is_any_there: bool,
-    part: T,
+    found: T,
 }
 
 /// Part of a conversation: what of `from` to `to` is no event is absent.
@@ -151,30 +151,30 @@ impl Reads {
     ) -> Result<Page, ViewError> {
         let name = conversation.clone();
         let read = move |view: &dyn View, from: Seq| {
-            let mut gathered = Gathered::within(limit);
+            let mut gathered = Gathered::default();
             let last = at.after(view, &name, (from, to), limit, &mut |event| gathered.take(event))?;
             let read = gathered.into_read(last);
             // They are judged already.
-            Ok(Part { last, is_any_there: !read.is_empty(), part: read.page(|_| false, cursor, to) })
+            Ok(Piece { last, is_any_there: !read.is_empty(), found: read.page(|_| false, cursor, to) })
         };
-        Ok(self.first_part((cursor, to), read).await?.part)
+        Ok(self.first_piece((cursor, to), read).await?.found)
     }
 
-    /// The first part of what is behind a cursor, up to and including `to`, that tells of an event; where
+    /// The first piece of what is behind a cursor, up to and including `to`, that tells of an event; where
     /// there is none, the last one.
-    async fn first_part<T: Send + 'static>(
+    async fn first_piece<T: Send + 'static>(
         &self,
         (cursor, to): (Seq, Seq),
-        read: impl Fn(&dyn View, Seq) -> Result<Part<T>, ViewError> + Clone + Send + 'static,
-    ) -> Result<Part<T>, ViewError> {
+        read: impl Fn(&dyn View, Seq) -> Result<Piece<T>, ViewError> + Clone + Send + 'static,
+    ) -> Result<Piece<T>, ViewError> {
         let mut from = cursor;
         loop {
             let read = read.clone();
-            let part = self.run(move |view| read(view, from)).await?;
-            if part.is_any_there || part.last >= to || part.last <= from {
-                return Ok(part);
+            let piece = self.run(move |view| read(view, from)).await?;
+            if piece.is_any_there || piece.last >= to || piece.last <= from {
+                return Ok(piece);
             }
-            from = part.last;
+            from = piece.last;
         }
     }
 
@@ -215,26 +215,27 @@ impl Reads {
     }
 
     /// The same as [`Reads::page`], where `in_view` says up to where the view has everything, or as
-    /// [`Reads::after`], to be judged when it is handed over; only of a conversation of which [no marks take
+    /// [`Reads::after`], in parts that are judged when they go; only of a conversation of which [no marks take
     /// anything](Keeping::may_take).
     ///
     /// # Errors
     /// When the view cannot be read.
-    pub async fn ahead(
+    pub async fn parts(
         &self,
         conversation: &ConversationName,
         cursor: Seq,
-        (to, in_view): (Seq, Option<Seq>),
+        to: Seq,
+        in_view: Option<Seq>,
         limit: PageLimit,
         at: Reading,
-    ) -> Result<ReadAhead, ViewError> {
+    ) -> Result<PageParts, ViewError> {
         let judged = at.by(at.rule_without_marks());
         let to = in_view.map_or(to, |in_view| in_view.min(to));
         let mut from = cursor;
         loop {
             let read = self.behind(conversation, (from, to), limit, in_view.is_some()).await?;
             if read.last <= from || read.last >= to || read.any(|one| !judged.is_absent_by(one)) {
-                return Ok(ReadAhead::new(cursor, in_view, read));
+                return Ok(PageParts::new(&read, to));
             }
             from = read.last;
         }
@@ -281,9 +282,9 @@ impl Reads {
                 let mut take = |event: &StoredEvent<'_>| events.push(stored_event(&name, event));
                 let last = at.after(view, &name, (from, last), limit, &mut take)?;
                 let events = events.into_iter().collect::<Result<Vec<_>, _>>()?;
-                Ok(Part { last, is_any_there: !events.is_empty(), part: events })
+                Ok(Piece { last, is_any_there: !events.is_empty(), found: events })
             };
-            let Part { last: to, part: events, .. } = self.first_part((after, last), read).await?;
+            let Piece { last: to, found: events, .. } = self.first_piece((after, last), read).await?;
             return Ok(Events { from: after.next(), to, events });
         }
         let mut stretch = self.judged_before(conversation, after, last, limit, at).await?;
@@ -503,7 +504,7 @@ fn read_after(
         return Ok(Gathered::default().into_read(cursor));
     }
     let limit = PageLimit { records: limit.records.min(records), ..limit };
-    let mut gathered = Gathered::within(limit);
+    let mut gathered = Gathered::default();
     let last = visit_behind(view, conversation, cursor, limit, &mut |event| gathered.take(event))?;
     Ok(gathered.into_read(last))
 }

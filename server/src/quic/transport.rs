@@ -25,8 +25,9 @@ const RECEIVE_WINDOW_BEFORE_SIGN_IN_BYTES: u32 = 32 * 1024;
 /// The same afterwards.
 const RECEIVE_WINDOW_BYTES: u32 = 512 * 1024;
 
-/// Bytes sent and not acknowledged, for one connection: 20 Mbit/s at 100 ms, and the bound of what a client
-/// that vanishes costs.
+/// Bytes sent and not acknowledged, for one connection: 20 Mbit/s at 100 ms. A client that vanishes costs
+/// that at the most, and beside it what waits in each of its streams: some 48 KiB of frames, and the rest of
+/// one page of the view, which is 64 KiB and what its events take besides.
 const SEND_WINDOW_BYTES: u64 = 256 * 1024;
 
 /// Datagram buffers, in bytes: about 15 typing notices. Old ones are dropped, which is what a notice wants.

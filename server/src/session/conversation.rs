@@ -18,13 +18,14 @@ use quoth_store::{Bounds, ViewError};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::ahead::Ahead;
 use super::connection::Shared;
 use super::cursor::{Cursor, CursorState, ReadResult, StoreRead, load, start};
 use super::frames::{FrameReader, FrameWriter, ReadFailure, WriteFailure};
 use super::judged::{Judged, Messages};
 use super::{Phase, PhaseReceiver};
-use crate::engine::{Access, Engine, Greeting, Mailbox, Outcome, Publisher, Role, Stand, is_small};
+use crate::engine::{
+    Access, Engine, Greeting, Mailbox, Outcome, PageParts, Publisher, Role, Stand, is_small,
+};
 use crate::hooks::{Hook, Judgement};
 
 /// How long who has left has to read up to there before the stream is reset, which may overtake what is on
@@ -72,7 +73,7 @@ pub(super) async fn run(
         last: Reach::Whole.last(),
         ends_at: None,
         read: None,
-        ahead: Ahead::new(),
+        page: None,
         outcomes: Vec::new(),
         frames: Vec::new(),
         hook: shared.service.hooks.publish.clone(),
@@ -124,8 +125,8 @@ struct Stream {
     ends_at: Option<Instant>,
     /// The read from the view that is under way; at most one.
     read: Option<StoreRead>,
-    /// What it has brought that was not handed to the writer yet.
-    ahead: Ahead,
+    /// What it has brought, until all of it has gone to the writer.
+    page: Option<PageParts>,
     outcomes: Vec<Outcome>,
     /// Frames on their way from the tail to the writer.
     frames: Vec<Bytes>,
@@ -148,7 +149,6 @@ enum Happened {
     Judged(Option<Judged>),
     Granted(watch::Receiver<Arc<Grant>>),
     Phase((Phase, PhaseReceiver)),
-    Forgot,
 }
 
 impl Stream {
@@ -183,7 +183,6 @@ impl Stream {
                 granted = &mut regranted => Happened::Granted(granted),
                 next = &mut phase => Happened::Phase(next),
                 () = at(self.ends_at), if self.ends_at.is_some() => return Err(Code::FORBIDDEN),
-                () = at(self.ahead.kept_until()), if self.ahead.kept_until().is_some() => Happened::Forgot,
             };
             match happened {
                 Happened::Wrote(Ok(())) => self.wrote(writer.written_bytes()),
@@ -207,7 +206,6 @@ impl Stream {
                     self.regrant(granted.borrow_and_update().clone())?;
                     regranted.set(self::regranted(granted));
                 }
-                Happened::Forgot => self.ahead.clear(),
                 Happened::Phase((Phase::Failed, _)) => return Err(Code::STORE_FAILED),
                 Happened::Phase((_, receiver)) => {
                     self.drains = true;
@@ -234,33 +232,27 @@ impl Stream {
         self.tell_roster(writer);
         self.tell_receipts(writer);
         while let CursorState::At(cursor) = self.cursor.state {
-            if self.read.is_none()
-                && let Some((behind, in_view)) = self.ahead.wants()
-            {
-                self.read_view(behind, in_view);
-            }
-            if writer.room() == 0 || cursor >= self.last {
+            if writer.room() == 0 || self.read.is_some() || cursor >= self.last {
                 return Ok(());
             }
-            // States are out before events are. So who had left before one of these is known to have by now.
-            self.follow()?;
-            let reading = || self.engine.reading_of(&self.access);
-            if let Some(page) = self.ahead.next(cursor, self.last, reading) {
-                self.cursor.state = CursorState::At(page.reached);
-                writer.extend(page.chunks);
+            // How the user stands was looked at since the page has come.
+            if let Some(parts) = &mut self.page {
+                match parts.next(cursor, self.last, &self.engine.reading_of(&self.access)) {
+                    Some(part) => {
+                        self.cursor.state = CursorState::At(part.reached);
+                        writer.extend(part.chunks);
+                    }
+                    None => self.page = None,
+                }
                 continue;
-            }
-            if self.read.is_some() {
-                return Ok(());
             }
             let keeping = self.access.keeping(self.engine.judged_ms());
             let wanted = Wanted { cursor, to: self.last, bytes_max: writer.room(), keeping };
             match self.engine.read_tail(self.access.name(), wanted, &mut self.frames) {
                 Next::Wait => return Ok(()),
                 Next::View { to } => {
-                    // Not where it is read ahead, which asks no tail first: what the tail has the view may lack.
                     self.cursor.woken = false;
-                    self.read_view(cursor, to);
+                    self.read = Some(StoreRead::page(&self.engine, &self.access, cursor, self.last, to));
                 }
                 Next::Frames(reached) => {
                     // States are out before events are. So who had left before one of these is known to have
@@ -277,12 +269,6 @@ impl Stream {
             }
         }
         Ok(())
-    }
-
-    /// Reads behind a seq from the view, which has everything up to `in_view` if that is known.
-    fn read_view(&mut self, behind: Seq, in_view: Option<Seq>) {
-        let (engine, access, limit) = (&self.engine, &self.access, self.ahead.ask());
-        self.read = Some(StoreRead::page(engine, access, (behind, self.last), in_view, limit));
     }
 
     /// What the user may do, as of the version that was looked at last.
@@ -460,7 +446,7 @@ impl Stream {
 
     /// Moves the cursor. An Open is answered even when it starts no reader.
     fn seek(&mut self, from: Option<Start>, is_open: bool) {
-        self.ahead.clear();
+        self.page = None;
         if from.is_some() {
             let subscription = || self.engine.subscribe(self.access.name(), &self.mailbox);
             self.cursor.subscription.get_or_insert_with(subscription);
@@ -520,8 +506,7 @@ impl Stream {
                 self.cursor.known = self.cursor.known.max(head);
                 self.cursor.state = start(from, head, floor)?;
             }
-            // Unless it was to follow what was read ahead.
-            (ReadResult::Page(behind, page), CursorState::At(cursor)) if behind == cursor => {
+            (ReadResult::Page(page), CursorState::At(cursor)) => {
                 self.follow()?;
                 if page.reached > self.last {
                     // The user has left meanwhile: it is read again, up to there.
@@ -533,13 +518,15 @@ impl Stream {
                 };
                 writer.extend(page.chunks);
             }
-            (ReadResult::Ahead(read), CursorState::At(cursor)) => {
-                let is_end = self.ahead.push(read, cursor) && !self.cursor.woken;
-                self.cursor.state =
-                    if is_end { CursorState::AtEndOfView(cursor) } else { CursorState::At(cursor) };
+            (ReadResult::Parts(parts), CursorState::At(cursor)) => {
+                if !parts.is_nothing(cursor) {
+                    self.page = Some(parts);
+                } else if !self.cursor.woken {
+                    self.cursor.state = CursorState::AtEndOfView(cursor);
+                }
             }
             // The cursor was moved meanwhile.
-            (ReadResult::Page(..) | ReadResult::Ahead(_), CursorState::Starts(from)) => {
+            (ReadResult::Page(_) | ReadResult::Parts(_), CursorState::Starts(from)) => {
                 let greeting = self.greeting(from);
                 self.read = Some(StoreRead::enter(&self.engine, &self.publisher, false, greeting));
             }

@@ -4,13 +4,16 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use quoth_core::page_size::PAGE_BYTES_MIN;
 use quoth_protocol::frame::Start;
 use quoth_protocol::limits::START_LAST_MAX;
 use quoth_protocol::{Code, Seq};
 use quoth_store::{Bounds, PageLimit, ViewError};
 
-use crate::engine::{Access, Engine, Greeting, Page, Publisher, ReadAhead, RosterWatch, Subscription};
+use crate::engine::{Access, Engine, Greeting, Page, PageParts, Publisher, RosterWatch, Subscription};
+
+/// What a reader that is behind reads from the view at once: of the next page nothing before all of one has
+/// gone to the writer. Thousands may come back at once, and each may stand still.
+const VIEW_PAGE: PageLimit = PageLimit { records: 256, bytes: 64 * 1024 };
 
 /// The stream's reader.
 pub(super) struct Cursor {
@@ -43,9 +46,8 @@ pub(super) struct StoreRead(Pin<Box<dyn Future<Output = Result<ReadResult, ViewE
 
 pub(super) enum ReadResult {
     Bounds(Bounds),
-    /// What is behind a seq.
-    Page(Seq, Page),
-    Ahead(ReadAhead),
+    Page(Page),
+    Parts(PageParts),
 }
 
 impl StoreRead {
@@ -67,23 +69,21 @@ impl StoreRead {
     pub(super) fn page(
         engine: &Engine,
         access: &Arc<Access>,
-        (cursor, last): (Seq, Seq),
+        cursor: Seq,
+        last: Seq,
         in_view: Option<Seq>,
-        limit: PageLimit,
     ) -> Self {
         let (reads, at, name) = (engine.reads().clone(), engine.reading_of(access), access.name().clone());
         Self(Box::pin(async move {
-            // What marks take is found out by a look into the view, which cannot be had when a part is handed
-            // over.
+            // What marks take is found out by a look into the view, which cannot be had when a part goes.
             if !at.may_take() {
-                return reads.ahead(&name, cursor, (last, in_view), limit, at).await.map(ReadResult::Ahead);
+                return reads.parts(&name, cursor, last, in_view, VIEW_PAGE, at).await.map(ReadResult::Parts);
             }
-            let limit = PageLimit { bytes: PAGE_BYTES_MIN, ..limit };
             let page = match in_view {
-                Some(to) => reads.page(&name, cursor, to.min(last), limit, at).await,
-                None => reads.after(&name, cursor, last, limit, at).await,
+                Some(to) => reads.page(&name, cursor, to.min(last), VIEW_PAGE, at).await,
+                None => reads.after(&name, cursor, last, VIEW_PAGE, at).await,
             };
-            page.map(|page| ReadResult::Page(cursor, page))
+            page.map(ReadResult::Page)
         }))
     }
 }
@@ -132,13 +132,67 @@ pub(super) async fn load(read: &mut Option<StoreRead>) -> Result<ReadResult, Vie
         None => std::future::pending().await,
     }
 }
+
 #[cfg(test)]
 mod tests {
-    use quoth_protocol::frame::Start;
-    use quoth_protocol::limits::START_LAST_MAX;
-    use quoth_protocol::{Code, Seq};
+    use std::sync::Arc;
+    use std::time::Duration;
 
-    use super::{CursorState, start};
+    use quoth_protocol::frame::{Durability, Start};
+    use quoth_protocol::limits::START_LAST_MAX;
+    use quoth_protocol::retention::Retention;
+    use quoth_protocol::{Code, ConversationName, Seq, UserId};
+    use quoth_store::testing::record;
+    use quoth_store::{Content, Record, Store, group};
+
+    use super::{CursorState, ReadResult, StoreRead, load, start};
+    use crate::engine::{Caller, Engine, Execution, Retain, SystemClock};
+
+    const TO: Seq = Seq(u64::MAX);
+
+    /// How many events a reader gets of a page, of a conversation of so large ones.
+    async fn events_of_a_page(body_bytes: usize, in_view: Option<Seq>, marks_take: bool) -> usize {
+        let (store, name) = (Store::memory(), ConversationName::new("room").unwrap());
+        let content = Content::Message(vec![b'x'; body_bytes].into());
+        let message = |seq| Record { content: content.clone(), ..record("room", seq, seq) };
+        let (records, mut encoded): (Vec<_>, _) = ((1..=300).map(message).collect(), Vec::new());
+        group::encode(&records, &mut encoded);
+        let position = store.log.append(&encoded).unwrap();
+        store.log.flush().unwrap();
+        store.view.apply(position, &records).unwrap();
+        let moment = Duration::from_micros(10);
+        let execution = Execution::Tasks { flush: moment, read: moment };
+        let (engine, _stopper) = Engine::start(store, Durability::Memory, Arc::new(SystemClock), execution);
+        if marks_take {
+            let count = Retention { count: 10_000, ..Retention::FOR_EVER };
+            let operator = Caller::Operator(UserId::new("ops").unwrap());
+            engine.retain(operator, &name, Retain::Policy(count)).await.unwrap();
+        }
+        let access = engine.access(&name, &UserId::new("ada").unwrap()).await.unwrap();
+        let read = StoreRead::page(&engine, &access, Seq::ZERO, TO, in_view);
+        let mut parts = match load(&mut Some(read)).await.unwrap() {
+            ReadResult::Parts(parts) if !marks_take => parts,
+            ReadResult::Page(page) if marks_take => return page.events.len(),
+            _ => panic!("whether marks take any says how a page goes"),
+        };
+        let (mut cursor, mut count) = (Seq::ZERO, 0);
+        while let Some(part) = parts.next(cursor, TO, &engine.reading_of(&access)) {
+            (cursor, count) = (part.reached, count + part.events.len());
+        }
+        count
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_is_behind_gets_so_much_at_once() {
+        for marks_take in [false, true] {
+            for in_view in [None, Some(Seq(300))] {
+                let count = async |body_bytes| events_of_a_page(body_bytes, in_view, marks_take).await;
+                assert_eq!(count(10).await, 256);
+                assert_eq!(count(512).await, 65_536 / 512);
+                assert_eq!(count(513).await, 65_536 / 513);
+            }
+        }
+    }
 
     #[test]
     fn reading_starts_with_so_many_events_at_most() {

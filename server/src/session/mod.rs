@@ -3,7 +3,6 @@
 
 mod adds;
 mod admission;
-mod ahead;
 mod backlog;
 mod connection;
 mod conversation;

@@ -1,10 +1,10 @@
-//! A reader that stands still: what becomes absent meanwhile is not among what was read for it before.
+//! A reader that stands still: of a page that was read for it only a part has gone.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 use quinn::Endpoint;
 use quoth_protocol::{ALPN, Seq};
-use quoth_tests::wire::{Peer, client_config_with, publish};
+use quoth_tests::wire::{Frames, Peer, client_config_with, publish};
 
 use super::*;
 
@@ -15,8 +15,38 @@ const MESSAGES: u64 = 1_000;
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_revoked_while_a_reader_stands_still_does_not_come() -> anyhow::Result<()> {
     const REVOKED: u64 = 60;
+    stands_still(async |server, reader| {
+        server.api()?.done("DELETE", &format!("/v1/conversations/room/messages/{REVOKED}"), None)?;
+        let events = |seqs: std::ops::RangeInclusive<u64>| seqs.map(Event).collect::<Vec<_>>();
+        let rest = events(REVOKED + 1..=MESSAGES);
+        assert_eq!(all(reader).await?, [events(2..=REVOKED - 1), vec![Gap(REVOKED, REVOKED)], rest].concat());
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_of_a_page_does_not_come_when_the_cursor_is_moved() -> anyhow::Result<()> {
+    for from in [0, MESSAGES / 2] {
+        stands_still(async |_, reader| {
+            reader.write(&ClientFrame::Read { from: Some(Start::After(Seq(from))) }).await?;
+            while !matches!(reader.next().await?.context("the stream has ended")?, ServerFrame::Opened { .. })
+            {
+            }
+            assert_eq!(all(reader).await?, (from + 1..=MESSAGES).map(Event).collect::<Vec<_>>());
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// A reader that has taken the first of many events, with a small window.
+async fn stands_still(
+    then: impl AsyncFnOnce(&EmbeddedServer, &mut Frames) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let server = EmbeddedServer::start()?;
-    let (api, endpoint) = (server.api()?, Endpoint::client(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?);
+    let endpoint = Endpoint::client(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
     let token = server.token_with("ada", |_| {})?;
     let says = Peer::connect(&endpoint, server.address(), &server.ca_file(), &token).await?;
     let (mut writer, _) = says.open("room", 1, None).await?;
@@ -29,15 +59,17 @@ async fn what_is_revoked_while_a_reader_stands_still_does_not_come() -> anyhow::
     // The first ones are in no tail any more. With the first of a page all of it has been read.
     let (mut reader, _) = reads.open("room", 2, Some(Start::After(Seq::ZERO))).await?;
     ensure!(told(reader.next().await?.context("no event")?) == Some(Event(1)));
-    api.done("DELETE", &format!("/v1/conversations/room/messages/{REVOKED}"), None)?;
-    let mut all = vec![Event(1)];
-    while !matches!(all.last(), Some(Event(seq) | Gap(_, seq)) if *seq >= MESSAGES) {
-        all.extend(told(reader.next().await?.context("the stream has ended")?));
-    }
-    let events = |seqs: std::ops::RangeInclusive<u64>| seqs.map(Event).collect::<Vec<_>>();
-    let rest = events(REVOKED + 1..=MESSAGES);
-    assert_eq!(all, [events(1..=REVOKED - 1), vec![Gap(REVOKED, REVOKED)], rest].concat());
+    then(&server, &mut reader).await?;
     drop((reader, reads, writer, says));
     endpoint.wait_idle().await;
     server.stop()
+}
+
+/// What comes up to the last message.
+async fn all(reader: &mut Frames) -> anyhow::Result<Vec<Told>> {
+    let mut all = Vec::new();
+    while !matches!(all.last(), Some(Event(seq) | Gap(_, seq)) if *seq >= MESSAGES) {
+        all.extend(told(reader.next().await?.context("the stream has ended")?));
+    }
+    Ok(all)
 }

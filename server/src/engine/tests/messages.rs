@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 use super::changes::{publish, publisher};
 use super::durable::gated_log;
 use super::world::{self, hooked_view, outcome, room, start, stop, wanted};
-use crate::engine::{Access, Caller, Done, Engine, ReadAhead, Retain, Stopper};
+use crate::engine::{Access, Caller, Done, Engine, PageParts, Retain, Stopper};
 
 const ALL: PageLimit = PageLimit { records: 1_000, bytes: usize::MAX };
 
@@ -85,29 +85,29 @@ async fn by_view(engine: &Engine, access: &Access, cursor: u64) -> String {
         .unwrap();
     assert_eq!((&read.chunks, read.reached), (&page.chunks, head));
     for in_view in [None, Some(head)] {
-        let mut ahead = ahead(engine, access, Seq(cursor), in_view).await;
-        let part = ahead.next(Seq(cursor), head, &engine.reading_of(access)).unwrap();
+        let mut parts = parts(engine, access, Seq(cursor), in_view).await;
+        let part = parts.next(Seq(cursor), head, &engine.reading_of(access)).unwrap();
         assert_eq!((&part.chunks, part.reached), (&page.chunks, head));
     }
     shown(&page.chunks)
 }
 
-async fn ahead(engine: &Engine, access: &Access, cursor: Seq, in_view: Option<Seq>) -> ReadAhead {
-    let (to, at) = ((Seq(u64::MAX), in_view), engine.reading_of(access));
-    engine.reads().ahead(access.name(), cursor, to, ALL, at).await.unwrap()
+async fn parts(engine: &Engine, access: &Access, cursor: Seq, in_view: Option<Seq>) -> PageParts {
+    let at = engine.reading_of(access);
+    engine.reads().parts(access.name(), cursor, Seq(u64::MAX), in_view, ALL, at).await.unwrap()
 }
 
-/// What was read ahead is judged when it is handed over.
+/// A part of a page is judged when it goes.
 #[tokio::test]
 async fn what_is_revoked_behind_a_reading_is_not_handed_over() {
     let (engine, stopper) = start(MemoryLog::new(), MemoryView::new());
     let access = group(&engine, 3).await;
     let head = engine.applied_bounds(access.name(), Keeping::default()).await.unwrap().head;
-    let mut read = ahead(&engine, &access, Seq(3), Some(head)).await;
+    let mut parts = parts(&engine, &access, Seq(3), Some(head)).await;
     engine.alter(caller("bob"), &room("room"), Seq(5), Alteration::Revoke).await.unwrap();
-    let part = read.next(Seq(3), Seq(u64::MAX), &engine.reading_of(&access)).unwrap();
+    let part = parts.next(Seq(3), Seq(u64::MAX), &engine.reading_of(&access)).unwrap();
     assert_eq!((shown(&part.chunks).as_str(), part.reached), ("text, gap 5-5, text", head));
-    assert!(read.next(head, Seq(u64::MAX), &engine.reading_of(&access)).is_none());
+    assert!(parts.next(head, Seq(u64::MAX), &engine.reading_of(&access)).is_none());
     drop(access);
     stop(engine, stopper).await.unwrap();
 }

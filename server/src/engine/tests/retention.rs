@@ -1,5 +1,7 @@
 //! What readers get is what the rules say, event by event, whatever happens in between.
 
+mod parts;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -18,8 +20,8 @@ use quoth_store::{FjallView, Log, MemoryLog, MemoryView, PageLimit, Store, View}
 
 use super::world::{outcome, room};
 use crate::engine::{
-    Access, Caller, Clock, Effect, Engine, Execution, Gone, Mailbox, Page, Publisher, ReadAhead, Retain,
-    Retained, Role, Stand,
+    Access, Caller, Clock, Effect, Engine, Execution, Gone, Mailbox, Page, Publisher, Retain, Retained, Role,
+    Stand,
 };
 
 const STEPS: u64 = 120;
@@ -207,15 +209,15 @@ impl World {
                     let limit = PageLimit { records: 7, bytes: bytes_max };
                     let at = self.engine.reading(&name, keeping);
                     if !at.may_take() {
-                        let to = (Seq(u64::MAX), None);
-                        let read = self.engine.reads().ahead(&name, cursor, to, limit, at.clone());
-                        let mut read = read.await.unwrap();
-                        if read.is_nothing() {
+                        let to = Seq(u64::MAX);
+                        let parts = self.engine.reads().parts(&name, cursor, to, None, limit, at.clone());
+                        let mut parts = parts.await.unwrap();
+                        if parts.is_nothing(cursor) {
                             break;
                         }
-                        while let Some(page) = read.next(cursor, Seq(u64::MAX), &at) {
-                            frames.extend(page.chunks);
-                            cursor = page.reached;
+                        while let Some(part) = parts.next(cursor, to, &at) {
+                            frames.extend(part.chunks);
+                            cursor = part.reached;
                         }
                         continue;
                     }
@@ -411,72 +413,29 @@ async fn what_is_absent_is_one_gap_across_the_pieces_that_are_read() {
     // Behind an event, too, where it begins in a piece of which not all is absent.
     for (begin, expected) in [(4, vec![Told::Gap(5, 24)]), (3, vec![Told::Event(4), Told::Gap(5, 24)])] {
         for is_shared in [true, false] {
-            let ((mut cursor, to), mut decoder) = (behind(begin), Decoder::new(FRAME_BYTES_MAX));
+            let ((mut cursor, to), mut all) = (behind(begin), Vec::new());
             while cursor < to {
                 let page = match is_shared {
                     true => reads.page(&name, cursor, to, limit, at.clone()).await.unwrap(),
                     false => reads.after(&name, cursor, to, limit, at.clone()).await.unwrap(),
                 };
-                page.chunks.iter().for_each(|chunk| decoder.push(chunk));
+                all.extend(told(&page));
                 cursor = page.reached;
             }
-            let told = std::iter::from_fn(|| decoder.next_frame().unwrap()).map(|frame| match frame {
-                ServerFrame::Event(event) => Told::Event(event.seq.0),
-                ServerFrame::Gap { from, to } => Told::Gap(from.0, to.0),
-                other => panic!("{other:?}"),
-            });
-            assert_eq!(told.collect::<Vec<_>>(), expected, "behind {begin}");
+            assert_eq!(all, expected, "behind {begin}");
         }
     }
 }
 
-/// Of what was read ahead each part is judged when it goes, and a hole is told once, however many parts it has.
-#[tokio::test]
-async fn what_expires_behind_a_reading_is_not_handed_over() {
-    const LAST: u64 = 20;
-    let (mut world, _) = altered(0).await;
-    let mut model = Model::default();
-    model.events.extend((0..4).map(|_| Known { time_ms: 0, bytes: 0, expires_ms: 0, is_absent: false }));
-    // Three fill a part.
-    for seq in 5..=LAST {
-        world.publish(&mut model, 5_000, if (9..=18).contains(&seq) { 1_000 } else { 0 }).await;
-    }
-    let (name, to) = (room("room"), Seq(u64::MAX));
-    let at = || world.engine.reading_of(world.access());
-    world.engine.applied_bounds(&name, at().keeping).await.unwrap();
-    let limit = PageLimit { records: 100, bytes: usize::MAX };
-    let reads = world.engine.reads();
-    let read = async || reads.ahead(&name, Seq(4), (to, None), limit, at()).await.unwrap();
-    let told = |page: &Page| {
-        let mut decoder = Decoder::new(FRAME_BYTES_MAX);
-        page.chunks.iter().for_each(|chunk| decoder.push(chunk));
-        let told = std::iter::from_fn(|| decoder.next_frame().unwrap()).map(|frame| match frame {
-            ServerFrame::Event(event) => Told::Event(event.seq.0),
-            ServerFrame::Gap { from, to } => Told::Gap(from.0, to.0),
-            other => panic!("{other:?}"),
-        });
-        told.collect::<Vec<_>>()
-    };
-    let rest = |ahead: &mut ReadAhead, mut cursor: Seq, to: Seq| {
-        let mut all = Vec::new();
-        while let Some(page) = ahead.next(cursor, to, &at()) {
-            all.extend(told(&page));
-            cursor = page.reached;
-        }
-        (all, cursor)
-    };
-    let events = |seqs: std::ops::RangeInclusive<u64>| seqs.map(Told::Event).collect::<Vec<_>>();
-    assert_eq!(rest(&mut read().await, Seq(4), to), (events(5..=LAST), Seq(LAST)));
-    let mut ahead = read().await;
-    let before = ahead.left_bytes();
-    let part = ahead.next(Seq(4), to, &at()).unwrap();
-    assert_eq!((told(&part), part.reached), (events(5..=7), Seq(7)));
-    assert!(ahead.left_bytes() < before);
-    world.clock.0.fetch_add(1_000, Ordering::Relaxed);
-    let behind = [events(8..=8), vec![Told::Gap(9, 18)], events(19..=LAST)].concat();
-    assert_eq!(rest(&mut ahead, part.reached, to), (behind, Seq(LAST)));
-    // A reader that may read no further is told of nothing behind that.
-    assert_eq!(rest(&mut read().await, Seq(4), Seq(6)).0, events(5..=6));
+fn told(page: &Page) -> Vec<Told> {
+    let mut decoder = Decoder::new(FRAME_BYTES_MAX);
+    page.chunks.iter().for_each(|chunk| decoder.push(chunk));
+    let told = std::iter::from_fn(|| decoder.next_frame().unwrap()).map(|frame| match frame {
+        ServerFrame::Event(event) => Told::Event(event.seq.0),
+        ServerFrame::Gap { from, to } => Told::Gap(from.0, to.0),
+        other => panic!("{other:?}"),
+    });
+    told.collect()
 }
 
 /// By a time to live, and until rows are written anew without it.
