@@ -200,8 +200,8 @@ fn a_key_that_measures_learns_no_names() -> anyhow::Result<()> {
             assert_eq!(plan.status(), 200, "{scope:?}");
             let plan = plan.json();
             ensure!(plan["live_bytes"].as_u64() > Some(0), "{plan}");
-            let told = [&plan["conversations"], &plan["erasures"]].map(Value::is_array);
-            assert_eq!(told, [*scope == Scope::Admin; 2], "{scope:?}: {plan}");
+            let told = ["conversations", "holds", "erasures"].map(|names| plan[names].is_array());
+            assert_eq!(told, [*scope == Scope::Admin; 3], "{scope:?}: {plan}");
             assert_eq!(plan.to_string().contains(name), *scope == Scope::Admin, "{scope:?}: {plan}");
         } else {
             assert_problem(&plan, 403, "scope_missing");

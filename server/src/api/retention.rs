@@ -235,7 +235,7 @@ async fn preview(call: &Call, retain: Retain) -> Result<Answer, Problem> {
             told["floor_then"] = json!(effect.floor_then.seq);
             Answer::of(&told)
         }
-        Err(refusal) => Err(refused(call, refusal, Some(conversation)).await),
+        Err(refusal) => Err(not_retained(call, refusal, conversation).await),
     }
 }
 
@@ -267,13 +267,17 @@ async fn retain(call: &Call, retain: Retain) -> Result<Answer, Problem> {
             told["time_ms"] = json!(time_ms);
             Answer::of(&told)
         }
-        // There is no rule by which an operator might not, but for what is the server's own.
-        Err(Refusal { code: Code::FORBIDDEN, .. })
-            if !conversation.is_me() && conversation.reserved() != Some(Reserved::Server) =>
-        {
-            Err(nothing_there())
-        }
-        Err(refusal) => Err(refused(call, refusal, Some(conversation)).await),
+        Err(refusal) => Err(not_retained(call, refusal, conversation).await),
+    }
+}
+
+/// Why an operator cannot set something for a conversation, or ask what would come of it.
+async fn not_retained(call: &Call, refusal: Refusal, conversation: ConversationName) -> Problem {
+    // There is no rule by which an operator might not, but for what is the server's own.
+    let is_own = conversation.is_me() || conversation.reserved() == Some(Reserved::Server);
+    match refusal.code {
+        Code::FORBIDDEN if !is_own => nothing_there(),
+        _ => refused(call, refusal, Some(conversation)).await,
     }
 }
 

@@ -122,19 +122,20 @@ impl Engine {
             thought_of(view, name, of_class, kept, retain, now_ms)
         });
         let effect = effect.await.map_err(|error| unreadable(&error))?;
-        may_be_named(name, effect.head == Seq::ZERO)?;
-        Ok(effect)
+        may_be_named(name, effect.is_none_or(|effect| effect.head == Seq::ZERO))?;
+        // Whoever takes back what was never set has slipped in the name.
+        effect.ok_or(Refusal::FORBIDDEN)
     }
 
     /// Looks at what there is of a conversation, and at how it is kept: by its class's policy and what is set
     /// for it.
-    async fn effect(
+    async fn effect<T: Send + 'static>(
         &self,
         name: &ConversationName,
-        look: impl FnOnce(&dyn View, &ConversationName, Retention, Kept, u64) -> Result<Effect, ViewError>
+        look: impl FnOnce(&dyn View, &ConversationName, Retention, Kept, u64) -> Result<T, ViewError>
         + Send
         + 'static,
-    ) -> Result<Effect, ViewError> {
+    ) -> Result<T, ViewError> {
         let Keeps { known, of_class } = self.keeps(name).await?;
         let (kept, now_ms, name) = (*known.read(), self.judged_ms(), name.clone());
         self.inner.reads.applied(self.released()).await;
@@ -186,6 +187,7 @@ const PATTERN: Refusal = Refusal::invalid(
      classes of the configuration, `retention.classes`",
 );
 
+/// What would come of a change; `None` when it takes back what was never set for a name without events.
 fn thought_of(
     view: &dyn View,
     name: &ConversationName,
@@ -193,10 +195,13 @@ fn thought_of(
     kept: Kept,
     retain: Retain,
     now_ms: u64,
-) -> Result<Effect, ViewError> {
+) -> Result<Option<Effect>, ViewError> {
     let end = end_in(view, name)?;
     let (mut then, mut end_then, mut said) = (kept, end, None);
     let changes = then.set(retain, of_class, now_ms, end);
+    if end.seq == Seq::ZERO && !changes && !then.is_set() {
+        return Ok(None);
+    }
     if let Some(retention) = retain.told(of_class).filter(|_| changes && end.seq > Seq::ZERO) {
         // What says so counts as well, and may be beyond the bounds itself.
         let bytes = codec::encode_datagram(&EventKind::RetentionSet { retention }).len() as u64;
@@ -213,7 +218,7 @@ fn thought_of(
         })
     };
     let effect = effect_of((then, of_class), changes, end_then, now_ms, floor)?;
-    Ok(Effect { head: end.seq, ..effect })
+    Ok(Some(Effect { head: end.seq, ..effect }))
 }
 
 /// What has come of a change by which a conversation is kept like this now.

@@ -83,16 +83,25 @@ fn what_is_set_for_a_name_with_a_slip_in_it_is_found_and_taken_back() -> anyhow:
         for (method, what) in told {
             assert_eq!(status(method, what)?, 404, "{method} {what}");
         }
+        // What would come of it is told alike.
+        assert_eq!(status("POST", "hold/preview")?, 404);
+        let by_class = json!({ "by_class": true });
+        assert_eq!(api.send("POST", &of("retention/preview"), Some(&by_class))?.status(), 404);
     }
     let server = server.restart_configured(|_| {})?;
     let api = server.api()?;
     assert_eq!(api.send("GET", &of("retention"), None)?.status(), 404);
     // Names that no conversation will ever have.
     for name in ["direct%2Falice", "group%2Fteam", "channel%2FAAAAAAAAAAAAAAAAAAAAAA", "notes%2F"] {
-        let refused = api.send("PUT", &format!("/v1/conversations/{name}/hold"), None)?;
-        let detail = refused.json()["detail"].to_string();
-        ensure!(refused.status() == 400 && detail.contains("none will be"), "{name}: {detail}");
+        for (method, what) in [("PUT", "hold"), ("POST", "hold/preview")] {
+            let refused = api.send(method, &format!("/v1/conversations/{name}/{what}"), None)?;
+            let detail = refused.json()["detail"].to_string();
+            ensure!(refused.status() == 400 && detail.contains("none will be"), "{name} {what}: {detail}");
+        }
     }
+    // Bounds and the class's bounds are not thought of at once.
+    let both = json!({ "by_class": true, "count": 1 });
+    assert_eq!(api.send("POST", "/v1/conversations/room/retention/preview", Some(&both))?.status(), 400);
     hold(&api, "notes%2Falice")?;
     // Nor is anything held by a pattern, which whoever asks for it may believe.
     let refused = api.send("PUT", "/v1/conversations/team-*/hold", None)?;
@@ -156,6 +165,16 @@ fn a_plan_names_who_loses_most_and_classes_are_tried_before_they_hold() -> anyho
     let loss = api.done("POST", "/v1/retention/preview", Some(&tried))?;
     assert_eq!((&loss["held"], &loss["affected"]), (&json!(1), &json!(24)), "{loss}");
     api.done("DELETE", "/v1/conversations/room-07/hold", None)?;
+    // What has a retention of its own loses nothing by any class.
+    retain(&api, "other", Retention::FOR_EVER)?;
+    let classes_with_own = json!({ "classes": ["rooms:room*:count=1", "rest:other:count=1"] });
+    let loss = api.done("POST", "/v1/retention/preview", Some(&classes_with_own))?;
+    assert_eq!((&loss["own"], &loss["affected"]), (&json!(1), &json!(25)), "{loss}");
+    assert_eq!(
+        loss["classes"][1],
+        json!({ "class": "rest:other:count=1", "conversations": 1, "own": 1 }),
+        "{loss}"
+    );
     let none = api.done("POST", "/v1/retention/preview", Some(&json!({ "classes": [] })))?;
     assert_eq!(
         (&none["affected"], &none["events"]),
