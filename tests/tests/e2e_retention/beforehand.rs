@@ -113,46 +113,15 @@ fn what_is_set_for_a_name_with_a_slip_in_it_is_found_and_taken_back() -> anyhow:
     server.stop()
 }
 
-#[test]
-fn a_plan_names_who_loses_most_and_classes_are_tried_before_they_hold() -> anyhow::Result<()> {
-    let dir = tempfile::tempdir()?;
-    let (data_dir, config) = (dir.path().join("data"), dir.path().join("quoth.toml"));
-    let classes = |count: u64| {
-        let class = format!("name = \"rooms\"\nconversations = [\"room*\"]\ncount = {count}\n");
-        let old = "name = \"old\"\nconversations = [\"old*\"]\nage_s = 86400\n";
-        let classes = format!("[[retention.classes]]\n{class}[[retention.classes]]\n{old}");
-        std::fs::write(&config, format!("[server]\ndevelopment = true\n{classes}"))
-    };
-    let path = config.display().to_string();
-    classes(20)?;
-    let server = ServerProcess::start_with(&data_dir, "127.0.0.1:0", &["--config", &path])?;
-    let api = Api::told(&server.client_file()?)?;
-    // Of each conversation of a plan its name and how many events.
-    let named = |told: &Value| -> anyhow::Result<Vec<(String, u64)>> {
-        let all = told["conversations"].as_array().context("conversations")?;
-        let one = |of: &Value| Some((of["conversation"].as_str()?.to_owned(), of["events"].as_u64()?));
-        all.iter().map(|of| one(of).with_context(|| of.to_string())).collect()
-    };
-    for n in 0..25 {
-        publish(&api, &format!("room-{n:02}"), 3)?;
-    }
-    publish(&api, "room-07", 20)?;
-    publish(&api, "old", 1)?;
-    publish(&api, "other", 30)?;
-    // A look of a moment ago may be told again.
-    let until = Instant::now() + PATIENCE;
-    let mut plan = api.done("GET", "/v1/retention", None)?;
-    while named(&plan)? != [("room-07".to_owned(), 3), ("old".to_owned(), 0)] {
-        ensure!(Instant::now() < until, "one loses something, one will: {plan}");
-        std::thread::sleep(Duration::from_millis(50));
-        plan = api.done("GET", "/v1/retention", None)?;
-    }
-    let now_ms = plan["looked_ms"].as_u64().context("a time")?;
-    let (of_room, of_old) = (&plan["conversations"][0], &plan["conversations"][1]);
-    ensure!(of_room["bytes"].as_u64() >= Some(3 * 98) && of_room["next_ms"].is_null(), "{of_room}");
-    let next_ms = of_old["next_ms"].as_u64().context("when it goes")?;
-    ensure!(next_ms <= now_ms + 86_400_000 && next_ms > now_ms, "{next_ms} behind {now_ms}");
+/// Of each conversation of a plan its name and how many events.
+fn named(told: &Value) -> anyhow::Result<Vec<(String, u64)>> {
+    let all = told["conversations"].as_array().context("conversations")?;
+    let one = |of: &Value| Some((of["conversation"].as_str()?.to_owned(), of["events"].as_u64()?));
+    all.iter().map(|of| one(of).with_context(|| of.to_string())).collect()
+}
 
+/// What classes would take of a running server is told, and nothing is taken.
+fn assert_tried(api: &Api) -> anyhow::Result<()> {
     // With one message each, 25 rooms lose two, and one 19 of the 20 that it has.
     let tried = json!({ "classes": ["rooms:room*:count=1"] });
     let loss = api.done("POST", "/v1/retention/preview", Some(&tried))?;
@@ -161,12 +130,12 @@ fn a_plan_names_who_loses_most_and_classes_are_tried_before_they_hold() -> anyho
     let first = [("room-07".to_owned(), 19), ("room-00".to_owned(), 2)];
     assert_eq!((named(&loss)?.len(), &named(&loss)?[..2]), (25, &first[..]));
     assert_eq!((&loss["held"], &loss["damaged_conversations"]), (&json!(0), &json!(0)), "{loss}");
-    hold(&api, "room-07")?;
+    hold(api, "room-07")?;
     let loss = api.done("POST", "/v1/retention/preview", Some(&tried))?;
     assert_eq!((&loss["held"], &loss["affected"]), (&json!(1), &json!(24)), "{loss}");
     api.done("DELETE", "/v1/conversations/room-07/hold", None)?;
     // What has a retention of its own loses nothing by any class.
-    retain(&api, "other", Retention::FOR_EVER)?;
+    retain(api, "other", Retention::FOR_EVER)?;
     let classes_with_own = json!({ "classes": ["rooms:room*:count=1", "rest:other:count=1"] });
     let loss = api.done("POST", "/v1/retention/preview", Some(&classes_with_own))?;
     assert_eq!((&loss["own"], &loss["affected"]), (&json!(1), &json!(25)), "{loss}");
@@ -187,17 +156,12 @@ fn a_plan_names_who_loses_most_and_classes_are_tried_before_they_hold() -> anyho
     let two = json!({ "classes": ["rooms:room*,old*:count=1"] });
     let two = api.send("POST", "/v1/retention/preview", Some(&two))?;
     ensure!(two.status() == 400 && two.json()["detail"].to_string().contains("comma"), "{}", two.json());
-    assert_eq!(
-        api.done("GET", "/v1/retention", None)?["expired_bytes"],
-        plan["expired_bytes"],
-        "nothing is changed"
-    );
-    hold(&api, "other")?;
-    server.terminate()?;
+    Ok(())
+}
 
-    // The same of a store that no server has: some for people, all as JSON.
-    classes(1)?;
-    let said = retention("plan", &data_dir, &config)?;
+/// The same of a store that no server has: some for people, all as JSON.
+fn assert_planned_without_a_server(data_dir: &Path, config: &Path) -> anyhow::Result<()> {
+    let said = retention("plan", data_dir, config)?;
     let lines: Vec<_> = said.lines().filter(|line| line.starts_with("conversation ")).collect();
     let first = lines.first().context("a conversation")?;
     ensure!(lines.len() == 20 && first.starts_with("conversation room-07  3 events ("), "{said}");
@@ -214,11 +178,58 @@ fn a_plan_names_who_loses_most_and_classes_are_tried_before_they_hold() -> anyho
     ensure!(said.contains("of 25 conversations more by them, for good"), "{said}");
     ensure!(said.contains("class  old:old*:age_s=86400  1 conversation\n"), "{said}");
     ensure!(said.contains("--json has all"), "{said}");
-    let json: Value = serde_json::from_str(&retention_of(&["plan", "--json"], &data_dir, &config)?)?;
+    let json: Value = serde_json::from_str(&retention_of(&["plan", "--json"], data_dir, config)?)?;
     assert_eq!((&json["loss"]["events"], &json["held"]), (&json!(67), &json!(1)));
     assert_eq!(json["holds"][0]["conversation"], json!("other"));
     ensure!(said.ends_with("held  1 conversation, where nothing goes until that ends: other\n"), "{said}");
     let all = named(&json)?;
     assert_eq!((all.len(), &all[0], &all[25]), (26, &("room-07".to_owned(), 22), &("old".to_owned(), 0)));
     Ok(())
+}
+
+#[test]
+fn a_plan_names_who_loses_most_and_classes_are_tried_before_they_hold() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (data_dir, config) = (dir.path().join("data"), dir.path().join("quoth.toml"));
+    let classes = |count: u64| {
+        let class = format!("name = \"rooms\"\nconversations = [\"room*\"]\ncount = {count}\n");
+        let old = "name = \"old\"\nconversations = [\"old*\"]\nage_s = 86400\n";
+        let classes = format!("[[retention.classes]]\n{class}[[retention.classes]]\n{old}");
+        std::fs::write(&config, format!("[server]\ndevelopment = true\n{classes}"))
+    };
+    let path = config.display().to_string();
+    classes(20)?;
+    let server = ServerProcess::start_with(&data_dir, "127.0.0.1:0", &["--config", &path])?;
+    let api = Api::told(&server.client_file()?)?;
+    for n in 0..25 {
+        publish(&api, &format!("room-{n:02}"), 3)?;
+    }
+    publish(&api, "room-07", 20)?;
+    publish(&api, "old", 1)?;
+    publish(&api, "other", 30)?;
+    // A look of a moment ago may be told again.
+    let until = Instant::now() + PATIENCE;
+    let mut plan = api.done("GET", "/v1/retention", None)?;
+    while named(&plan)? != [("room-07".to_owned(), 3), ("old".to_owned(), 0)] {
+        ensure!(Instant::now() < until, "one loses something, one will: {plan}");
+        std::thread::sleep(Duration::from_millis(50));
+        plan = api.done("GET", "/v1/retention", None)?;
+    }
+    let now_ms = plan["looked_ms"].as_u64().context("a time")?;
+    let (of_room, of_old) = (&plan["conversations"][0], &plan["conversations"][1]);
+    ensure!(of_room["bytes"].as_u64() >= Some(3 * 98) && of_room["next_ms"].is_null(), "{of_room}");
+    let next_ms = of_old["next_ms"].as_u64().context("when it goes")?;
+    ensure!(next_ms <= now_ms + 86_400_000 && next_ms > now_ms, "{next_ms} behind {now_ms}");
+
+    assert_tried(&api)?;
+    assert_eq!(
+        api.done("GET", "/v1/retention", None)?["expired_bytes"],
+        plan["expired_bytes"],
+        "nothing is changed"
+    );
+    hold(&api, "other")?;
+    server.terminate()?;
+
+    classes(1)?;
+    assert_planned_without_a_server(&data_dir, &config)
 }
