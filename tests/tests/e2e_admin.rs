@@ -566,9 +566,13 @@ fn an_erasure_of_a_last_owner_is_not_finished_and_says_how_it_is() -> anyhow::Re
     let (code, told) = comes_to(&["last_owner"])?;
     assert_eq!(code, Some(1), "{told}");
     ensure!(told.contains("not finished") && told.contains("member set g2 OTHER --role owner"), "{told}");
+    let status = done(&here, &["retention", "status"])?;
+    ensure!(status.contains("erasures:\n  carol\n"), "{status}");
     done(&here, &["member", "set", "g2", "bob", "--role", "owner"])?;
     done(&here, &["user", "erase", "carol"])?;
     let (code, told) = comes_to(&["absent", "gone"])?;
     assert_eq!(code, Some(0), "{told}");
+    let status = done(&here, &["retention", "status"])?;
+    ensure!(status.contains("no erasure is unfinished\n"), "{status}");
     Ok(())
 }

@@ -176,6 +176,28 @@ fn every_operation_asks_for_its_scope_and_for_a_key_before_all_else() -> anyhow:
     server.stop()
 }
 
+/// An application that makes groups cannot end what keeps evidence, nor see what would go.
+#[test]
+fn a_hold_is_no_matter_of_a_key_that_makes_conversations() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (server, apis) = with_a_key_for_each_scope(dir.path())?;
+    let admin = apis.iter().find(|(scope, _)| *scope == Scope::Admin).context("no key of all")?.1.clone();
+    let say = json!({ "conversation": "room", "text": "evidence" });
+    admin.done("POST", "/v1/publish", Some(&say))?;
+    admin.done("PUT", "/v1/conversations/room/hold", None)?;
+    for (_, api) in apis.iter().filter(|(scope, _)| *scope != Scope::Admin) {
+        for (method, below) in [("PUT", "hold"), ("DELETE", "hold"), ("POST", "hold/preview")] {
+            let answer = api.send(method, &format!("/v1/conversations/room/{below}"), None)?;
+            assert_problem(&answer, 403, "scope_missing");
+        }
+    }
+    let kept = admin.done("GET", "/v1/conversations/room/retention", None)?;
+    ensure!(kept["hold_ms"].as_u64() > Some(0), "{kept}");
+    let released = admin.done("DELETE", "/v1/conversations/room/hold", None)?;
+    assert_eq!(released["hold_ms"], json!(0));
+    server.stop()
+}
+
 /// Whoever measures sees how much goes, and not who talks to whom.
 #[test]
 fn a_key_that_measures_learns_no_names() -> anyhow::Result<()> {

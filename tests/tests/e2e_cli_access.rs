@@ -171,12 +171,24 @@ fn a_refusal_says_what_it_takes_and_who_has_it() {
         ("conversation add teem eve", unsaid),
         ("pin unmanaged", "has no members, and is in nobody's inbox"),
         ("conversation rename unmanaged x", "has no members, and is in nobody's inbox"),
+        ("conversation create secret", "choose another name, or ask somebody who is in it"),
+        ("conversation create hall", "choose another name, or ask somebody who is in it"),
         ("conversation create unmanaged", "in which somebody has spoken"),
         ("receipts team 1", "no message but something else that happened"),
     ] {
         let told = site.refused(&bob, line);
         assert!(told.contains(hint), "{line}: {told}");
     }
+    // Who is in it is told so, and the last one who leaves a group that is not open that it is closed then.
+    assert!(site.done(&alice, "conversation create secret").1.contains("it was there already"));
+    assert_eq!(site.done(&alice, "conversation role team bob reader --permissions read,moderate").0, "");
+    let members = site.done(&alice, "conversation members team").0;
+    assert!(members.contains("bob  reader (may read, moderate), "), "{members}");
+    let left = site.done(&alice, "conversation leave secret").1;
+    assert!(left.contains("nobody is left in secret"), "{left}");
+    assert!(
+        site.done(&alice, "conversation leave hall").1.lines().all(|line| !line.contains("nobody is left"))
+    );
     // A reason that the server gives is not overruled by another one.
     let long = site.refused(&bob, &format!("react unmanaged 1 {}", "x".repeat(33)));
     assert!(!long.contains("has no members"), "{long}");
@@ -327,5 +339,27 @@ fn a_name_that_may_have_a_slip_in_it_is_told() {
     for line in ["conversation add team bob", "send teem hi", "retention teem", "conversation show team"] {
         assert_eq!(site.done(&alice, line).1, "", "{line}");
     }
+    site.end();
+}
+
+/// What is done to a wrong server cannot be undone: this machine's development server stands in for no other one.
+#[test]
+fn an_operator_s_command_is_for_no_other_server_than_the_named_one() {
+    let site = Site::start();
+    let admin = |server: Option<&str>, line: &str| {
+        let mut command = Command::new(binary("quoth"));
+        command.env_clear().env("QUOTH_CLIENT_FILE", site.data().join("client.json"));
+        command.envs(server.map(|server| ("QUOTH_SERVER", server)));
+        let output = command.arg("admin").args(line.split(' ')).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, told) = admin(Some("prod.example:4433"), "user erase carol");
+    assert!(code == Some(1) && told.contains("prod.example:4433") && told.contains("--api"), "{told}");
+    let (code, told) = admin(None, "user erase carol --server prod.example:4433");
+    assert!(code == Some(2) && told.contains("--server") && told.contains("--api"), "{told}");
+    let (_, told) = admin(None, "user erasure carol");
+    assert!(told.contains("not_found"), "nobody is erased: {told}");
+    let (code, told) = admin(Some(&site.server.address().to_string()), "stats");
+    assert_eq!(code, Some(0), "{told}");
     site.end();
 }

@@ -20,6 +20,12 @@ impl std::fmt::Display for WrongUsage {
 impl std::error::Error for WrongUsage {}
 
 impl WrongUsage {
+    /// Says what is wrong, and what to give in place of that.
+    #[must_use]
+    pub const fn new(told: String) -> Self {
+        Self(told)
+    }
+
     pub(super) fn of(error: &anyhow::Error) -> Self {
         Self(format!("{error:#}"))
     }

@@ -55,6 +55,10 @@ pub(crate) struct Beside {
 pub(crate) struct ApiOfDevelopment {
     pub(crate) url: String,
     pub(crate) key: String,
+    /// The file that has told it.
+    pub(crate) file: PathBuf,
+    /// Where clients connect to the same server.
+    pub(crate) server: String,
 }
 
 /// The API of the development server that flags or the environment name, or else of this machine's.
@@ -64,11 +68,11 @@ pub(crate) fn api_of_development(args: &ConnectionArgs) -> anyhow::Result<ApiOfD
         Some(file) => development(file)?,
         None => first_development(env)?,
     };
-    let Some(Development { api, api_key, file, .. }) = found else {
+    let Some(Development { api, api_key, file, server, .. }) = found else {
         bail!("there is no development server: say where the API is with --api and --api-key-file");
     };
     match (api, api_key) {
-        (Some(url), Some(key)) => Ok(ApiOfDevelopment { url, key }),
+        (Some(url), Some(key)) => Ok(ApiOfDevelopment { url, key, file, server }),
         _ => bail!("the development server of {} does not serve its API (api.listen)", file.display()),
     }
 }

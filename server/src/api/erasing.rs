@@ -246,6 +246,9 @@ mod tests {
         stored.done_ms = 2;
         work.note(&stored).await.unwrap();
         assert_eq!(erasing(&engine).await.unwrap(), []);
+        stored.owner_of.push(ConversationName::new("a").unwrap());
+        work.note(&stored).await.unwrap();
+        assert_eq!(erasing(&engine).await.unwrap(), [bob.clone()], "it waits for another owner");
         drop(stopper);
     }
 }

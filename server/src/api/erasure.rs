@@ -87,7 +87,7 @@ impl Erasures {
             tracing::error!(%key, "the record of an erasure does not decode: ask for it again");
         };
         let mut begun = Ok(());
-        for user in outstanding(&self.service.engine, usize::MAX, damaged).await? {
+        for user in outstanding(&self.service.engine, damaged).await? {
             begun = self.go_on(user).await.and(begun);
         }
         begun
@@ -245,11 +245,24 @@ fn unreadable(error: &ViewError) -> Problem {
     Problem::of(Code::STORE_FAILED, 0, "it cannot be read: see the server's log")
 }
 
-/// Whose erasures are stored and not done, the first `max` of them. Hears of records that are none any more.
+/// Whose erasures are stored and go on. Hears of records that are none any more.
 ///
 /// # Errors
 /// When the view cannot be read.
-async fn outstanding(engine: &Engine, max: usize, damaged: impl Fn(&[u8])) -> Result<Vec<UserId>, ViewError> {
+async fn outstanding(engine: &Engine, damaged: impl Fn(&[u8])) -> Result<Vec<UserId>, ViewError> {
+    erasures_that(engine, usize::MAX, |erasure| erasure.done_ms == 0, damaged).await
+}
+
+/// Whose erasures are such, the first `max` of them. Hears of records that are none any more.
+///
+/// # Errors
+/// When the view cannot be read.
+async fn erasures_that(
+    engine: &Engine,
+    max: usize,
+    are_such: impl Fn(&Erasure) -> bool,
+    damaged: impl Fn(&[u8]),
+) -> Result<Vec<UserId>, ViewError> {
     let (mut users, mut after) = (Vec::new(), None);
     loop {
         let page = engine.registers_after(ConversationName::server(), PREFIX, after, RECORDS_PAGE).await?;
@@ -257,7 +270,7 @@ async fn outstanding(engine: &Engine, max: usize, damaged: impl Fn(&[u8])) -> Re
         after = page.last().map(|(key, _)| key.clone());
         for (key, value) in page {
             match decode(&key, &value) {
-                Some((user, Erasure { done_ms: 0, .. })) => users.push(user),
+                Some((user, erasure)) if are_such(&erasure) => users.push(user),
                 Some(_) => {}
                 None => damaged(&key),
             }
@@ -271,12 +284,13 @@ async fn outstanding(engine: &Engine, max: usize, damaged: impl Fn(&[u8])) -> Re
     }
 }
 
-/// Users who are being erased, the first of them.
+/// Users who are being erased, and those who stay somewhere as the last owner, the first of them.
 ///
 /// # Errors
 /// When the view cannot be read.
 pub(super) async fn erasing(engine: &Engine) -> Result<Vec<UserId>, ViewError> {
-    outstanding(engine, ERASING_MAX, |_| {}).await
+    let is_unfinished = |erasure: &Erasure| erasure.done_ms == 0 || !erasure.owner_of.is_empty();
+    erasures_that(engine, ERASING_MAX, is_unfinished, |_| {}).await
 }
 
 pub(super) fn operations(operations: Operations) -> Operations {

@@ -23,6 +23,9 @@ const RUN: &str = "/v1/retention/run";
 const HOLD: &str = "/v1/conversations/{conversation}/hold";
 const RELEASE_PREVIEW: &str = "/v1/conversations/{conversation}/hold/preview";
 
+/// What a hold keeps is evidence, and gone for good when it ends: no key that only makes conversations decides that.
+const OF_HOLDS: Scope = Scope::Admin;
+
 pub(super) fn operations(operations: Operations) -> Operations {
     let (get, put, of_conversations) = (Method::GET, Method::PUT, Scope::Conversations);
     let set = "Set how long events are kept; what is absent by then stays so";
@@ -79,11 +82,11 @@ pub(super) fn operations(operations: Operations) -> Operations {
             ),
             |call| async move { retain(&call, Retain::Class).await },
         )
-        .add(operation("hold", put, HOLD, of_conversations, hold, None, "Retained"), |call| async move {
+        .add(operation("hold", put, HOLD, OF_HOLDS, hold, None, "Retained"), |call| async move {
             retain(&call, Retain::Hold(true)).await
         })
         .add(
-            operation("release", Method::DELETE, HOLD, of_conversations, "End a hold", None, "Retained"),
+            operation("release", Method::DELETE, HOLD, OF_HOLDS, "End a hold", None, "Retained"),
             |call| async move { retain(&call, Retain::Hold(false)).await },
         )
         .add(
@@ -91,7 +94,7 @@ pub(super) fn operations(operations: Operations) -> Operations {
                 "previewRelease",
                 Method::POST,
                 RELEASE_PREVIEW,
-                of_conversations,
+                OF_HOLDS,
                 "What ending a hold would make absent; changes nothing",
                 None,
                 "Preview",

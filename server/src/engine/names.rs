@@ -35,11 +35,17 @@ fn named(kind: ConversationKind, bits: [u8; 16]) -> ConversationName {
     }
 }
 
-/// A new invitation's text: 128 random bits.
+/// A new invitation's text: 128 random bits, but for texts that begin with a dash, which a command line would take
+/// for a flag.
 #[must_use]
 pub fn new_invitation() -> String {
-    let random: [u8; 16] = rand::rng().random();
-    URL_SAFE_NO_PAD.encode(random)
+    loop {
+        let random: [u8; 16] = rand::rng().random();
+        let text = URL_SAFE_NO_PAD.encode(random);
+        if !text.starts_with('-') {
+            return text;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -47,7 +53,7 @@ mod tests {
     use quoth_protocol::UserId;
     use quoth_protocol::membership::ConversationKind::{Channel, Group};
 
-    use super::name_once;
+    use super::{name_once, new_invitation};
 
     #[test]
     fn every_caller_makes_conversations_of_its_own_once() {
@@ -56,5 +62,11 @@ mod tests {
         assert_ne!(of(Group, "shop", "order 1"), of(Group, "shop", "order 2"));
         assert_ne!(of(Group, "shop", "s1"), of(Group, "shops", "1"));
         assert_ne!(of(Group, "shop", "1"), of(Channel, "shop", "1"));
+    }
+
+    /// One in 64 would, if nothing was done about it.
+    #[test]
+    fn no_invitation_is_taken_for_a_flag() {
+        assert!((0..4_096).all(|_| !new_invitation().starts_with('-')));
     }
 }

@@ -13,6 +13,7 @@ use ureq::{Agent, http};
 use super::args::ApiArgs;
 use super::call::Call;
 use super::hint::hint;
+use super::meant::check_server;
 use crate::args::ConnectionArgs;
 use crate::connection::env;
 use crate::development::{ApiOfDevelopment, api_of_development};
@@ -46,7 +47,8 @@ impl Api {
                 bail!("give the server's key with --api-key-file: a file of one of its api.keys")
             }
             (None, key) => {
-                let ApiOfDevelopment { url, key: ready } = api_of_development(&connection)?;
+                let ApiOfDevelopment { url, key: ready, file, server } = api_of_development(&connection)?;
+                check_server(env("QUOTH_SERVER").as_deref(), &file, &server)?;
                 (url, key.unwrap_or(ready))
             }
         };

@@ -42,6 +42,16 @@ pub(crate) enum AdminCommand {
     Many(ManyCommand),
 }
 
+impl AdminCommand {
+    /// Whether `--device` says which device it is done to.
+    pub(super) const fn takes_device(&self) -> bool {
+        matches!(
+            self,
+            Self::One(OneCommand::Kick { .. } | OneCommand::Revoke { .. } | OneCommand::Unrevoke { .. })
+        )
+    }
+}
+
 /// What takes as many requests as there are messages for.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ManyCommand {

@@ -10,7 +10,6 @@ use super::args::{
     ConversationCommand, MemberCommand, Message, MessageCommand, OneCommand, Place, Said, UserCommand, Which,
     Whom,
 };
-use super::retention::RetentionCommand;
 use crate::output::printable;
 
 /// A time that no token is issued behind, in milliseconds since 1970: the greatest that every reader of JSON
@@ -98,9 +97,6 @@ pub(super) fn caveats(command: &OneCommand) -> Vec<String> {
                  {user} --for-good` shuts {user} out"
             )]
         }
-        OneCommand::Retention(RetentionCommand::Release { .. }) => vec![
-            "what was sent with a time of its own (--expires) and is past that goes as well when a hold ends, and is not counted".to_owned(),
-        ],
         _ => Vec::new(),
     }
 }

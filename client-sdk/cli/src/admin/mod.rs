@@ -5,6 +5,7 @@ mod args;
 mod call;
 mod hint;
 mod many;
+mod meant;
 mod named;
 mod notes;
 mod retention;
@@ -13,6 +14,8 @@ mod wait;
 
 use std::io::Write as _;
 use std::process::ExitCode;
+
+use serde_json::Value;
 
 pub(crate) use self::args::AdminArgs;
 use self::args::{AdminCommand, OneCommand, UserCommand};
@@ -23,6 +26,7 @@ use crate::output::{note, written};
 /// Does what is asked, and prints the answer.
 pub(crate) fn run(connection: ConnectionArgs, args: AdminArgs) -> anyhow::Result<ExitCode> {
     let AdminArgs { api, json, command } = args;
+    meant::check_flags(&connection, command.takes_device())?;
     let api = api::Api::new(connection, api)?;
     let command = match command {
         AdminCommand::Many(command) => return many::run(&api, command, json),
@@ -32,6 +36,13 @@ pub(crate) fn run(connection: ConnectionArgs, args: AdminArgs) -> anyhow::Result
     let is_status = matches!(command, OneCommand::Retention(RetentionCommand::Status));
     let asks_how_far = matches!(command, OneCommand::User(UserCommand::Erasure { .. }));
     let caveats = call::caveats(&command);
+    let before = match &command {
+        OneCommand::Retention(command) => retention::before(command),
+        _ => None,
+    };
+    // Why it cannot be asked for is why the request itself is refused.
+    let is_held = |kept: Value| kept["hold_ms"].as_u64() > Some(0);
+    let ends_hold = before.is_some_and(|before| api.send(&before).is_ok_and(is_held));
     let users = named::users(&command);
     let kicked = matches!(command, OneCommand::Kick { .. });
     let mut answer = api.send(&call::of(command))?;
@@ -48,7 +59,7 @@ pub(crate) fn run(connection: ConnectionArgs, args: AdminArgs) -> anyhow::Result
         (false, false) => show::text(&answer),
     };
     written(std::io::stdout().lock().write_all(text.as_bytes()))?;
-    notes::notes(&answer).into_iter().for_each(note);
+    notes::notes(&answer, ends_hold).into_iter().for_each(note);
     caveats.into_iter().for_each(note);
     named::firsts(&answer).into_iter().for_each(note);
     if kicked && answer["closed"] == 0 {

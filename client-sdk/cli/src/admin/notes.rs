@@ -7,9 +7,11 @@ use crate::amount::events;
 use crate::output::printable;
 
 /// What is said behind an answer, a line each.
-pub(super) fn notes(answer: &Value) -> Vec<String> {
+///
+/// `ends_hold`: whether a hold ends by it, or would.
+pub(super) fn notes(answer: &Value, ends_hold: bool) -> Vec<String> {
     if answer["held_events"].is_u64() {
-        return of_retention(answer);
+        return of_retention(answer, ends_hold);
     }
     if answer["affected"].is_u64() {
         return of_classes(answer);
@@ -22,6 +24,11 @@ pub(super) fn notes(answer: &Value) -> Vec<String> {
             "a window goes as a whole, once it is closed and all of it is gone by age; of other windows what is gone is freed when \
              they are rewritten, which `quoth admin retention run` does at once"
                 .to_owned(),
+        ];
+    }
+    if answer["erasures"].as_array().is_some_and(|users| !users.is_empty()) {
+        return vec![
+            "`quoth admin user erasure USER` says how far an erasure is, and what it waits for".to_owned(),
         ];
     }
     of_others(answer).into_iter().collect()
@@ -46,13 +53,20 @@ fn has_changed_nothing(answer: &Value) -> bool {
 }
 
 /// Of what is set of how a conversation is kept, or would be.
-fn of_retention(answer: &Value) -> Vec<String> {
+fn of_retention(answer: &Value, ends_hold: bool) -> Vec<String> {
     let number = |name: &str| answer[name].as_u64().unwrap_or_default();
     let amount = |what: &str, bytes: &str| events(number(what), number(bytes));
     let (gone, held) = (number("events"), number("held_events"));
     let (is_held, is_used) = (number("hold_ms") > 0, number("head") > 0);
     let is_set = is_held || answer["own"] == true;
     let is_preview = answer["floor_then"].is_u64();
+    // A hold keeps it as well, and no floor tells how much of it there is.
+    let besides = match ends_hold {
+        true => {
+            ", and besides what was sent with a time of its own (--expires) and is past that, which is not counted"
+        }
+        false => "",
+    };
     let mut notes = Vec::new();
     match (is_preview, is_used) {
         (true, false) => {
@@ -68,11 +82,16 @@ fn of_retention(answer: &Value) -> Vec<String> {
         ),
         (false, false) => notes.push("nothing is set for it any more; nothing was ever said there".to_owned()),
         (true, true) if gone > 0 => {
-            notes.push(format!("{} would be gone for good by that", amount("events", "bytes")));
+            notes.push(format!("{} would be gone for good by that{besides}", amount("events", "bytes")));
         }
         (false, true) if gone > 0 => {
-            notes.push(format!("gone for good by that: {}", amount("events", "bytes")));
+            notes.push(format!("gone for good by that: {}{besides}", amount("events", "bytes")));
         }
+        (_, true) if ends_hold => notes.push(
+            "nothing goes by how long it is kept; what was sent with a time of its own (--expires) and is past that goes by the end of \
+             the hold, and is not counted"
+                .to_owned(),
+        ),
         (_, true) if !is_held => notes.push("nothing that is there goes by that".to_owned()),
         (_, true) => {}
     }
@@ -150,7 +169,40 @@ mod tests {
     use super::notes;
 
     fn told(answer: &serde_json::Value) -> String {
-        notes(answer).join("\n")
+        notes(answer, false).join("\n")
+    }
+
+    /// What has a time of its own goes by the end of a hold, so nobody is told that nothing does.
+    #[test]
+    fn the_end_of_a_hold_says_what_is_not_counted() {
+        let of = |events: u64, is_preview: bool| {
+            let mut answer = json!({ "head": 9, "own": false, "hold_ms": 0, "events": events, "bytes": 10, "held_events": 0,
+                                     "held_bytes": 0, "conversation": "a", "seq": 0, "time_ms": 5 });
+            if is_preview {
+                answer["floor_then"] = json!(1);
+            }
+            answer
+        };
+        for (answer, begins) in [
+            (of(0, false), "nothing goes by how long it is kept; "),
+            (of(0, true), "nothing goes by how long it is kept; "),
+            (of(1, false), "gone for good by that: 1 event (10 B), and besides "),
+            (of(1, true), "1 event (10 B) would be gone for good by that, and besides "),
+        ] {
+            let ends = notes(&answer, true).join("\n");
+            assert!(
+                ends.starts_with(begins) && ends.contains("--expires") && ends.contains("is not counted"),
+                "{ends}"
+            );
+            assert!(!told(&answer).contains("--expires"), "no hold ends by it");
+        }
+    }
+
+    #[test]
+    fn who_is_not_erased_yet_can_be_asked_for() {
+        let of = |erasures: &[&str]| told(&json!({ "erasures": erasures, "live_bytes": 1 }));
+        assert!(of(&["carol"]).contains("`quoth admin user erasure USER`"));
+        assert_eq!(of(&[]), "");
     }
 
     #[test]

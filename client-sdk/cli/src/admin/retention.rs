@@ -57,6 +57,16 @@ pub(crate) enum RetentionCommand {
     },
 }
 
+/// The request by which it is known before a command whether a hold ends by it.
+pub(super) fn before(command: &RetentionCommand) -> Option<Call> {
+    match command {
+        RetentionCommand::Release { conversation, .. } => {
+            Some(of(RetentionCommand::Show { conversation: conversation.clone() }))
+        }
+        _ => None,
+    }
+}
+
 /// The request of a command.
 pub(super) fn of(command: RetentionCommand) -> Call {
     let path = |name: ConversationName, below: &str| format!("/v1/conversations/{}/{below}", encoded(name));

@@ -64,7 +64,7 @@ fn none(name: &str) -> String {
     match name {
         "owner_of" => "last owner of nothing".to_owned(),
         "skipped" => "nothing skipped".to_owned(),
-        "erasures" => "no erasure under way".to_owned(),
+        "erasures" => "no erasure is unfinished".to_owned(),
         _ => format!("no {}", label(name)),
     }
 }

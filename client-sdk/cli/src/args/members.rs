@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Subcommand;
-use quoth_client::{ConversationName, DeviceId, Permissions, Role, UserId};
+use quoth_client::{ConversationKind, ConversationName, DeviceId, Permissions, Role, UserId};
 
 use super::time::{duration, some_time};
 
@@ -226,12 +226,25 @@ fn role(text: &str) -> Result<Role, &'static str> {
     roles.into_iter().find(|role| role.to_string() == text).ok_or("a role is reader, member, admin or owner")
 }
 
+/// What permissions are called, from the lowest bit on.
+const PERMISSIONS: [&str; 6] = ["read", "write", "invite", "moderate", "manage", "delete-any"];
+
+/// What a member may do where that is not what the role may: nothing is said of others.
+pub(crate) fn special(role: Role, kind: ConversationKind, permissions: Permissions) -> String {
+    if permissions == role.permissions(kind) {
+        return String::new();
+    }
+    let has = |bit: &usize| permissions.contains(Permissions(1 << bit));
+    let names: Vec<_> = (0..PERMISSIONS.len()).filter(has).map(|bit| PERMISSIONS[bit]).collect();
+    let names = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+    format!(" (may {names})")
+}
+
 fn permissions(text: &str) -> Result<Permissions, String> {
-    let names = ["read", "write", "invite", "moderate", "manage", "delete-any"];
     let mut all = Permissions::NONE;
     for name in text.split(',').filter(|name| !name.is_empty()) {
-        let bit = names.iter().position(|known| *known == name);
-        let bit = bit.ok_or_else(|| format!("{name:?} is none of {}", names.join(", ")))?;
+        let bit = PERMISSIONS.iter().position(|known| *known == name);
+        let bit = bit.ok_or_else(|| format!("{name:?} is none of {}", PERMISSIONS.join(", ")))?;
         all = all.union(Permissions(1 << bit));
     }
     Ok(all)
@@ -255,6 +268,22 @@ mod tests {
         assert_eq!(permissions("delete-any"), Ok(Permissions::DELETE_ANY));
         assert_eq!(permissions(""), Ok(Permissions::NONE));
         assert!(permissions("read,fly").unwrap_err().contains("moderate"));
+    }
+
+    #[test]
+    fn what_differs_from_the_role_is_told() {
+        let all = Permissions::ALL;
+        let (group, direct) = (ConversationKind::Group, ConversationKind::Direct);
+        for (role, kind, permissions, told) in [
+            (Role::Reader, group, Permissions::READ, ""),
+            (Role::Member, direct, Permissions(3), ""),
+            (Role::Member, group, Permissions(3), " (may read, write)"),
+            (Role::Member, group, Permissions(49), " (may read, manage, delete-any)"),
+            (Role::Reader, group, Permissions::NONE, " (may nothing)"),
+            (Role::Owner, group, all, ""),
+        ] {
+            assert_eq!(special(role, kind, permissions), told);
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use quoth_client::protocol::limits::START_LAST_MAX;
 use quoth_client::{ConversationName, DeviceId, Seq, Transport, UserId};
 
 pub(crate) use self::members::{
-    BlockArgs, ConversationCommand, CreateArgs, SessionsArgs, SessionsCommand, TimeArgs, some_uses,
+    BlockArgs, ConversationCommand, CreateArgs, SessionsArgs, SessionsCommand, TimeArgs, some_uses, special,
 };
 
 use self::messages::seq;

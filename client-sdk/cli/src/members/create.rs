@@ -1,5 +1,6 @@
 //! `quoth conversation create`.
 
+use anyhow::anyhow;
 use quoth_client::protocol::ConversationName;
 use quoth_client::{Client, Code, NewConversation, RequestError, UserId};
 
@@ -36,6 +37,18 @@ async fn create(client: &Client, situation: &Situation<'_>, args: CreateArgs) ->
         }
     })?;
     if done.seq.is_none() {
+        let why = match client.describe(&done.conversation).await {
+            Ok(info) => info.role.is_none().then_some("you are not in it"),
+            Err(RequestError::Refused { code: Code::FORBIDDEN, .. }) => {
+                Some("you are not in it, or your token does not let you see it")
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if let Some(why) = why {
+            let hint = Hint("choose another name, or ask somebody who is in it to add you".to_owned());
+            let name = printable(done.conversation.as_str());
+            return Err(anyhow!("{name} was there already, and {why}").context(hint));
+        }
         note("it was there already");
     }
     lines([printable(done.conversation.as_str())])?;

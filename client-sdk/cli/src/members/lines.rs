@@ -2,6 +2,7 @@
 
 use quoth_client::{ConversationInfo, ConversationKind, MemberInfo, SessionInfo, Status};
 
+use crate::args::special;
 use crate::clock;
 use crate::deed::kept_by;
 use crate::output::printable;
@@ -19,20 +20,23 @@ pub(super) fn list_line(info: &ConversationInfo) -> String {
 
 pub(super) fn conversation_lines(info: &ConversationInfo) -> Vec<String> {
     let kept = format!("what is said there is {}", kept_by(info));
-    let Some(kind) = info.kind else {
+    let Some(kind_of) = info.kind else {
         return vec![
             list_line(info),
             "nobody has created it: tokens alone say who reads and writes".to_owned(),
             kept,
         ];
     };
-    let kind = match (kind, info.open) {
-        (ConversationKind::Group | ConversationKind::Channel, true) => format!("open {kind}"),
-        _ => kind.to_string(),
+    let kind = match (kind_of, info.open) {
+        (ConversationKind::Group | ConversationKind::Channel, true) => format!("open {kind_of}"),
+        _ => kind_of.to_string(),
     };
     let mut lines = vec![format!("{}  {kind}{}", printable(info.conversation.as_str()), called(&info.title))];
     let members = if info.members == 1 { "1 member".to_owned() } else { format!("{} members", info.members) };
-    let role = info.role.map_or_else(|| "you are not in it".to_owned(), |role| format!("you are {role}"));
+    let role = info.role.map_or_else(
+        || "you are not in it".to_owned(),
+        |role| format!("you are {role}{}", special(role, kind_of, info.permissions)),
+    );
     lines.push(format!("{members}; {role}"));
     if info.muted_until_ms > 0 {
         lines.push(format!("everybody who may not moderate is muted{}", until(info.muted_until_ms)));
@@ -45,15 +49,29 @@ pub(super) fn conversation_lines(info: &ConversationInfo) -> Vec<String> {
     lines
 }
 
-pub(super) fn member_line(member: &MemberInfo) -> String {
+/// What is to be told of a conversation that this user is about to leave: behind the last one it is closed.
+pub(super) fn closed_behind(info: &ConversationInfo) -> Option<String> {
+    let is_group = matches!(info.kind, Some(ConversationKind::Group | ConversationKind::Channel));
+    let is_last = is_group && info.role.is_some() && info.members == 1 && !info.open;
+    let name = printable(info.conversation.as_str());
+    is_last.then(|| {
+        format!(
+            "nobody is left in {name}, and nobody can come in by themselves: an operator can add somebody (`quoth admin member set {name} \
+             USER --role owner`)"
+        )
+    })
+}
+
+pub(super) fn member_line(member: &MemberInfo, kind: ConversationKind) -> String {
     let muted = match member.muted_until_ms {
         0 => String::new(),
         until_ms => format!(", muted{}", until(until_ms)),
     };
     format!(
-        "{}  {}, {}{muted}",
+        "{}  {}{}, {}{muted}",
         printable(member.user.as_str()),
         member.role,
+        special(member.role, kind, member.permissions),
         seen(member.status, member.last_seen_ms)
     )
 }
@@ -119,6 +137,9 @@ mod tests {
                 "what is said there is kept for 30 days, up to 300 events, as set for it",
             ]
         );
+        let reader =
+            ConversationInfo { role: Some(Role::Reader), permissions: Permissions(9), ..info.clone() };
+        assert_eq!(conversation_lines(&reader)[1], "2 members; you are reader (may read, moderate)");
         let direct = ConversationInfo {
             kind: Some(ConversationKind::Direct),
             title: "bob".to_owned(),
@@ -130,6 +151,15 @@ mod tests {
         (info.retention, info.own_retention) = (Retention::FOR_EVER, false);
         let kept = "what is said there is kept for ever, by the operator's rules";
         assert_eq!(conversation_lines(&info), ["team  open group", "1 member; you are not in it", kept]);
+        for (role, members, open, is_told) in [
+            (Some(Role::Owner), 1, false, true),
+            (Some(Role::Owner), 2, false, false),
+            (Some(Role::Owner), 1, true, false),
+            (None, 1, false, false),
+        ] {
+            let told = closed_behind(&ConversationInfo { role, members, open, ..info.clone() });
+            assert_eq!(told.is_some_and(|told| told.contains("nobody is left in team")), is_told);
+        }
         info.kind = None;
         let by_tokens = "nobody has created it: tokens alone say who reads and writes";
         assert_eq!(conversation_lines(&info), ["team  without members", by_tokens, kept]);
@@ -145,8 +175,11 @@ mod tests {
             status: Status::Offline,
             last_seen_ms: 1_103_947_440_000,
         };
-        assert_eq!(member_line(&member), "bob  reader, last seen 2004-12-25 04:04, muted");
+        let group = ConversationKind::Group;
+        assert_eq!(member_line(&member, group), "bob  reader, last seen 2004-12-25 04:04, muted");
         let here = MemberInfo { muted_until_ms: 0, status: Status::Away, ..member };
-        assert_eq!(member_line(&here), "bob  reader, away");
+        assert_eq!(member_line(&here, group), "bob  reader, away");
+        let more = MemberInfo { permissions: Permissions(33), ..here };
+        assert_eq!(member_line(&more, group), "bob  reader (may read, delete-any), away");
     }
 }

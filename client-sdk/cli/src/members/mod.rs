@@ -7,11 +7,13 @@ mod named;
 
 use anyhow::anyhow;
 use quoth_client::protocol::name::Reserved;
-use quoth_client::{Client, ConversationInfo, ConversationName, MemberInfo, RequestError, Role, UserId};
+use quoth_client::{
+    Client, ConversationInfo, ConversationKind, ConversationName, MemberInfo, RequestError, Role, UserId,
+};
 
-use self::lines::{conversation_lines, list_line, member_line, session_line};
+use self::lines::{closed_behind, conversation_lines, list_line, member_line, session_line};
 use self::named::{few_members, tell_odd, tell_unseen};
-use crate::args::{BlockArgs, ConversationCommand, SessionsArgs, SessionsCommand};
+use crate::args::{BlockArgs, ConversationCommand, SessionsArgs, SessionsCommand, special};
 use crate::asking::{asking, asking_of, in_ms, json, lines, tell_silence, told, until_ms, what_is_so};
 use crate::connection::Connection;
 use crate::hint::{Hint, quoted};
@@ -98,7 +100,12 @@ async fn converse(client: &Client, command: ConversationCommand) -> anyhow::Resu
         }
         C::Members { conversation, json: is_json } => {
             let members = all_members(client, &conversation).await?;
-            if is_json { json(&members) } else { lines(members.iter().map(member_line)) }
+            if is_json {
+                return json(&members);
+            }
+            // Where nobody has created it there are no members, of whatever kind.
+            let kind = client.describe(&conversation).await?.kind.unwrap_or(ConversationKind::Group);
+            lines(members.iter().map(|member| member_line(member, kind)))
         }
         C::List { json: is_json } => {
             let all = all_conversations(client).await?;
@@ -109,7 +116,15 @@ async fn converse(client: &Client, command: ConversationCommand) -> anyhow::Resu
                 C::Add { conversation, whom, .. } => Some((conversation.clone(), whom.clone())),
                 _ => None,
             };
+            let left_empty = match &change {
+                C::Leave { conversation } => {
+                    // What cannot be asked for is not told of.
+                    client.describe(conversation).await.ok().as_ref().and_then(closed_behind)
+                }
+                _ => None,
+            };
             confirm(&self::change(client, change).await?);
+            left_empty.into_iter().for_each(note);
             if let Some((conversation, whom)) = added {
                 tell_unseen(client, &conversation, &[whom]).await;
             }
@@ -155,7 +170,9 @@ async fn change(client: &Client, command: ConversationCommand) -> anyhow::Result
                 return Err(anyhow!("{} is no member of {}", user(&whom), name(&at)).context(Hint(hint)));
             }
             let done = client.set_member(&at, &whom, role, permissions).await?;
-            (format!("{} is {role} of {}", user(&whom), name(&at)), done)
+            // Where roles can be given they allow the same, be it a group or a channel.
+            let special = permissions.map(|permissions| special(role, ConversationKind::Group, permissions));
+            (format!("{} is {role} of {}{}", user(&whom), name(&at), special.unwrap_or_default()), done)
         }
         C::Rename { conversation: at, title } => {
             (format!("{} is called \"{}\"", name(&at), printable(&title)), client.rename(&at, &title).await?)

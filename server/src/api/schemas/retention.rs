@@ -109,7 +109,7 @@ pub(super) fn all() -> Value {
                 "windows": { "type": "array", "items": of("Window") },
                 "conversations": conversations("for keys with the scope conversations alone: "),
                 "erased": of("Outstanding"),
-                "erasures": { "type": "array", "items": of("UserId"), "maxItems": ERASING_MAX, "description": "for keys with the scope admin alone: users whose erasure was asked for and is not done, the first of them" },
+                "erasures": { "type": "array", "items": of("UserId"), "maxItems": ERASING_MAX, "description": "for keys with the scope admin alone: users whose erasure was asked for and is not done, or waits for another owner (`last_owner`), the first of them" },
             }),
         ),
         "Outstanding": outstanding(),
