@@ -248,7 +248,7 @@ mod tests {
         assert_eq!(erasing(&engine).await.unwrap(), []);
         stored.owner_of.push(ConversationName::new("a").unwrap());
         work.note(&stored).await.unwrap();
-        assert_eq!(erasing(&engine).await.unwrap(), [bob.clone()], "it waits for another owner");
+        assert_eq!(erasing(&engine).await.unwrap(), std::slice::from_ref(&bob), "it waits for another owner");
         drop(stopper);
     }
 }
