@@ -171,8 +171,6 @@ fn a_refusal_says_what_it_takes_and_who_has_it() {
         ("conversation add teem eve", unsaid),
         ("pin unmanaged", "has no members, and is in nobody's inbox"),
         ("conversation rename unmanaged x", "has no members, and is in nobody's inbox"),
-        ("conversation create secret", "choose another name, or ask somebody who is in it"),
-        ("conversation create hall", "choose another name, or ask somebody who is in it"),
         ("conversation create unmanaged", "in which somebody has spoken"),
         ("receipts team 1", "no message but something else that happened"),
     ] {
@@ -181,11 +179,15 @@ fn a_refusal_says_what_it_takes_and_who_has_it() {
     }
     // Who is in it is told so, and the last one who leaves a group that is not open that it is closed then.
     assert!(site.done(&alice, "conversation create secret").1.contains("it was there already"));
-    assert_eq!(site.done(&alice, "conversation role team bob reader --permissions read,moderate").0, "");
+    let role = site.done(&alice, "conversation role team bob reader --permissions read,moderate").0;
+    assert_eq!(role, "bob is reader of team (may read, moderate)\n");
     let members = site.done(&alice, "conversation members team").0;
     assert!(members.contains("bob  reader (may read, moderate), "), "{members}");
+    site.done(&alice, "conversation role team bob member");
     let left = site.done(&alice, "conversation leave secret").1;
     assert!(left.contains("nobody is left in secret"), "{left}");
+    let told = site.refused(&alice, "conversation create secret");
+    assert!(told.contains("choose another name, or ask somebody who is in it"), "{told}");
     assert!(
         site.done(&alice, "conversation leave hall").1.lines().all(|line| !line.contains("nobody is left"))
     );
