@@ -16,6 +16,8 @@ export class FakeConnection {
   /** Publishes that came behind a GoAway. */
   ignored = 0;
   private nextLane = 0;
+  /** It has not heard something, so what comes behind that makes no sense to it. */
+  private hasMissed = false;
   /** What came on other lanes before the sign-in. */
   private waiting: (() => void)[] = [];
 
@@ -28,7 +30,8 @@ export class FakeConnection {
       // What a cut connection has received already is lost with it.
       if (socket.readyState !== 1) return;
       if (server.cut("in")) return this.cut();
-      if (!server.isSilent) this.receive(new Uint8Array(data));
+      this.hasMissed ||= server.isSilent;
+      if (!this.hasMissed) this.receive(new Uint8Array(data));
     });
     socket.on("error", () => {});
   }
