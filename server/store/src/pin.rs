@@ -151,6 +151,7 @@ pub(crate) fn delete_left_over(dir: &Path) -> Result<(), OpenError> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::time::{Duration, Instant};
 
     use quoth_protocol::Seq;
@@ -209,15 +210,21 @@ mod tests {
         drop(pin);
     }
 
-    #[test]
-    fn what_a_pin_has_is_not_told_to_be_gone() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(Options::new(dir.path())).unwrap();
+    /// A store with two events, of which the second one has erased the first one.
+    fn with_an_erasure(dir: &Path) -> Store {
+        let store = Store::open(Options::new(dir)).unwrap();
         for (seq, erases) in [(1, Vec::new()), (2, vec![Seq(1)])] {
             let event = Record { ends_window: true, erases, ..record("a", seq, seq) };
             let position = commit(&*store.log, std::slice::from_ref(&event)).unwrap();
             store.view.apply(position, &[event]).unwrap();
         }
+        store
+    }
+
+    #[test]
+    fn what_a_pin_has_is_not_told_to_be_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = with_an_erasure(dir.path());
         let pinner = store.pinner.clone().unwrap();
         let pin = pinner.pin(&[]).unwrap();
         free(&pinner);
@@ -241,12 +248,7 @@ mod tests {
     #[test]
     fn a_pin_that_could_not_be_deleted_is_deleted_later() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(Options::new(dir.path())).unwrap();
-        for (seq, erases) in [(1, Vec::new()), (2, vec![Seq(1)])] {
-            let event = Record { ends_window: true, erases, ..record("a", seq, seq) };
-            let position = commit(&*store.log, std::slice::from_ref(&event)).unwrap();
-            store.view.apply(position, &[event]).unwrap();
-        }
+        let store = with_an_erasure(dir.path());
         let pinner = store.pinner.clone().unwrap();
         let pin = pinner.pin(&[]).unwrap();
         free(&pinner);
