@@ -29,6 +29,7 @@ pub mod limits;
 pub mod membership;
 pub mod message;
 pub mod name;
+pub mod pattern;
 pub mod presence;
 pub mod reply;
 pub mod request;
@@ -37,6 +38,7 @@ pub mod websocket;
 
 pub use code::{Action, Code};
 pub use id::{ConversationName, DeviceId, ProducerId, Seq, UserId};
+pub use pattern::Pattern;
 
 /// The application protocol of the TLS handshake.
 pub const ALPN: &[u8] = b"quoth/1";

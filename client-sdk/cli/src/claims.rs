@@ -3,6 +3,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use quoth_client::protocol::Pattern;
 use serde::Deserialize;
 
 /// The claims of a token that a client has a use for.
@@ -44,19 +45,9 @@ impl Claims {
 }
 
 fn allow(patterns: Option<&[String]>, conversation: &str) -> bool {
-    patterns.is_none_or(|patterns| patterns.iter().any(|pattern| fits(pattern, conversation)))
-}
-
-/// Whether a name fits a pattern, in which each `*` stands for any text.
-fn fits(pattern: &str, name: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let Some(mut rest) = parts.next().and_then(|first| name.strip_prefix(first)) else { return false };
-    let Some(last) = parts.next_back() else { return rest.is_empty() };
-    for part in parts {
-        let Some((_, behind)) = rest.split_once(part) else { return false };
-        rest = behind;
-    }
-    rest.ends_with(last)
+    patterns.is_none_or(|patterns| {
+        patterns.iter().any(|pattern| Pattern::new(pattern.as_str()).matches(conversation))
+    })
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ mod written;
 
 use quoth_protocol::{ConversationName, Seq, UserId};
 
-pub use grant::{Grant, Pattern};
+pub use grant::Grant;
 pub use standing::Standing;
 pub use written::Written;
 

@@ -201,10 +201,10 @@ const fn refused(n: u64, code: Code, retry_after_ms: u32) -> Output {
 mod tests {
     use quoth_protocol::frame::{ClientFrame, Open, Publish, Start};
     use quoth_protocol::limits::{BODY_BYTES_MAX, IN_FLIGHT_PUBLISHES_MAX, MENTIONS_MAX};
-    use quoth_protocol::{Code, ConversationName, ProducerId, Seq, UserId};
+    use quoth_protocol::{Code, ConversationName, Pattern, ProducerId, Seq, UserId};
 
     use super::{ConversationStream, Output, Rights};
-    use crate::authorize::{Grant, Pattern, Place, Standing};
+    use crate::authorize::{Grant, Place, Standing};
     use crate::membership::Actor;
 
     /// A user's grant and how the user stands in the room, which is not managed.

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use jsonwebtoken::{Header, Validation, decode, decode_header};
 use parking_lot::RwLock;
-use quoth_core::authorize::{Grant, Pattern};
+use quoth_core::authorize::Grant;
 use quoth_core::session::Identity;
-use quoth_protocol::{Code, DeviceId, UserId};
+use quoth_protocol::{Code, DeviceId, Pattern, UserId};
 use tokio::time::Instant;
 
 use super::jwks::{Ask, Jwks, JwksConfig};

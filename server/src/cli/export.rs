@@ -6,9 +6,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use quoth_core::authorize::Pattern;
 use quoth_core::retention::{Classes, judged_ms};
-use quoth_protocol::{ConversationName, Seq};
+use quoth_protocol::{ConversationName, Pattern, Seq};
 use quoth_store::backup::{BackupFolder, Frozen};
 use quoth_store::{FjallView, PageLimit, Record, View as _, ViewError};
 use serde_json::json;

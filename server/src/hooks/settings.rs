@@ -1,10 +1,9 @@
 //! What of the configuration is about hooks.
 
+use quoth_protocol::Pattern;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
-
-use quoth_core::authorize::Pattern;
 
 use crate::outbound::Url;
 

@@ -1,6 +1,6 @@
 //! A record of the log as backends are told it, and which of them they are told.
 
-use quoth_core::authorize::Pattern;
+use quoth_protocol::Pattern;
 use quoth_store::{Content, Record, StoreId};
 use serde_json::{Value, json};
 
@@ -124,7 +124,7 @@ pub(super) fn absent(event: &Value) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use quoth_core::authorize::Pattern;
+    use quoth_protocol::Pattern;
     use quoth_store::{Content, Position, Record, StoreId, testing};
 
     use super::{Filter, KINDS, NOTICES, Place};

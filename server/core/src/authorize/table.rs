@@ -8,9 +8,9 @@ use std::sync::Arc;
 use quoth_protocol::frame::{ClientFrame, Hello};
 use quoth_protocol::membership::{ConversationKind, InvitationHash, Role};
 use quoth_protocol::request::Request;
-use quoth_protocol::{Code, DeviceId, UserId};
+use quoth_protocol::{Code, DeviceId, Pattern, UserId};
 
-use super::{Action, Grant, Pattern, Place, Reach, Standing, Written, authorize};
+use super::{Action, Grant, Place, Reach, Standing, Written, authorize};
 use crate::membership::testing::{World, grant, user};
 use crate::membership::{Actor, Change, Refusal};
 use crate::session::{Identity, Input, Output, Session};

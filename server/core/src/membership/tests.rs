@@ -2,11 +2,11 @@
 
 use quoth_protocol::limits::{BANS_MAX, FORMER_MEMBERS_MAX};
 use quoth_protocol::membership::{ConversationKind, InvitationHash, Permissions, Role};
-use quoth_protocol::{Code, ConversationName, Seq};
+use quoth_protocol::{Code, ConversationName, Pattern, Seq};
 
 use super::testing::{World, grant, user};
 use super::{Actor, Change, ConversationState, Refusal, Rules};
-use crate::authorize::{Action, Grant, Pattern, Reach, authorize};
+use crate::authorize::{Action, Grant, Reach, authorize};
 
 fn set(name: &str, role: Role) -> Change {
     Change::SetMember { user: user(name), role, permissions: None }

@@ -7,13 +7,13 @@ use quoth_protocol::frame::{Event, EventKind};
 use quoth_protocol::limits::{BODY_BYTES_MAX, MENTIONS_MAX, REACTIONS_MAX};
 use quoth_protocol::membership::{ConversationKind, Role};
 use quoth_protocol::message::{Edit, MessageState as StateFrame};
-use quoth_protocol::{Code, ConversationName, Seq, UserId};
+use quoth_protocol::{Code, ConversationName, Pattern, Seq, UserId};
 
 use super::registers::{ABSENT, REACTION, edit_key, reaction_key, reactions_prefix, summary_key};
 use super::{
     Absent, Alteration, Context, MessageState, REMOVED_REACTIONS_MAX, Summary, Target, absent_key, decide,
 };
-use crate::authorize::{Grant, Pattern, Place, Standing};
+use crate::authorize::{Grant, Place, Standing};
 use crate::membership::testing::{World, grant, user};
 use crate::membership::{Actor, Change, Fact, Refusal, Rules};
 use crate::register::decode;

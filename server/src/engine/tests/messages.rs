@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use quoth_core::authorize::{Grant, Pattern};
+use quoth_core::authorize::Grant;
 use quoth_core::membership::{Change, ConversationState, Fact, Refusal};
 use quoth_core::messages::{self, Alteration, REACTION};
 use quoth_core::retention::{Keeping, Retention};
@@ -16,7 +16,7 @@ use quoth_protocol::frame::{EventKind, ServerFrame};
 use quoth_protocol::limits::FRAME_BYTES_MAX;
 use quoth_protocol::membership::ConversationKind;
 use quoth_protocol::message::MessageState;
-use quoth_protocol::{Code, ConversationName, Seq, UserId};
+use quoth_protocol::{Code, ConversationName, Pattern, Seq, UserId};
 use quoth_store::testing::{Overridden, ViewOverride, notice};
 use quoth_store::{LogError, MemoryLog, MemoryView, PageLimit, Record, Register, View, ViewError};
 use tokio::task::JoinHandle;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use quoth_core::authorize::{Grant, Pattern};
+use quoth_core::authorize::Grant;
 use quoth_core::conversation::{About, Append};
 use quoth_core::messages::Alteration;
 use quoth_core::retention::{Classes, Retention};
@@ -14,7 +14,7 @@ use quoth_core::tail::{Next, Wanted};
 use quoth_protocol::codec::Decoder;
 use quoth_protocol::frame::{Durability, EventKind, ServerFrame};
 use quoth_protocol::limits::FRAME_BYTES_MAX;
-use quoth_protocol::{Code, ProducerId, Seq, UserId, codec};
+use quoth_protocol::{Code, Pattern, ProducerId, Seq, UserId, codec};
 use quoth_store::testing::Random;
 use quoth_store::{FjallView, Log, MemoryLog, MemoryView, PageLimit, Store, View};
 

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quoth_core::authorize::{Grant, Pattern};
+use quoth_core::authorize::Grant;
 use quoth_protocol::codec::{Decoder, decode};
 use quoth_protocol::frame::{Present, ServerFrame};
 use quoth_protocol::limits::{FRAME_BYTES_MAX, ROSTER_USERS_MAX};
-use quoth_protocol::{Seq, UserId};
+use quoth_protocol::{Pattern, Seq, UserId};
 use quoth_store::{MemoryLog, MemoryView};
 
 use super::world::{room, start, stop};

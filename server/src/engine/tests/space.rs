@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use quoth_core::authorize::{Grant, Pattern};
+use quoth_core::authorize::Grant;
 use quoth_core::messages::{Alteration, REACTION, REMOVED_REACTIONS_MAX};
 use quoth_core::retention::Retention;
-use quoth_protocol::{Seq, UserId};
+use quoth_protocol::{Pattern, Seq, UserId};
 use quoth_store::testing::{LogOverride, Overridden};
 use quoth_store::{FjallView, Log, MemoryLog, MemoryView, PageLimit, Position, Record, SweepCursor, group};
 

@@ -1,10 +1,10 @@
 //! Every verb in conversations of the other kinds, and where there are no members at all.
 
-use quoth_protocol::ConversationName;
 use quoth_protocol::membership::{ConversationKind, Role};
+use quoth_protocol::{ConversationName, Pattern};
 
 use super::{INVITATION, ROLES, Verb, assert_is, judged, verbs};
-use crate::authorize::{Grant, Pattern, Place};
+use crate::authorize::{Grant, Place};
 use crate::membership::Change;
 use crate::membership::testing::{World, grant, user};
 
