@@ -7,7 +7,7 @@ use std::sync::Arc;
 use quoth_certs::CertStore;
 use quoth_protocol::frame::Durability;
 use quoth_protocol::{ALPN, UserId};
-use quoth_store::{Options, Store};
+use quoth_store::{Options, Reserve, Store};
 use tokio::sync::watch;
 
 use crate::api::{self, ApiKeySpec, Keys};
@@ -85,21 +85,20 @@ impl Server {
             Some(credentials) => (credentials, None),
             // Not before the store is ours: another server's files must stay as they are.
             None => {
-                let made = development::prepare(
-                    config,
-                    address,
-                    api.as_ref().map(|api| api.address),
-                    SystemClock.unix_ms() / 1_000,
-                )?;
-                (Credentials::made(config, &made)?, Some(made))
+                let api = api.as_ref().map(|api| api.address);
+                store.reserve.for_start(|| {
+                    let made = development::prepare(config, address, api, SystemClock.unix_ms() / 1_000)?;
+                    Ok::<_, String>((Credentials::made(config, &made)?, Some(made)))
+                })?
             }
         };
+        credentials.rotate_tickets(&store.reserve)?;
         let Credentials { certificates, tickets, secret, quic, http, verifier, api_keys } = credentials;
         let api_tls = http.clone();
         let site = Site::new(config, address, http, development.as_ref());
         let endpoints = Endpoints::open(sockets, &secret, &quic, &config.limits)
             .map_err(|error| format!("QUIC cannot be served on {address}: {error}"))?;
-        development.as_ref().map_or(Ok(()), Development::write_client_file)?;
+        store.reserve.for_start(|| development.as_ref().map_or(Ok(()), Development::write_client_file))?;
         let classes = retention::adopted(&store, &config.retention)?;
         let (revoked, runs) = (revoked_in(&*store.view)?, runs_in(&*store.view)?);
         let (engine, stopper) = Engine::start_with(
@@ -296,7 +295,7 @@ impl Credentials {
     ) -> Result<Self, String> {
         let certificates = CertStore::open(certificate, key).map_err(|error| error.to_string())?;
         let certificates = Arc::new(certificates);
-        let tickets = Arc::new(TicketKeys::open(&config.data_dir, SystemClock.unix_ms() / 1_000)?);
+        let tickets = Arc::new(TicketKeys::open(&config.data_dir)?);
         let tls = |alpn: &[u8]| {
             let made = quoth_certs::server_config(Arc::clone(&certificates), &[alpn]);
             let mut tls = made.map_err(|error| error.to_string())?;
@@ -309,6 +308,17 @@ impl Credentials {
         let http = tls(ALPN_HTTP)?;
         let api_keys = Arc::new(Keys::load(api_keys)?);
         Ok(Self { certificates, tickets, secret, quic, http, verifier, api_keys })
+    }
+
+    /// Makes the first ticket key, or another one when that is old, which can wait for a disk with room.
+    fn rotate_tickets(&self, reserve: &Arc<Reserve>) -> Result<(), String> {
+        match reserve.for_start(|| self.tickets.rotate(SystemClock.unix_ms() / 1_000)) {
+            Err(error) if self.tickets.has_any() => {
+                tracing::warn!(%error, "the key of session tickets stays an old one for now");
+                Ok(())
+            }
+            done => done,
+        }
     }
 }
 

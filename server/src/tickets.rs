@@ -23,7 +23,7 @@ type Secret = [u8; 32];
 /// The key that tickets are made with, and the one before, which still opens its own.
 pub struct TicketKeys {
     file: PathBuf,
-    /// Newest first, at least one.
+    /// Newest first.
     keys: RwLock<Vec<Key>>,
 }
 
@@ -40,16 +40,13 @@ impl fmt::Debug for TicketKeys {
 }
 
 impl TicketKeys {
-    /// The keys in a data folder at `now_s`, in seconds since 1970; made when there are none or they are too
-    /// old.
+    /// The keys in a data folder; none are made before they are [rotated](Self::rotate).
     ///
     /// # Errors
-    /// When the file cannot be read or written, or is damaged.
-    pub fn open(data_dir: &Path, now_s: u64) -> Result<Self, String> {
+    /// When the file cannot be read, or is damaged.
+    pub fn open(data_dir: &Path) -> Result<Self, String> {
         let file = file(data_dir);
-        let keys = Self { keys: RwLock::new(read(&file)?), file };
-        keys.rotate(now_s)?;
-        Ok(keys)
+        Ok(Self { keys: RwLock::new(read(&file)?), file })
     }
 
     /// Says whether the keys in a data folder can be used. Changes nothing.
@@ -60,7 +57,14 @@ impl TicketKeys {
         read(&file(data_dir)).map(drop)
     }
 
-    /// Makes another key when the newest one is old, and drops those that open tickets no longer.
+    /// Whether there is a key to make tickets with.
+    #[must_use]
+    pub fn has_any(&self) -> bool {
+        !self.keys.read().is_empty()
+    }
+
+    /// Makes another key when the newest one is old at `now_s`, in seconds since 1970, and drops those that open
+    /// tickets no longer.
     ///
     /// # Errors
     /// When the file cannot be written; the old keys stay in force.
@@ -145,11 +149,18 @@ mod tests {
 
     const NOW_S: u64 = 1_800_000_000;
 
+    /// As a start has them.
+    fn keys_at(data_dir: &std::path::Path, now_s: u64) -> Result<TicketKeys, String> {
+        let keys = TicketKeys::open(data_dir)?;
+        keys.rotate(now_s)?;
+        Ok(keys)
+    }
+
     #[test]
     fn a_ticket_is_opened_after_a_restart_and_not_once_its_key_is_old() {
         let dir = tempfile::tempdir().unwrap();
-        let ticket = TicketKeys::open(dir.path(), NOW_S).unwrap().encrypt(b"a session").unwrap();
-        let opened_at = |s| TicketKeys::open(dir.path(), s).unwrap().decrypt(&ticket);
+        let ticket = keys_at(dir.path(), NOW_S).unwrap().encrypt(b"a session").unwrap();
+        let opened_at = |s| keys_at(dir.path(), s).unwrap().decrypt(&ticket);
         assert_eq!(opened_at(NOW_S + 1).as_deref(), Some(&b"a session"[..]));
         assert_eq!(opened_at(NOW_S + ROTATION_S).as_deref(), Some(&b"a session"[..]), "by the key before");
         assert_eq!(opened_at(NOW_S + 2 * u64::from(LIFETIME_S)), None);
@@ -158,7 +169,9 @@ mod tests {
     #[test]
     fn keys_rotate_while_the_server_runs() {
         let dir = tempfile::tempdir().unwrap();
-        let keys = TicketKeys::open(dir.path(), NOW_S).unwrap();
+        assert!(!TicketKeys::open(dir.path()).unwrap().has_any(), "none is made before");
+        let keys = keys_at(dir.path(), NOW_S).unwrap();
+        assert!(keys.has_any());
         let first = keys.encrypt(b"first").unwrap();
         keys.rotate(NOW_S + ROTATION_S).unwrap();
         let second = keys.encrypt(b"second").unwrap();
@@ -173,7 +186,7 @@ mod tests {
     #[test]
     fn what_is_no_ticket_is_not_opened() {
         let dir = tempfile::tempdir().unwrap();
-        let keys = TicketKeys::open(dir.path(), NOW_S).unwrap();
+        let keys = keys_at(dir.path(), NOW_S).unwrap();
         let mut ticket = keys.encrypt(b"a session").unwrap();
         assert_ne!(ticket, keys.encrypt(b"a session").unwrap());
         for not_a_ticket in [&[][..], &[0; 11], &[0; 200]] {
@@ -186,14 +199,14 @@ mod tests {
     #[test]
     fn the_file_is_private_and_damage_is_told() {
         let dir = tempfile::tempdir().unwrap();
-        TicketKeys::open(dir.path(), NOW_S).unwrap();
+        keys_at(dir.path(), NOW_S).unwrap();
         let path = dir.path().join("keys/tickets.key");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         TicketKeys::check(dir.path()).unwrap();
         for damaged in ["", "1800000000 abc\n"] {
             fs::write(&path, damaged).unwrap();
             assert!(TicketKeys::check(dir.path()).unwrap_err().contains("damaged"));
-            assert!(TicketKeys::open(dir.path(), NOW_S).unwrap_err().contains("damaged"));
+            assert!(keys_at(dir.path(), NOW_S).unwrap_err().contains("damaged"));
         }
     }
 }

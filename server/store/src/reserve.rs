@@ -26,6 +26,10 @@ const FILE: &str = "reserve";
 /// meet a full disk at once.
 const MORE_PARTS: u64 = 4;
 
+/// What a start may need besides log and view, in bytes: for files of some kilobytes, such as keys and the file
+/// for clients. It leaves as much when it takes the reserve.
+const START_BYTES: u64 = 1024 * 1024;
+
 /// The longest pause between two attempts that have failed though there seemed to be room, as with a quota,
 /// of which the file system does not tell.
 const REFUSED_PAUSE_MAX: Duration = Duration::from_secs(60);
@@ -145,7 +149,7 @@ impl Reserve {
         let failed = |error| OpenError::io("allocate space for", &self.path)(error);
         let mut state = self.state.lock();
         // Also where it is held: it may be larger than it is to be.
-        match self.take(0) {
+        match self.take(START_BYTES) {
             Err(error) if room::is_full(&error) => {
                 tracing::error!(
                     path = %self.path.display(), bytes = self.bytes, %error,
@@ -184,6 +188,27 @@ impl Reserve {
         }
         self.wait(&mut state);
         freed.is_ok()
+    }
+
+    /// Does what a start needs a little room for; a second time with that of the reserve where the disk has
+    /// none: a server must come back on a full disk, or nobody frees space by it.
+    ///
+    /// # Errors
+    /// Of the last attempt.
+    pub fn for_start<T, E: fmt::Display>(
+        self: &Arc<Self>,
+        mut work: impl FnMut() -> Result<T, E>,
+    ) -> Result<T, E> {
+        match work() {
+            Err(error) if self.is_start_short() && self.release(&error) => work(),
+            done => done,
+        }
+    }
+
+    /// Whether a start may have failed for want of room. The error of whoever failed need not say it.
+    fn is_start_short(&self) -> bool {
+        let free = self.path.parent().and_then(|dir| (self.free_bytes)(&File::open(dir).ok()?).ok());
+        free.is_some_and(|free| free < START_BYTES)
     }
 
     /// The store is closed.
@@ -277,7 +302,7 @@ impl Reserve {
 struct NoRoom;
 
 /// What a file may take of its disk yet, in bytes, as far as the file system tells: quotas are left out.
-fn free_bytes(file: &File) -> io::Result<u64> {
+pub(crate) fn free_bytes(file: &File) -> io::Result<u64> {
     let told = rustix::fs::fstatvfs(file)?;
     // Some tell nothing.
     Ok(if told.f_blocks == 0 { u64::MAX } else { told.f_bavail.saturating_mul(told.f_frsize) })
@@ -328,7 +353,7 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use super::{FILE, MORE_PARTS, Reserve, space_of};
+    use super::{FILE, MORE_PARTS, Reserve, START_BYTES, space_of};
 
     const BYTES: u64 = 1024 * 1024;
 
@@ -440,13 +465,42 @@ mod tests {
             std::thread::yield_now();
         }
         assert_eq!(space_of(&dir.path().join(FILE)).unwrap(), BYTES);
-        // At a start it needs no more than it takes.
-        reserve.close();
-        std::fs::remove_file(dir.path().join(FILE)).unwrap();
-        FREE_BYTES.store(BYTES, Ordering::SeqCst);
-        let mut reserve = Reserve::open(dir.path(), BYTES).unwrap();
-        Arc::get_mut(&mut reserve).unwrap().free_bytes = told;
-        reserve.settle().unwrap();
+        // A start leaves what its own files take.
+        for (free, is_held) in [(BYTES + START_BYTES - 1, false), (BYTES + START_BYTES, true)] {
+            reserve.close();
+            std::fs::remove_file(dir.path().join(FILE)).unwrap();
+            FREE_BYTES.store(free, Ordering::SeqCst);
+            reserve = Reserve::open(dir.path(), BYTES).unwrap();
+            Arc::get_mut(&mut reserve).unwrap().free_bytes = told;
+            reserve.settle().unwrap();
+            assert_eq!(reserve.is_held(), is_held);
+        }
+    }
+
+    #[test]
+    fn a_start_that_finds_no_room_is_given_some_once_and_no_other_failure_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut attempts = 0;
+        let mut fails = |reserve: &Arc<Reserve>| {
+            attempts = 0;
+            let failed: Result<(), _> = reserve.for_start(|| {
+                attempts += 1;
+                Err("it cannot be written")
+            });
+            failed.unwrap_err();
+            attempts
+        };
+        let reserve = Reserve::told(dir.path(), BYTES, |_| Ok(BYTES + START_BYTES));
+        assert_eq!(fails(&reserve), 1);
         assert!(reserve.is_held());
+        reserve.close();
+        let mut reserve = Reserve::open(dir.path(), BYTES).unwrap();
+        Arc::get_mut(&mut reserve).unwrap().free_bytes = |_| Ok(START_BYTES - 1);
+        assert_eq!(reserve.for_start(|| Ok::<_, String>(7)), Ok(7));
+        assert!(reserve.is_held(), "nobody needs it");
+        assert_eq!(fails(&reserve), 2);
+        assert_eq!(space_of(&dir.path().join(FILE)).unwrap(), 0, "it has made room");
+        assert_eq!(fails(&reserve), 1, "there is no more to be made");
+        assert_eq!(fails(&Reserve::none()), 1);
     }
 }

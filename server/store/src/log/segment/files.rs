@@ -12,7 +12,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::super::{LogError, Position};
 use crate::durable::{sync_all, sync_dir};
-use crate::reserve::Reserve;
+use crate::reserve::{Reserve, free_bytes};
 use crate::room::RETRY_PAUSE;
 
 /// A segment of the log.
@@ -74,7 +74,12 @@ impl Spare {
     }
 }
 
+/// Whether there is as much is asked first: an attempt that fails has taken all that others had left for a
+/// moment.
 fn allocate(file: &File, bytes: u64) -> io::Result<()> {
+    if free_bytes(file)? < bytes {
+        return Err(io::ErrorKind::StorageFull.into());
+    }
     match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
         Ok(()) => Ok(()),
         // Not every file system can; there the appends allocate the space.
