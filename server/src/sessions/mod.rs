@@ -212,7 +212,7 @@ impl Sessions {
     /// A user's devices for a [`Reply`](quoth_protocol::reply::Reply): those that are connected, and those
     /// that were before.
     pub async fn session_infos(&self, user: &UserId) -> Vec<SessionInfo> {
-        let mut before = self.devices_before(user).await;
+        let before = self.devices_before(user).await;
         let state = self.0.state.lock();
         let now_ms = self.0.now_ms();
         let mut infos: Vec<SessionInfo> = state
@@ -229,13 +229,19 @@ impl Sessions {
                 last_seen_ms: now_ms,
             })
             .collect();
-        drop(state);
-        before.sort_by_key(|info| std::cmp::Reverse(info.last_seen_ms));
-        for info in before {
+        let connected = infos.len();
+        // Some have gone since they were looked up, and of others the end is not noted yet.
+        let meanwhile = state.visits.of(user).into_values().map(|visit| match visit.until {
+            Until::Gone(gone_ms) => visit.info(gone_ms),
+            Until::There => visit.info(now_ms),
+        });
+        for info in meanwhile.chain(before) {
             if infos.iter().all(|other| other.device != info.device) {
                 infos.push(info);
             }
         }
+        drop(state);
+        infos[connected..].sort_by_key(|info| std::cmp::Reverse(info.last_seen_ms));
         infos
     }
 

@@ -6,7 +6,7 @@ mod watching;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -85,11 +85,12 @@ impl Keep for Memory {
     }
 }
 
-/// A memory whose first call is slow.
+/// A memory whose first write is slow, and its next read when that is wanted.
 #[derive(Debug, Default)]
 struct SlowAtFirst {
     memory: Memory,
     calls: AtomicU64,
+    is_read_slow: AtomicBool,
     goes_on: tokio::sync::Notify,
 }
 
@@ -115,7 +116,14 @@ impl Keep for SlowAtFirst {
         after: Option<Bytes>,
         limit: usize,
     ) -> Kept<'_, Registers> {
-        self.memory.load(of, prefix, after, limit)
+        let is_slow = self.is_read_slow.swap(false, Ordering::Relaxed);
+        let read = self.memory.load(of, prefix, after, limit);
+        Box::pin(async move {
+            if is_slow {
+                self.goes_on.notified().await;
+            }
+            read.await
+        })
     }
 
     fn load_each(
@@ -330,6 +338,24 @@ async fn where_tokens_are_short_a_revocation_is_kept_no_longer_than_they_live() 
     world.sessions.0.revoked.notify_one();
     until(|| world.sessions.counts().revocations == 0 && world.memory.0.lock().is_empty()).await;
     assert!(come(&world, "alice", "phone", None).is_ok());
+}
+
+/// It is no more among those that are there, and was not yet among those that have gone.
+#[tokio::test]
+async fn a_device_that_goes_while_its_user_is_looked_up_is_not_left_out() {
+    let (slow, clock) = (Arc::<SlowAtFirst>::default(), Arc::new(SetClock(1_000.into())));
+    let sessions = Sessions::start(SessionsConfig::default(), Arc::clone(&slow) as _, clocks(&clock));
+    let phone = sessions.sign_in(&identity("alice", None, 0), &hello("phone", 0), None, 1_000).unwrap();
+    slow.is_read_slow.store(true, Ordering::Relaxed);
+    let (of, reads) = (user("alice"), Arc::clone(&slow));
+    let leaves = async move {
+        until(|| !reads.is_read_slow.load(Ordering::Relaxed)).await;
+        drop(phone);
+        reads.goes_on.notify_one();
+    };
+    let (infos, ()) = tokio::join!(sessions.session_infos(&of), leaves);
+    let seen: Vec<_> = infos.into_iter().map(|info| (info.device, info.last_seen_ms)).collect();
+    assert_eq!(seen, [(device("phone"), 1_000)]);
 }
 
 #[tokio::test]
