@@ -34,6 +34,8 @@ pub(crate) struct Marks {
     marked: Seq,
     /// Something was received that is not marked.
     due: Option<Instant>,
+    /// Up to here a reader took everything that has ended, and could not say so yet.
+    ended: Option<Seq>,
     under_way: Option<UnderWay>,
 }
 
@@ -49,12 +51,16 @@ impl Marks {
     pub(crate) fn new(conversation: &ConversationName, permits: Arc<Semaphore>, wanted: bool) -> Self {
         // Of a user's own log there are no receipts.
         let is_unwanted = !wanted || conversation.as_str().starts_with('$');
-        Self { permits, is_off: is_unwanted, is_unwanted, marked: Seq::ZERO, due: None, under_way: None }
+        let (due, ended, under_way) = (None, None, None);
+        Self { permits, is_off: is_unwanted, is_unwanted, marked: Seq::ZERO, due, ended, under_way }
     }
 
     /// A new reader: what another one was refused, this one may be allowed.
     pub(crate) fn begin(&mut self) {
-        (self.is_off, self.due) = (self.is_unwanted, None);
+        self.is_off = self.is_unwanted;
+        if self.ended.is_none() {
+            self.due = None;
+        }
     }
 
     /// Whether it wants to hear of the next message of somebody else.
@@ -75,25 +81,29 @@ impl Marks {
     }
 
     /// Says that the application has taken everything up to this event, if that is due and new; `has_more`:
-    /// it will take more.
+    /// it will take more. Without a reader, what the last one has taken.
     pub(crate) fn mark(
         &mut self,
         conversation: &ConversationName,
-        (taken, has_more): (Seq, bool),
+        reader: Option<(Seq, bool)>,
         session: Option<&SignedIn>,
         now: Instant,
     ) {
         if self.due.is_none_or(|due| due > now) {
             return;
         }
-        self.say(conversation, (taken, has_more), session, now);
+        let ended = self.ended.map(|taken| (taken, false));
+        match reader.into_iter().chain(ended).reduce(|(a, more), (b, _)| (a.max(b), more)) {
+            Some(taken) => self.say(conversation, taken, session, now),
+            None => self.due = None,
+        }
     }
 
-    /// The same for the last time, whether or not it is due.
+    /// The same for the last time, whether or not it is due. What cannot be said at once is said later.
     pub(crate) fn end(&mut self, conversation: &ConversationName, taken: Seq, session: Option<&SignedIn>) {
-        if self.due.take().is_some() {
+        if self.due.is_some() {
+            self.ended = self.ended.max(Some(taken));
             self.say(conversation, (taken, false), session, Instant::now());
-            self.due = None;
         }
     }
 
@@ -106,7 +116,7 @@ impl Marks {
             Ok(Reply::Done { .. }) => self.marked = self.marked.max(*seq),
             // Who reads may lack the right to say so, and a server that has too much to do is not to be asked
             // again.
-            Ok(_) => (self.is_off, self.due) = (true, None),
+            Ok(_) => self.turn_off(),
             // With the next message it is said again.
             Err(_) => {}
         }
@@ -121,14 +131,17 @@ impl Marks {
         now: Instant,
     ) {
         if session.is_some_and(|session| session.welcome.features & feature::MESSAGES == 0) {
-            (self.is_off, self.due) = (true, None);
-            return;
+            return self.turn_off();
         }
-        let is_said = taken > self.marked && self.begin_request(conversation, taken, session);
+        let is_said = taken <= self.marked || self.begin_request(conversation, taken, session);
+        if is_said {
+            self.ended = None;
+        }
         self.due = (has_more || !is_said).then(|| now + MARK_INTERVAL);
-        if taken <= self.marked && !has_more {
-            self.due = None;
-        }
+    }
+
+    fn turn_off(&mut self) {
+        (self.is_off, self.due, self.ended) = (true, None, None);
     }
 
     /// Whether it is on its way.
@@ -200,24 +213,51 @@ mod tests {
         let start = Instant::now();
         marks.received(Seq(3), start);
         assert!(!marks.is_curious(), "it knows of one");
-        marks.mark(&name, (Seq(3), false), Some(&session), start + MARK_INTERVAL / 2);
+        marks.mark(&name, Some((Seq(3), false)), Some(&session), start + MARK_INTERVAL / 2);
         assert!(said(&mut queue).is_none(), "not yet");
         // The application has not taken the last one.
-        marks.mark(&name, (Seq(8), true), Some(&session), start + MARK_INTERVAL);
+        marks.mark(&name, Some((Seq(8), true)), Some(&session), start + MARK_INTERVAL);
         let (seq, waiter) = said(&mut queue).unwrap();
         assert_eq!((seq, marks.due()), (Seq(8), Some(start + 2 * MARK_INTERVAL)));
         // It takes until the server has answered.
-        marks.mark(&name, (Seq(9), false), Some(&session), start + 2 * MARK_INTERVAL);
+        marks.mark(&name, Some((Seq(9), false)), Some(&session), start + 2 * MARK_INTERVAL);
         assert!(said(&mut queue).is_none() && marks.due().is_some());
         waiter.send(done(&name)).unwrap();
         marks.answered().await;
-        marks.mark(&name, (Seq(9), false), Some(&session), start + 3 * MARK_INTERVAL);
+        marks.mark(&name, Some((Seq(9), false)), Some(&session), start + 3 * MARK_INTERVAL);
         let (seq, waiter) = said(&mut queue).unwrap();
         assert_eq!((seq, marks.due()), (Seq(9), None));
         waiter.send(done(&name)).unwrap();
         marks.answered().await;
         marks.received(Seq(9), start);
         assert_eq!(marks.due(), None, "that was said");
+    }
+
+    #[tokio::test]
+    async fn the_last_mark_of_a_reader_waits_for_the_one_before_it() {
+        let ((name, mut marks), (session, mut queue)) = (marks(), session(feature::MESSAGES));
+        let start = Instant::now();
+        marks.received(Seq(5), start);
+        marks.mark(&name, Some((Seq(5), false)), Some(&session), start + MARK_INTERVAL);
+        let (_, waiter) = said(&mut queue).unwrap();
+        marks.received(Seq(6), start);
+        marks.end(&name, Seq(7), Some(&session));
+        assert!(said(&mut queue).is_none(), "one at a time");
+        waiter.send(done(&name)).unwrap();
+        marks.answered().await;
+        // Another reader, which is not as far, changes nothing of it.
+        marks.begin();
+        let due = marks.due().unwrap();
+        marks.mark(&name, Some((Seq(2), false)), Some(&session), due);
+        assert_eq!(said(&mut queue).map(|(seq, _)| seq), Some(Seq(7)));
+        assert_eq!(marks.due(), None);
+        // Without any it is said too.
+        let (name, mut marks) = self::marks();
+        marks.received(Seq(1), start);
+        marks.end(&name, Seq(1), None);
+        let due = marks.due().unwrap();
+        marks.mark(&name, None, Some(&session), due);
+        assert_eq!(said(&mut queue).map(|(seq, _)| seq), Some(Seq(1)));
     }
 
     #[tokio::test]

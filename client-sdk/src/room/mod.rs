@@ -423,10 +423,10 @@ impl Room {
     }
 
     fn mark(&mut self) {
-        let Some(reader) = &self.reader else { return };
+        let reader = self.reader.as_ref().map(Reader::taken);
         let link = self.link.borrow();
         let session = link.signed_in().and_then(|session| session.signed_in.as_ref());
-        self.marks.mark(&self.name, reader.taken(), session, Instant::now());
+        self.marks.mark(&self.name, reader, session, Instant::now());
     }
 
     /// Nothing more is taken by this reader.
