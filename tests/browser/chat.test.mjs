@@ -58,7 +58,7 @@ test("who writes fast stays at the end", async () => {
     await alice.say(`one ${round}`);
     await alice.say(`two ${round}`);
     await alice.hears(`two ${round}`, ({ mark }) => mark === "Stored");
-    await until("the last message is in sight", async () => (await below()) < 2, 5_000);
+    await until("the last message is in sight", async () => (await below()) < 2);
   }
 });
 

@@ -7,7 +7,9 @@ import { until } from "./server.mjs";
 import { openPage, server } from "./stage.mjs";
 
 /** Behind its time what is gone may stand so long: a screen reader's region keeps a message for a moment. */
-const LATE_MS = 3_000;
+const LATE_MS = 7_000;
+/** How long what goes by its time is kept, in seconds: a busy machine looks at it meanwhile. */
+const KEPT_S = 12;
 const HOUR_MS = 3_600_000;
 
 /** Makes a group of alice's with bob and carol in it. */
@@ -63,10 +65,10 @@ for (const [name, clockAheadMs] of [["right", 0], ["an hour ahead", HOUR_MS], ["
     const elsewhere = await openElsewhere(ahead(clockAheadMs));
     await alice.hears("stays");
     const sentMs = Date.now();
-    await server.run("bob", "send", conversation, "vanishing", "--expires", "5s");
+    await server.run("bob", "send", conversation, "vanishing", "--expires", `${KEPT_S}s`);
     await alice.hears("vanishing");
     await until("it is said", async () => (await places(alice, "vanishing")).includes("say-message"));
-    assert.match(await preview(alice, "Team"), /vanishing/);
+    await until("the list has it", async () => /vanishing/.test(await preview(alice, "Team")));
     await until("the other page's list has it", async () => /vanishing/.test(await preview(elsewhere, "Team")));
     assert.equal(await alice.page.locator(".fleeting").getByLabel(/^Disappears /).count(), 1);
     // Who answers it at that time keeps nothing of it.
@@ -75,7 +77,7 @@ for (const [name, clockAheadMs] of [["right", 0], ["an hour ahead", HOUR_MS], ["
     assert.ok((await places(alice, "vanishing")).includes("reply-to"));
     for (const page of [alice, elsewhere]) {
       const atMs = (await gone(page, "vanishing")) - sentMs;
-      assert.ok(atMs >= 5_000 && atMs < 5_000 + LATE_MS, `gone ${atMs} ms behind the send`);
+      assert.ok(atMs >= KEPT_S * 1_000 && atMs < KEPT_S * 1_000 + LATE_MS, `gone ${atMs} ms behind the send`);
       await until("the list has what is left", async () => /stays/.test(await preview(page, "Team")));
     }
     await until("it is not counted", async () => /\b1 unread/.test((await list(elsewhere, "Team")).replaceAll(/\s+/g, " ")));
@@ -110,18 +112,18 @@ test("an open page keeps what its conversation keeps: by number, by age, and by 
     assert.equal((await page.texts())[0], "number 3.");
   }
   // By age: all of it, in the list as well, whether it is open or not.
-  await server.run("alice", "retention", conversation, "--age", "6s");
+  await server.run("alice", "retention", conversation, "--age", `${KEPT_S}s`);
   const sentMs = Date.now();
   await server.send("bob", ["the last one"], conversation);
   await alice.hears("the last one");
   await until("it is counted", async () => /unread/.test(await list(elsewhere, "Team")));
   for (const page of [alice, late, elsewhere]) {
     const atMs = (await gone(page, "the last one")) - sentMs;
-    assert.ok(atMs >= 6_000 - 1_000 && atMs < 6_000 + LATE_MS, `gone ${atMs} ms behind the send`);
+    assert.ok(atMs >= (KEPT_S - 1) * 1_000 && atMs < KEPT_S * 1_000 + LATE_MS, `gone ${atMs} ms behind the send`);
     await until("nothing is counted", async () => !/unread/.test(await list(page, "Team")));
   }
   await until("nothing is left", async () => (await alice.page.locator("#blank").innerText()).startsWith("Nothing is kept here any more"));
-  assert.match(await preview(alice, "Team"), /^No messages left/);
+  await until("the list says so", async () => /^No messages left/.test(await preview(alice, "Team")));
   // Nothing of it comes back with a reload.
   await alice.page.reload();
   await alice.page.locator("#blank").getByText("Nothing is kept here any more").waitFor();
@@ -160,7 +162,7 @@ test("what is deleted, for everybody or for oneself, is nowhere any more, also b
   // All of it: there were messages, and there are none.
   await server.run("bob", "revoke", conversation, String(seq - 2));
   await gone(alice, "the oldest");
-  assert.match(await preview(alice, "Team"), /^No messages left/);
+  await until("the list says so", async () => /^No messages left/.test(await preview(alice, "Team")));
 });
 
 test("a group's owner says in the page how long messages are kept, and a member does not", async () => {

@@ -28,8 +28,8 @@ from quoth_websocket import WebSocketPeer
 CODECS = {"json": lanes.JSON, "postcard": lanes.POSTCARD}
 BACKOFF_MAX_S = 30.0
 BACKOFF_STEP_S = 0.5
-# Over QUIC a server that is gone is known by its silence only.
-IDLE_TIMEOUT_S = 3.0
+# Over QUIC a server that is gone is known by its silence only, of which a busy machine must make none.
+IDLE_TIMEOUT_S = 8.0
 
 
 class Stopped(Exception):

@@ -12,7 +12,7 @@ from typing import Iterator
 
 import quoth_wire as wire
 from hostile_run import Run
-from quoth_streams import hello_frame
+from quoth_streams import WAIT_S, hello_frame
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 FIN = 0x80
@@ -77,7 +77,7 @@ ATTACKS = {
 def connected(args: argparse.Namespace) -> socket.socket:
     """A WebSocket that is signed in."""
     host, port = args.server.rsplit(":", 1)
-    sock = socket.create_connection((host, int(port)), timeout=10)
+    sock = socket.create_connection((host, int(port)), timeout=WAIT_S)
     key = base64.b64encode(os.urandom(16)).decode()
     sock.sendall(
         f"GET /v1/ws HTTP/1.1\r\nHost: {args.server}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"

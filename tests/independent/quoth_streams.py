@@ -16,7 +16,8 @@ from typing import Any, Iterable
 
 import quoth_wire as wire
 
-WAIT_S = 5.0
+# A bound of a hang: on a busy machine a client of low priority gets to little.
+WAIT_S = 30.0
 _devices = itertools.count()
 _generation = 0
 

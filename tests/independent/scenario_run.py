@@ -16,7 +16,7 @@ from quoth_peer import Peer
 from quoth_streams import Closed, Connection, Conversation, Deadline, Ended, Inbox, Reset, Stream
 from quoth_wire import Code
 
-TOTAL_S = 60.0
+TOTAL_S = 300.0
 N_STEP = 10
 
 

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use quinn_proto::{ClientConfig, Connection, ConnectionHandle, DatagramEvent, Endpoint, EndpointConfig};
 
-/// How long an answer of a server on loopback is waited for.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an answer of a server on loopback is waited for: what is silence must be none of a busy machine.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What a first packet got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,9 +9,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use parking_lot::{Condvar, Mutex};
 use serde_json::Value;
+use tokio::net::TcpSocket;
 
-/// A bound of a hang.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// A bound of a hang. Longer than the longest pause between two tries to tell a backend something.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A request or an answer, as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -178,6 +179,34 @@ impl std::fmt::Debug for Shared {
 /// What is answered: a status, and a body of JSON.
 pub type Answer = (u16, String);
 
+/// An address of loopback that the system gives nobody else, whether a backend is
+/// [there](Backend::start_at) or not.
+#[derive(Debug)]
+pub struct HeldAddress {
+    address: SocketAddr,
+    /// Bound, and never listening: so others may bind the address, if they name it.
+    _socket: TcpSocket,
+}
+
+impl HeldAddress {
+    /// One that is free.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn free() -> anyhow::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(([127, 0, 0, 1], 0).into())?;
+        Ok(Self { address: socket.local_addr()?, _socket: socket })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
 impl Backend {
     /// One at a free port of loopback.
     ///
@@ -237,7 +266,7 @@ impl Backend {
     /// Waits until what has come is enough.
     ///
     /// # Panics
-    /// When it is not after half a minute.
+    /// When it is not, and nothing comes for a minute.
     pub fn wait_until(&self, is_enough: impl Fn(&[Message]) -> bool) {
         let _all = self.wait(|requests| &requests.all, is_enough);
     }
@@ -245,7 +274,7 @@ impl Backend {
     /// Waits until what was answered with success is enough, and gives it.
     ///
     /// # Panics
-    /// When it is not after half a minute.
+    /// When it is not, and nothing comes for a minute.
     pub fn wait_until_taken(&self, is_enough: impl Fn(&[Message]) -> bool) -> Vec<Message> {
         self.wait(|requests| &requests.taken, is_enough)
     }

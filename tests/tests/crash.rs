@@ -14,6 +14,7 @@ use quoth_protocol::frame::{ServerFrame, Start};
 use quoth_protocol::{Code, Seq};
 use quoth_tests::history::plant::{Bug, plant};
 use quoth_tests::history::{Kind, Step, Violation, What, check};
+use quoth_tests::http::Api;
 use quoth_tests::process::ServerProcess;
 use quoth_tests::under_kills::{HANG, SMALL_SEGMENTS, World, connect, trimmed};
 use quoth_tests::wire::{Frames, publish};
@@ -22,6 +23,9 @@ use rand::{RngExt as _, SeedableRng as _};
 
 /// When the server is killed, in milliseconds after its first ack.
 const KILL_AFTER_MS: std::ops::Range<u64> = 50..400;
+
+/// By then a server has ended that was told to: a drain has its seven seconds, and the disk its time.
+const DRAINED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Every so many rounds the load goes on until the log has been trimmed, and the kill comes at a random
 /// moment behind.
@@ -156,7 +160,7 @@ async fn sigterm_under_load_acks_what_was_read_and_ends_in_time() -> anyhow::Res
     let load = World::new(seed()).start(&server).await?;
     load.acked(100).await?;
     server.signal("TERM")?;
-    let ends = tokio::task::spawn_blocking(move || server.wait(Duration::from_secs(10)));
+    let ends = tokio::task::spawn_blocking(move || server.wait(DRAINED_WITHIN));
     let told = tokio::time::timeout(HANG, bystander.control.next()).await??;
     let Some(ServerFrame::GoAway { code, retry_after_ms, .. }) = told else {
         panic!("no GoAway but {told:?}");
@@ -249,6 +253,9 @@ async fn a_server_without_room_refuses_what_is_new_and_goes_on_when_there_is_roo
         acked = acked_seq(&mut stream, n).await?.expect("there is room");
     }
     assert_eq!((head.0, acked), (0, 3));
+    // A look at what is kept waits for the view. Before that has all that is stored, a server without room
+    // does not know what is new, and ends the stream.
+    Api::told(&server.client_file()?)?.done("GET", "/v1/retention", None)?;
     limit("65536:").await;
     for n in [4, 5] {
         stream.write(&publish(n, body())).await?;

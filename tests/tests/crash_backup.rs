@@ -158,12 +158,13 @@ fn a_backup_that_is_killed_anywhere_leaves_those_before_and_the_next_one_is_whol
         let ended = back_up(Command::new(&strace[0]).args(&strace[1..]).arg(binary("quoth-server")));
         let text = ok(server_command(&["verify"]).arg("--backups").arg(&backups));
         let count = text.lines().filter(|line| line.starts_with("backup ")).count();
-        if ended.status.success() {
-            made += 1;
-        } else {
-            kills += 1;
-        }
-        assert_eq!(count, made, "{call} {number}: {text}");
+        let is_killed = !ended.status.success();
+        kills += u32::from(is_killed);
+        // How many objects a backup has is the view's pace: at the last flush its manifest has its name, and
+        // what was killed there is whole.
+        let expected = if is_killed { made..=made + 1 } else { made + 1..=made + 1 };
+        assert!(expected.contains(&count), "{call} {number}, behind {made}: {text}");
+        made = count;
         assert!(std::fs::read_dir(data.join("store/pins"))?.count() <= 1, "pins of a killed command go");
     }
     assert!(kills >= 5, "{kills} kills");

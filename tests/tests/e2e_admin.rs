@@ -123,16 +123,27 @@ fn everything_is_done_from_the_terminal() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `quoth admin retention …`, as JSON.
-fn retention_json(terminal: &Terminal, line: &[&str]) -> anyhow::Result<Value> {
-    terminal.json(&[&["retention"], line].concat())
+/// `quoth admin retention …`: its answer and its notes. Behind a preview that took long there is a rest.
+fn retention(terminal: &Terminal, form: &[&str], line: &[&str]) -> anyhow::Result<(String, String)> {
+    loop {
+        let output = admin(&[&terminal.here()[..], form].concat(), &[&["retention"], line].concat())?;
+        let notes = String::from_utf8(output.stderr)?;
+        if !notes.starts_with("error: overloaded") {
+            ensure!(output.status.success(), "{line:?}: {notes}");
+            return Ok((String::from_utf8(output.stdout)?, notes));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
 }
 
-/// What `quoth admin retention …` says beside its answer.
+/// The same as JSON.
+fn retention_json(terminal: &Terminal, line: &[&str]) -> anyhow::Result<Value> {
+    Ok(serde_json::from_str(&retention(terminal, &["--json"], line)?.0)?)
+}
+
+/// What it says beside its answer.
 fn noted(terminal: &Terminal, line: &[&str]) -> anyhow::Result<String> {
-    let output = admin(&terminal.here(), &[&["retention"], line].concat())?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Ok(String::from_utf8(output.stderr)?)
+    Ok(retention(terminal, &[], line)?.1)
 }
 
 /// How the room is kept: count, whether it is its own, floor and whether it is held.

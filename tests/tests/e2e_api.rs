@@ -216,6 +216,14 @@ fn a_key_that_measures_learns_no_names() -> anyhow::Result<()> {
         std::thread::sleep(Duration::from_millis(50));
     }
     let classes = json!({ "classes": ["all:direct/*:count=1"] });
+    // Behind one that took long, as on a busy machine, there is a rest.
+    let preview = |api: &Api| loop {
+        let answer = api.send("POST", "/v1/retention/preview", Some(&classes))?;
+        if answer.json()["code"] != json!("overloaded") {
+            break anyhow::Ok(answer);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
     for (scope, api) in &apis {
         let plan = api.send("GET", "/v1/retention", None)?;
         if matches!(scope, Scope::Stats | Scope::Admin) {
@@ -228,7 +236,7 @@ fn a_key_that_measures_learns_no_names() -> anyhow::Result<()> {
         } else {
             assert_problem(&plan, 403, "scope_missing");
         }
-        let loss = api.send("POST", "/v1/retention/preview", Some(&classes))?;
+        let loss = preview(api)?;
         if matches!(scope, Scope::Conversations | Scope::Admin) {
             assert_eq!(loss.status(), 200, "{scope:?}");
         } else {
@@ -335,7 +343,8 @@ fn requests_at_once_have_a_bound_and_each_its_time() -> anyhow::Result<()> {
     use std::io::Write as _;
     let server = EmbeddedServer::start_configured(|config| {
         config.api.limits.requests_max = 1;
-        config.api.limits.request_timeout_ms = 1_000;
+        // So long that somebody else asks meanwhile.
+        config.api.limits.request_timeout_ms = 5_000;
     })?;
     let api = server.api()?;
     // A body that never comes holds the only place, until its time is over.

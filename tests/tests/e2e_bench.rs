@@ -139,7 +139,7 @@ fn pid_of(config: &Path) -> String {
 fn pause_server_of(dir: &Path, pause: Duration) {
     let config = config_of_serving(dir);
     // Clients connect within a fraction of the time that a run lasts.
-    std::thread::sleep(Duration::from_millis(1_500));
+    std::thread::sleep(Duration::from_secs(2));
     let pid = pid_of(&config);
     let signal = |name: &str| Command::new("kill").args([name, &pid]).status().expect("kill").success();
     assert!(signal("-STOP"), "no process {pid}");
@@ -149,18 +149,18 @@ fn pause_server_of(dir: &Path, pause: Duration) {
 
 #[test]
 fn a_server_that_pauses_shows_as_the_latency_of_all_that_was_due_meanwhile() {
-    let pause = Duration::from_millis(1_500);
+    let pause = Duration::from_secs(2);
     // More than flow control lets go out to one that reads nothing.
     let bench =
-        Bench::new(&["latency", "--duration", "3", "--rate", "200", "--payload", "8000", "--no-floors"]);
+        Bench::new(&["latency", "--duration", "5", "--rate", "200", "--payload", "8000", "--no-floors"]);
     let dir = bench.dir.path().to_owned();
     let pausing = std::thread::spawn(move || pause_server_of(&dir, pause));
     let (output, found) = bench.run();
     pausing.join().expect("the server was stopped");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let delivery = &round(&found, "quoth").latencies["delivery"];
-    assert_eq!(delivery.count, 600, "none is left out");
-    // 300 of 600 were due in the pause, evenly, so that a quarter waited for over half of it. A bench that
+    assert_eq!(delivery.count, 1_000, "none is left out");
+    // 400 of 1,000 were due in the pause, evenly, so that a fifth waited for over half of it. A bench that
     // waits for an answer before it sends the next would see a single one.
     let half = pause.as_micros() as f64 / 2.0;
     let (below, _) = delivery.curve.iter().rev().find(|(_, us)| *us < half).expect("most are fast");
@@ -169,14 +169,18 @@ fn a_server_that_pauses_shows_as_the_latency_of_all_that_was_due_meanwhile() {
     let late_us = round(&found, "quoth").latencies["publish"].p99_us;
     assert!(late_us < half, "the bench was {late_us} us late");
     let table = String::from_utf8_lossy(&output.stdout);
-    assert!(table.contains("warning: quoth stood still: for 1."), "{table}");
-    assert!(!table.contains("messages went out late while quoth"), "{table}");
+    // For how long is the machine's too, and so is what a p50 has of the bench's lateness.
+    assert!(table.contains("warning: quoth stood still: for "), "{table}");
+    let in_words = table.split_whitespace().collect::<Vec<_>>().join(" ");
+    let late = "messages went out late while quoth was measured, by more than half of its delivery p9";
+    assert!(!in_words.contains(late), "{table}");
 }
 
 #[test]
 fn whatever_a_system_does_wrong_fails_the_run() {
     for (fault, closed) in [("lose", false), ("double", true), ("alter", false)] {
-        let mut bench = Bench::of_pair("relay", &["--duration", "1", "--patience", "1"]);
+        // In that time a busy server delivers the last ones.
+        let mut bench = Bench::of_pair("relay", &["--duration", "1", "--patience", "5"]);
         if closed {
             bench.command.args(["--closed", "--window", "8"]);
         }

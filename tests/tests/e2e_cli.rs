@@ -31,6 +31,12 @@ fn fed(command: &mut Command, input: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
+/// What a command has noted, but for how its connection fares: on a slow machine that is told too.
+fn noted(output: &Output) -> String {
+    let notes = String::from_utf8_lossy(&output.stderr);
+    notes.lines().filter(|line| !line.starts_with("* ")).map(|line| format!("{line}\n")).collect()
+}
+
 /// A `quoth chat`, killed when it is dropped.
 struct Chat {
     child: Child,
@@ -142,7 +148,7 @@ fn a_stored_message_is_no_failure_when_nobody_can_be_told() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let output = quoth(&server, "alice", &["send", "general", "two"]).stdout(writer).output().unwrap();
-    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    assert!(output.status.success() && noted(&output).is_empty(), "{output:?}");
 
     let mut blind = quoth(&server, "alice", &["send", "general", "three"]);
     assert!(blind.stdout(full()).stderr(full()).status().unwrap().success());
@@ -182,8 +188,8 @@ fn the_ends_of_a_conversation_are_no_panic_and_are_told() {
     ] {
         let output = quoth(&server, "alice", arguments).output().unwrap();
         assert!(output.status.success(), "{output:?}");
-        assert_eq!(String::from_utf8(output.stdout).unwrap(), printed);
-        assert_eq!(String::from_utf8(output.stderr).unwrap(), told);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), printed);
+        assert_eq!(noted(&output), told);
     }
     let mut tail = quoth(&server, "alice", &["tail", "elsewhere"]);
     let mut tail = tail.stderr(Stdio::piped()).spawn().unwrap();
@@ -502,8 +508,7 @@ fn a_tail_says_what_is_wrong_with_its_token_and_waits_for_another_one_in_the_fil
     command.args(["--server", &server.address().to_string(), "--ca"]).arg(server.ca_file());
     command.arg("--token-file").arg(&file).args(["tail", "general"]);
     let tail = Going::start(command);
-    let first = tail.notes.recv_timeout(TIMEOUT).unwrap();
-    assert!(first.starts_with("* not signed in: the server said token_rejected"), "{first}");
+    let first = tail.notes("* not signed in: the server said token_rejected");
     assert!(first.ends_with(&format!("; waiting for another token in {}", file.display())), "{first}");
     std::fs::write(&file, server.token("alice").unwrap()).unwrap();
     tail.notes("general has no messages yet");

@@ -71,6 +71,8 @@ fn what_becomes_of_messages_is_done_and_shown() {
     let site = Site::start();
     let tail = Running::start(site.command("bob", &["tail", "general", "--from", "1"]));
     assert_eq!(site.says("alice", &["send", "general", "helo"]), "stored in general as 1\n");
+    // It is there from here on, and sees all the rest as it happens.
+    tail.shows("<alice> helo");
     site.says("bob", &["send", "general", "--reply-to", "1", "--mention", "alice", "hi", "alice"]);
     site.says("alice", &["send", "general", "oops"]);
     let edited = "message 1 of general is edited\n";
@@ -103,12 +105,7 @@ fn what_becomes_of_messages_is_done_and_shown() {
     assert_eq!(site.history("alice", "general", &["--since", "1h"]), seen);
     assert_eq!(site.history("alice", "general", &["--since", "1h", "--until", "2000-01-01"]), [""; 0]);
     assert_eq!(site.history("alice", "general", &["--until", "0s", "-n", "1"]), seen[8..]);
-    for end in [
-        "<alice> helo",
-        "<bob> (to message 1) hi alice",
-        "<alice> oops",
-        "* alice edited message 1: hello all",
-    ] {
+    for end in ["<bob> (to message 1) hi alice", "<alice> oops", "* alice edited message 1: hello all"] {
         tail.shows(end);
     }
     let json = site.says("bob", &["history", "general", "--first", "2", "--json"]);
@@ -189,7 +186,10 @@ fn an_inbox_tells_what_waits_until_it_is_read() {
         let arguments = [&["send", &quiet, "hi"], arguments].concat();
         let output = site.output("alice", &arguments);
         assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stderr).unwrap()
+        let notes = String::from_utf8(output.stderr).unwrap();
+        // How the connection fares is no matter here: on a slow machine it is told.
+        let notes = notes.lines().filter(|line| !line.starts_with("* "));
+        notes.map(|line| format!("{line}\n")).collect::<String>()
     };
     assert_eq!(notes(&["--mention", "bob"]), "");
     let missing = notes(&["--mention", "bob", "--mention", "dave", "--reply-to", "77"]);

@@ -205,7 +205,8 @@ async fn backends_get_the_same_pages() -> anyhow::Result<()> {
         let flag = |field: &str| page[field].as_bool().expect("a flag");
         (number("from"), number("to"), flag("more_before"), flag("more_after"))
     };
-    let time_ms = all.events[9].time_ms;
+    // Of an event before all gaps: what is gone may be the first of its time.
+    let time_ms = all.events[3].time_ms;
     let first = all.events.iter().find(|event| event.time_ms >= time_ms).expect("itself").seq.0;
     let cases = [
         (String::new(), (34, 43, true, false)),

@@ -10,7 +10,7 @@ use quoth_protocol::frame::{ClientFrame, EventKind, ServerFrame, Start};
 use quoth_protocol::reply::Reply;
 use quoth_protocol::request::Request;
 use quoth_protocol::{Code, ConversationName, UserId};
-use quoth_server::hooks::{HookConfig, OnFailure};
+use quoth_server::hooks::{HookConfig, HooksConfig, OnFailure};
 use quoth_tests::device::{Device, Ended, Over, Who};
 use quoth_tests::embedded::EmbeddedServer;
 use quoth_tests::http::{Answer, Backend, Message};
@@ -22,8 +22,21 @@ use serde_json::{Value, json};
 /// A bound of a hang.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long a backend may take for its answer, in milliseconds: a machine that has much to do is none that
+/// does not answer.
+const ANSWER_TIMEOUT_MS: u64 = 30_000;
+
 fn hook(backend: &Backend, on_failure: OnFailure) -> HookConfig {
     HookConfig { url: Some(backend.url("/hook").parse().expect("a URL")), on_failure }
+}
+
+/// A server with these hooks, and with time for what waits for their answers.
+fn start(configure: impl FnOnce(&mut HooksConfig)) -> anyhow::Result<EmbeddedServer> {
+    EmbeddedServer::start_configured(|config| {
+        config.hooks.timeout_ms = ANSWER_TIMEOUT_MS;
+        config.limits.request_timeout_ms = 2 * ANSWER_TIMEOUT_MS;
+        configure(&mut config.hooks);
+    })
 }
 
 async fn connect(server: &EmbeddedServer) -> anyhow::Result<(Endpoint, Peer)> {
@@ -37,6 +50,16 @@ async fn connect_as(server: &EmbeddedServer, user: &str) -> anyhow::Result<(Endp
     let (endpoint, token) = (Endpoint::client(([127, 0, 0, 1], 0).into())?, server.token_with(user, |_| {})?);
     let peer = Peer::connect(&endpoint, server.address(), &server.ca_file(), &token).await?;
     Ok((endpoint, peer))
+}
+
+/// Waits until the server has noticed that all connections have ended.
+async fn all_have_ended(server: &EmbeddedServer) -> anyhow::Result<()> {
+    let is_over = async {
+        while server.sessions().counts().connections > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, is_over).await.context("a connection goes on")
 }
 
 async fn outcome(frames: &mut Frames) -> anyhow::Result<(u64, Result<(), Code>)> {
@@ -87,8 +110,7 @@ impl Gate {
 async fn messages_are_let_through_changed_or_refused_and_keep_their_order() -> anyhow::Result<()> {
     const MESSAGES: u64 = 200;
     let backend = Backend::start(censor)?;
-    let server =
-        EmbeddedServer::start_configured(|config| config.hooks.publish = hook(&backend, OnFailure::Deny))?;
+    let server = start(|hooks| hooks.publish = hook(&backend, OnFailure::Deny))?;
     let (endpoint, peer) = connect(&server).await?;
     let (mut reader, _) = peer.open("room", 1, Some(Start::Live)).await?;
     let (mut outcomes, mut events) = (Vec::new(), Vec::new());
@@ -144,8 +166,7 @@ async fn messages_are_let_through_changed_or_refused_and_keep_their_order() -> a
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_edit_is_asked_about_like_a_message() -> anyhow::Result<()> {
     let backend = Backend::start(censor)?;
-    let server =
-        EmbeddedServer::start_configured(|config| config.hooks.publish = hook(&backend, OnFailure::Deny))?;
+    let server = start(|hooks| hooks.publish = hook(&backend, OnFailure::Deny))?;
     let (address, ca_file) = (server.address(), server.ca_file());
     let mut alice = Member::connect(Over::Quic, address, &ca_file, server.token()).await?;
     let room = ConversationName::new("room")?;
@@ -180,9 +201,10 @@ async fn a_backend_that_hangs_does_not_hold_up_messages_for_long() -> anyhow::Re
         waits.wait();
         (204, String::new())
     })?;
-    let server = EmbeddedServer::start_configured(|config| {
-        config.hooks.timeout_ms = 100;
-        config.hooks.publish = hook(&backend, OnFailure::Allow);
+    let server = start(|hooks| {
+        // Long enough that each question has come to the backend by then.
+        hooks.timeout_ms = 500;
+        hooks.publish = hook(&backend, OnFailure::Allow);
     })?;
     let (endpoint, peer) = connect(&server).await?;
     let others = [connect_as(&server, "bob").await?, connect_as(&server, "carol").await?];
@@ -221,8 +243,7 @@ async fn what_is_not_answered_about_one_user_is_no_matter_of_others() -> anyhow:
         let is_poison = request.json()["data"]["body"] == json!("poison");
         (if is_poison { 500 } else { 204 }, String::new())
     })?;
-    let server =
-        EmbeddedServer::start_configured(|config| config.hooks.publish = hook(&backend, OnFailure::Deny))?;
+    let server = start(|hooks| hooks.publish = hook(&backend, OnFailure::Deny))?;
     let (endpoint, peer) = connect(&server).await?;
     let (_bobs_endpoint, bob) = connect_as(&server, "bob").await?;
     let (mut alices, _) = peer.open("room", 1, None).await?;
@@ -246,8 +267,7 @@ async fn without_a_backend_it_is_told_when_to_send_a_message_again_where_that_me
     let answers = Arc::new(Mutex::new(false));
     let up = Arc::clone(&answers);
     let backend = Backend::start(move |_| (if *up.lock() { 204 } else { 500 }, String::new()))?;
-    let server =
-        EmbeddedServer::start_configured(|config| config.hooks.publish = hook(&backend, OnFailure::Deny))?;
+    let server = start(|hooks| hooks.publish = hook(&backend, OnFailure::Deny))?;
     let (endpoint, peer) = connect(&server).await?;
     let (mut frames, _) = peer.open("room", 1, Some(Start::Live)).await?;
     // More of them than failures after which nobody is asked for a while.
@@ -315,8 +335,7 @@ async fn a_client_is_signed_in_when_its_hook_says_so() -> anyhow::Result<()> {
         Some("bob") => (200, r#"{"result": "deny", "reason": "not paid"}"#.to_owned()),
         _ => (500, String::new()),
     })?;
-    let server =
-        EmbeddedServer::start_configured(|config| config.hooks.connect = hook(&backend, OnFailure::Deny))?;
+    let server = start(|hooks| hooks.connect = hook(&backend, OnFailure::Deny))?;
     sign_in(&server, "alice").await?.map_err(|code| anyhow::anyhow!("{code}"))?;
     for over in Over::ALL {
         let token = server.token_with("bob", |_| {})?;
@@ -357,10 +376,7 @@ async fn who_is_kicked_while_a_hook_is_asked_is_not_let_in_by_its_answer() -> an
         waits.wait();
         (204, String::new())
     })?;
-    let server = EmbeddedServer::start_configured(|config| {
-        config.hooks.timeout_ms = 30_000;
-        config.hooks.connect = hook(&backend, OnFailure::Deny);
-    })?;
+    let server = start(|hooks| hooks.connect = hook(&backend, OnFailure::Deny))?;
     let (token, alice) = (server.token_with("alice", |_| {})?, UserId::new("alice")?);
     for (over, generation) in Over::ALL.into_iter().zip(1..) {
         let who = Who { token: &token, device: "phone", generation, platform: "test" };
@@ -380,6 +396,8 @@ async fn who_is_kicked_while_a_hook_is_asked_is_not_let_in_by_its_answer() -> an
         let came = Device::sign_in(&server, over, &who).await?;
         came.map_err(|ended| anyhow::anyhow!("{ended:?}"))?.close().await?;
         asked.recv().await.context("the hook is not asked")?;
+        // Or the next kick would close it too.
+        all_have_ended(&server).await?;
     }
     server.stop()
 }
@@ -402,8 +420,7 @@ async fn a_user_joins_when_its_hook_says_so() -> anyhow::Result<()> {
         Some("broken") => (500, String::new()),
         _ => (200, r#"{"result": "deny", "reason": "members only"}"#.to_owned()),
     })?;
-    let server =
-        EmbeddedServer::start_configured(|config| config.hooks.join = hook(&backend, OnFailure::Deny))?;
+    let server = start(|hooks| hooks.join = hook(&backend, OnFailure::Deny))?;
     let api = server.api()?;
     tokio::task::spawn_blocking(move || {
         for name in ["open", "closed", "broken"] {
@@ -444,10 +461,7 @@ async fn a_message_that_waits_for_its_hook_is_refused_when_a_new_token_no_longer
         waits.wait();
         (204, String::new())
     })?;
-    let server = EmbeddedServer::start_configured(|config| {
-        config.hooks.timeout_ms = 30_000;
-        config.hooks.publish = hook(&backend, OnFailure::Deny);
-    })?;
+    let server = start(|hooks| hooks.publish = hook(&backend, OnFailure::Deny))?;
     let (endpoint, mut peer) = connect(&server).await?;
     let (mut frames, _) = peer.open("room", 1, None).await?;
     frames.write(&publish(1, "waits")).await?;
@@ -476,10 +490,9 @@ async fn a_request_that_waits_for_its_hook_is_refused_when_a_new_token_no_longer
         }
         (204, String::new())
     })?;
-    let server = EmbeddedServer::start_configured(|config| {
-        config.hooks.timeout_ms = 30_000;
-        config.hooks.publish = hook(&backend, OnFailure::Deny);
-        config.hooks.join = hook(&backend, OnFailure::Deny);
+    let server = start(|hooks| {
+        hooks.publish = hook(&backend, OnFailure::Deny);
+        hooks.join = hook(&backend, OnFailure::Deny);
     })?;
     let api = server.api()?;
     let body = json!({ "conversation": "group", "kind": "group", "owner": "boss", "open": true });
@@ -522,10 +535,7 @@ async fn a_request_that_waits_for_its_hook_ends_with_its_connection() -> anyhow:
         }
         (204, String::new())
     })?;
-    let server = EmbeddedServer::start_configured(|config| {
-        config.hooks.timeout_ms = 30_000;
-        config.hooks.join = hook(&backend, OnFailure::Deny);
-    })?;
+    let server = start(|hooks| hooks.join = hook(&backend, OnFailure::Deny))?;
     let api = Arc::new(server.api()?);
     let makes = Arc::clone(&api);
     tokio::task::spawn_blocking(move || {
@@ -545,12 +555,7 @@ async fn a_request_that_waits_for_its_hook_ends_with_its_connection() -> anyhow:
     alice.control.write(&ClientFrame::Request { id: 1, request: join(0)? }).await?;
     tokio::time::timeout(PATIENCE, asked.recv()).await?.context("the hook is not asked")?;
     alice.close(&endpoint).await;
-    let is_over = async {
-        while server.sessions().counts().connections > 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, is_over).await.context("the connection goes on")?;
+    all_have_ended(&server).await?;
     let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into())?;
     let token = server.token_with("bob", |_| {})?;
     let mut bob = Peer::connect(&endpoint, server.address(), &server.ca_file(), &token).await?;
@@ -573,6 +578,7 @@ async fn a_request_that_waits_for_its_hook_ends_with_its_connection() -> anyhow:
 async fn the_address_of_a_client_behind_a_trusted_proxy_is_the_clients() -> anyhow::Result<()> {
     let backend = Backend::start(|_| (200, json!({ "result": "allow" }).to_string()))?;
     let server = EmbeddedServer::start_configured(|config| {
+        config.hooks.timeout_ms = ANSWER_TIMEOUT_MS;
         config.hooks.connect = hook(&backend, OnFailure::Deny);
         config.trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")];
     })?;

@@ -17,6 +17,7 @@ mod sockets;
 
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use quoth_bench::process::Usage;
 use quoth_tests::process::ServerProcess;
 use tempfile::TempDir;
@@ -24,19 +25,24 @@ use tempfile::TempDir;
 /// What an attack may add to the server's memory.
 const MEMORY_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
+/// One target at a time: what honest clients notice must not be what another test does meanwhile.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// A server in development mode, on a folder of its own.
 struct Target {
     server: ServerProcess,
     dir: TempDir,
     memory_before: u64,
+    _turn: MutexGuard<'static, ()>,
 }
 
 impl Target {
     fn start(arguments: &[&str]) -> anyhow::Result<Self> {
+        let turn = TURN.lock();
         let dir = tempfile::tempdir()?;
         let server = ServerProcess::start_with(&dir.path().join("data"), "127.0.0.1:0", arguments)?;
         let memory_before = Usage::of(server.pid())?.memory_bytes;
-        Ok(Self { server, dir, memory_before })
+        Ok(Self { server, dir, memory_before, _turn: turn })
     }
 
     /// What it has more of memory than when it was started; fails when it is not alive.

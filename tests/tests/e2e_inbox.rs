@@ -17,7 +17,10 @@ use quoth_tests::process::ServerProcess;
 use quoth_tests::site::{Site, with_each_carrier};
 
 /// How long what expires is there: long enough to be told of on a machine that has much to do.
-const LIFE_MS: u64 = 5_000;
+const LIFE_MS: u64 = 7_000;
+
+/// The same where several things that are said one after the other are to be there together.
+const LIFE_TOGETHER_MS: u64 = 2 * LIFE_MS;
 
 fn user(name: &str) -> UserId {
     UserId::new(name).expect("a user id")
@@ -213,16 +216,16 @@ fn what_expires_goes_out_of_rows_that_were_told() -> anyhow::Result<()> {
         let counted = group(&mut alice, "", &["bob"]).await?;
         let shown = group(&mut alice, "", &["bob"]).await?;
         let aged = group(&mut alice, "", &["bob"]).await?;
-        let retention = Retention { age_s: LIFE_MS / 1_000, ..Retention::FOR_EVER };
+        let retention = Retention { age_s: LIFE_TOGETHER_MS / 1_000, ..Retention::FOR_EVER };
         let aging =
             Request::SetRetention { conversation: aged.clone(), retention: Some(retention), dry_run: false };
         alice.done(aging).await?;
         watch(&mut bob, None).await?;
 
-        let goes = publish_for((&site, carrier), &counted, 1, LIFE_MS).await?;
+        let goes = publish_for((&site, carrier), &counted, 1, LIFE_TOGETHER_MS).await?;
         let stays = publish((&site, carrier), &counted, 2, "stays").await?;
         let before = publish((&site, carrier), &shown, 1, "before").await?;
-        let last = publish_for((&site, carrier), &shown, 2, LIFE_MS).await?;
+        let last = publish_for((&site, carrier), &shown, 2, LIFE_TOGETHER_MS).await?;
         bob.done(Request::Mark { conversation: shown.clone(), delivered: last, read: last }).await?;
         let old = publish((&site, carrier), &aged, 1, "aged").await?;
         let mut rows = BTreeMap::new();
@@ -232,7 +235,7 @@ fn what_expires_goes_out_of_rows_that_were_told() -> anyhow::Result<()> {
         assert!(goes < stays && rows.values().all(|row| row.stale_ms > row.version), "{rows:?}");
         let row = &rows[&aged];
         let stored_ms = row.last.as_ref().map(|event| event.time_ms);
-        assert_eq!(stored_ms, row.stale_ms.checked_sub(LIFE_MS));
+        assert_eq!(stored_ms, row.stale_ms.checked_sub(LIFE_TOGETHER_MS));
         // Nothing happens but that time goes on.
         let expected =
             [(&counted, (1, 0, Some(stays))), (&shown, (0, 0, Some(before))), (&aged, (0, 0, None))];

@@ -15,6 +15,9 @@ use quoth_protocol::{ALPN, Code, ConversationName, ProducerId, Seq};
 use quoth_tests::embedded::EmbeddedServer;
 use quoth_tests::wire::{Frames, Peer, client_config, hello, publish};
 
+/// A bound of a hang.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 const PUBLISHERS: usize = 2;
 const READERS: usize = 3;
 
@@ -102,7 +105,7 @@ fn a_message_that_comes_while_a_reader_opens_is_delivered() -> anyhow::Result<()
             let _ack = sends.next().await?;
             ack_time = published_at.elapsed();
             loop {
-                let frame = tokio::time::timeout(Duration::from_secs(5), reads.next()).await;
+                let frame = tokio::time::timeout(PATIENCE, reads.next()).await;
                 match frame.map_err(|_| anyhow::anyhow!("race {race}: the message has not come"))?? {
                     Some(ServerFrame::Event(event)) if event.seq == Seq(1) => break,
                     Some(ServerFrame::Opened { .. }) => {}
@@ -125,7 +128,7 @@ async fn open_behind_hello(quic: &Connection, token: &str) -> anyhow::Result<(Fr
     control.write(&hello(token)?).await?;
     let mut streams = Vec::new();
     for i in 0..STREAMS_BEHIND_HELLO {
-        let mut frames = tokio::time::timeout(Duration::from_secs(5), Frames::open(quic)).await??;
+        let mut frames = tokio::time::timeout(PATIENCE, Frames::open(quic)).await??;
         let (conversation, from) =
             (ConversationName::new(format!("early {i}"))?, Some(Start::After(Seq::ZERO)));
         frames.write(&ClientFrame::Open(Open { conversation, producer: ProducerId(1), from })).await?;

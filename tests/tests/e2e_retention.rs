@@ -148,18 +148,22 @@ async fn what_a_policy_takes_is_gone_for_every_reader_at_once_and_no_policy_brin
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_goes_when_its_time_is_over_also_for_who_reads_on() -> anyhow::Result<()> {
+    const LIVES_MS: u64 = 5_000;
     let server = EmbeddedServer::start()?;
     let room = name("room");
     let mut writer = member(&server, "ada").await?;
     let mut stream = writer.enter(&room, None).await?;
+    let began = Instant::now();
     for n in 1..=9 {
-        let expires_in_ms = if n % 3 == 0 || n == 4 { 1_500 } else { 0 };
+        let expires_in_ms = if n % 3 == 0 || n == 4 { LIVES_MS } else { 0 };
         let publish = Publish { expires_in_ms, ..Publish::new(n, format!("message {n}")) };
         writer.send(&mut stream, &ClientFrame::Publish(publish)).await?;
         while !matches!(writer.next(&mut stream).await?, Next::Frame(ServerFrame::Ack { .. })) {}
     }
     let all: Vec<_> = (1..=9).map(Event).collect();
-    ensure!(replay(&server, "bob", &room).await? == all, "they were there");
+    let seen = replay(&server, "bob", &room).await?;
+    // A busy machine may look when their time is over.
+    ensure!(seen == all || began.elapsed() >= Duration::from_millis(LIVES_MS), "they were there: {seen:?}");
     let expected = vec![Event(1), Event(2), Gap(3, 4), Event(5), Gap(6, 6), Event(7), Event(8), Gap(9, 9)];
     let until = Instant::now() + PATIENCE;
     while replay(&server, "bob", &room).await? != expected {

@@ -23,6 +23,9 @@ use quoth_tests::wire::publish;
 /// A bound of a hang.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long a device that has gone is taken for there, in milliseconds.
+const LEAVE_MS: u64 = 1_500;
+
 /// Runs a test against a server of its own with this policy.
 fn with_policy<F: Future<Output = anyhow::Result<()>>>(
     policy: LoginPolicy,
@@ -32,7 +35,7 @@ fn with_policy<F: Future<Output = anyhow::Result<()>>>(
         config.login_policy = policy;
         config.login_devices_max = 2;
         // Long, so that only a reconnect or its absence is seen.
-        config.presence_leave_ms = 1_500;
+        config.presence_leave_ms = LEAVE_MS;
     })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(test(std::sync::Arc::new(server)))

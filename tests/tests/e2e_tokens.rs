@@ -211,7 +211,9 @@ fn many_who_come_with_an_unknown_key_are_one_look() -> anyhow::Result<()> {
             let token = key.token(&format!("user {n}"));
             tokio::spawn(async move { try_sign_in(&server, Over::ALL[(n / 2) % 2], &token?, "d").await })
         };
-        let coming: Vec<_> = (0..40).map(come).collect();
+        let began = Instant::now();
+        // All of them come before a look is over that nobody answers, on a busy machine too.
+        let coming: Vec<_> = (0..16).map(come).collect();
         issuer.asked_more_than(1).await;
         // Whoever has a known key comes in meanwhile.
         sign_in(&server, Over::WebSocket, &known.token("alice")?, "second").await?;
@@ -223,7 +225,9 @@ fn many_who_come_with_an_unknown_key_are_one_look() -> anyhow::Result<()> {
                 other => bail!("{n}: {other:?}"),
             }
         }
-        assert_eq!(issuer.asked(), 2);
+        // On a busy machine some come when the next look is allowed, which is a second behind each.
+        let (asked, later) = (u64::from(issuer.asked()), began.elapsed().as_secs());
+        assert!((2..=2 + later).contains(&asked), "{asked} looks, the last ones within {later} s");
         Ok(())
     })
 }

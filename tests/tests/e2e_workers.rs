@@ -14,7 +14,7 @@ use quoth_tests::process::ServerProcess;
 use quoth_tests::wire::{Frames, Peer, client_config, publish};
 
 /// Generous: nothing here takes long unless packets are lost.
-const STEP_TIMEOUT: Duration = Duration::from_secs(10);
+const STEP_TIMEOUT: Duration = Duration::from_secs(30);
 
 fn block_on(test: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(test)

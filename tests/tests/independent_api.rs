@@ -72,7 +72,8 @@ fn a_signature_is_verified_as_the_text_says() -> anyhow::Result<()> {
     let mut line = || lines.next().context("the backend has ended")?.map_err(anyhow::Error::from);
     let port = line()?;
     let set = |key: &str| format!("hooks.{key}=http://127.0.0.1:{port}/");
-    let settings = ["--set", &set("publish"), "--set", &set("events_url")];
+    // Long, so that a machine that is busy with something else is no refusal.
+    let settings = ["--set", &set("publish"), "--set", &set("events_url"), "--set", "hooks.timeout_ms=30000"];
     let server = ServerProcess::start_with(&data, "127.0.0.1:0", &settings)?;
     let api = Api::told(&server.client_file()?)?;
     api.done("POST", "/v1/publish", Some(&json!({ "conversation": "general", "text": "h\u{e9}llo" })))?;

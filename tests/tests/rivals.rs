@@ -165,7 +165,10 @@ fn a_closed_connection_is_gone_from_the_server() {
             client.enter("room", Part::Both).await.unwrap();
             assert_eq!(open_files(), before + 1, "{name}");
             client.close().await;
-            assert_eq!(open_files(), before, "{name}");
+            // What a busy server is slow with comes all the same.
+            while open_files() != before {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
         });
     }
 }

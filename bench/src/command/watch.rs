@@ -112,9 +112,14 @@ fn bar() -> ProgressBar {
 mod tests {
     use super::*;
 
+    /// A line of a run that has taken no time, however busy the machine is: it is to begin.
+    fn line(length_s: Option<f64>) -> Line<'static> {
+        Line { begun: Instant::now() + Duration::from_secs(3_600), ..Line::new(length_s, &|| None) }
+    }
+
     #[test]
     fn each_measurement_is_told_with_how_many_there_are() {
-        let line = Line::new(None, &|| None);
+        let line = line(None);
         let at = |number, system| Position { round: 2, rounds: 5, number, of: 3, system };
         let progress = Progress::default();
         progress.to_do.store(1_200, Relaxed);
@@ -135,7 +140,7 @@ mod tests {
 
     #[test]
     fn what_a_profile_plans_begins_with_the_load() {
-        let line = Line::new(Some(6.0), &|| None);
+        let line = line(Some(6.0));
         let position = Position { round: 1, rounds: 1, number: 1, of: 1, system: "quoth" };
         let progress = Progress::default();
         progress.elapsed_ms.store(1_000, Relaxed);

@@ -100,7 +100,9 @@ mod tests {
     /// A client that waited until it may forget a connection would take some 85 ms for each.
     #[test]
     fn connecting_takes_little_more_than_what_is_measured_of_it() {
-        const LITTLE: u32 = 5;
+        const LITTLE: u32 = 3;
+        /// For which a busy machine may hold up what is not measured.
+        const HELD_UP: Duration = Duration::from_secs(2);
         let dir = tempfile::tempdir().expect("a folder");
         let folder = dir.path().to_owned();
         let address = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
@@ -125,6 +127,6 @@ mod tests {
         let mean_ns = ["full", "resumed"].map(|name| found.times[name].mean()).iter().sum::<f64>();
         let measured = Duration::from_secs_f64(mean_ns * 40.0 / 1e9);
         assert_eq!((found.times["full"].len(), found.times["resumed"].len()), (40, 40));
-        assert!(took < measured * LITTLE, "{took:?} for {measured:?}");
+        assert!(took < measured * LITTLE + HELD_UP, "{took:?} for {measured:?}");
     }
 }

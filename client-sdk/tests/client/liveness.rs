@@ -89,8 +89,9 @@ async fn a_waiting_sender_finds_out_that_its_server_is_dead() {
     crashing.world.lock().faults.swallow_acks = usize::MAX;
     let client = crashing.builder().keep_alive_interval(RARE_KEEP_ALIVES).connect().await.unwrap();
     let (_events, sending) = send_without_ack(&client).await;
-    machine.crash(crashing).await;
+    // Before: until the server's thread has heard of it, the client may have asked again.
     let dead_since = Instant::now();
+    machine.crash(crashing).await;
     let lost = |s: &State| matches!(s, State::Disconnected { reason: Reason::TimedOut, .. });
     timeout(2 * SOON, client.states().wait_for(lost)).await.unwrap().unwrap();
     assert!(dead_since.elapsed() >= SOON, "given up after {:?}", dead_since.elapsed());

@@ -56,7 +56,8 @@ pub(crate) struct Identity {
 #[derive(Default)]
 pub(crate) struct World {
     inner: Mutex<Inner>,
-    /// Rings when a connection has signed in, a publish has been stored, or a stream has been opened.
+    /// Rings when a connection has signed in, a publish has been stored, a stream has been opened, or a request
+    /// has been asked or answered.
     pub(crate) changed: Notify,
 }
 

@@ -18,7 +18,7 @@ pub(crate) struct Requests {
     pub(crate) statuses: Vec<bool>,
     /// How many had no answer at once.
     pub(crate) under_way_max: usize,
-    answered: usize,
+    pub(crate) answered: usize,
     /// They are answered when this is over.
     pub(crate) hold: bool,
     /// The next ones are answered with these.
@@ -52,6 +52,7 @@ pub(super) fn take(
             if answers.is_empty() { usual(request) } else { answers.remove(0) }
         };
         answer(ServerFrame::Reply { id, reply });
+        world.changed.notify_waiters();
     });
 }
 

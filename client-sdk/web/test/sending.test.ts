@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { connect, SendError } from "../src/index.js";
 import type { WebSocketConstructor } from "../src/api.js";
 import { Code } from "../src/wire/codes.js";
-import { briefs, reached, scene, until } from "./support/setup.js";
+import { briefs, reached, scene, sleep, until } from "./support/setup.js";
 
 /** Whether an error is a `SendError` with these fields. */
 function sendError(fields: Partial<SendError>): (error: unknown) => true {
@@ -40,7 +40,7 @@ scene("large messages wait for the server's credit", async ({ server, connect })
   const room = connect().conversation("general");
   const sends = Array.from({ length: 8 }, () => room.send("x".repeat(20_000)));
   await Promise.all(sends.slice(0, 3));
-  await new Promise((resolve) => setTimeout(resolve, 30));
+  await sleep(30);
   // Open and three messages are below 65,536 bytes, the fourth may leave the credit below 0.
   assert.equal(server.log("general").head, 4);
   server.withholdsCredit = false;

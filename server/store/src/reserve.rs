@@ -351,7 +351,7 @@ mod tests {
     use std::os::unix::fs::MetadataExt as _;
     use std::path::Path;
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
     use super::{FILE, MORE_PARTS, Reserve, START_BYTES, space_of};
 
@@ -359,15 +359,21 @@ mod tests {
 
     #[test]
     fn it_takes_its_space_gives_it_away_and_takes_it_again() {
+        /// What the disk says.
+        static HAS_ROOM: AtomicBool = AtomicBool::new(true);
         let dir = tempfile::tempdir().unwrap();
         let space = || space_of(&dir.path().join(FILE)).unwrap();
-        let reserve = Reserve::open(dir.path(), BYTES).unwrap();
+        let mut reserve = Reserve::open(dir.path(), BYTES).unwrap();
         assert!(!reserve.is_held(), "it has no space yet");
+        Arc::get_mut(&mut reserve).unwrap().free_bytes =
+            |_| Ok(if HAS_ROOM.load(Ordering::SeqCst) { u64::MAX } else { 0 });
         reserve.settle().unwrap();
         assert!(reserve.is_held() && space() == BYTES);
+        HAS_ROOM.store(false, Ordering::SeqCst);
         assert!(reserve.release(&"no room"));
         assert!(!reserve.is_held() && space() == 0);
-        // Another thread takes it again, as there is room.
+        // Another thread takes it again once there is room.
+        HAS_ROOM.store(true, Ordering::SeqCst);
         while !reserve.is_held() {
             std::thread::yield_now();
         }

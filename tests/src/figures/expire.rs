@@ -36,7 +36,7 @@ const TURN: Duration = Duration::from_secs(1);
 const TURN_MORE_S: u64 = 1;
 
 /// What the server's start takes before the first turn. A bound as well, for a busy machine.
-const START_S: u64 = 5;
+const START_S: u64 = 15;
 
 /// The disk is looked at so often.
 const LOOK: Duration = Duration::from_millis(500);

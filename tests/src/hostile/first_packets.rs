@@ -23,6 +23,9 @@ use crate::threads::{cpu_s, this_thread};
 /// What a client's first datagram has at least (RFC 9000, 14.1).
 const DATAGRAM_BYTES: usize = 1_200;
 
+/// Bound of a hang.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Packets that are sent in one go.
 const BATCH: u32 = 20;
 
@@ -88,7 +91,7 @@ impl FirstPackets {
         const ANSWER_BYTES_MIN: usize = 1_000;
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         socket.connect(server)?;
-        socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+        socket.set_read_timeout(Some(PATIENCE))?;
         socket.send(self.each().next().context("a packet")?)?;
         let mut answer = [0; 2 * DATAGRAM_BYTES];
         let bytes = socket.recv(&mut answer).context("the server does not answer a first packet")?;

@@ -20,12 +20,9 @@ fn what_nobody_reads_is_read_back() {
         let (output, found) = alone(more).run();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let check = round(&found, "quoth").check;
-        assert!(check.acks > 100 && check.checked > 0 && check.is_clean(), "{check:?}");
+        assert!(check.acks > 0 && check.checked > 0 && check.is_clean(), "{check:?}");
         let relay = round(&found, "quinn relay").check;
-        assert!(
-            relay.acks > 100 && relay.checked == 0 && relay.is_clean(),
-            "a relay keeps nothing: {relay:?}"
-        );
+        assert!(relay.acks > 0 && relay.checked == 0 && relay.is_clean(), "a relay keeps nothing: {relay:?}");
     }
     let mut bench = Bench::new_without_times(&["connect.toml", "--no-floors"]);
     let profile = bench.dir.path().join("connect.toml");

@@ -53,7 +53,8 @@ fn what_was_measured_before_a_signal_is_kept() {
     let text = format!("{}floors = [\"append\"]\n", super::PAIR);
     std::fs::write(&profile, text).expect("a profile");
     let mut command = Command::new(binary("quoth"));
-    command.arg("bench").arg(&profile).args(["--duration", "1.5", "--warm-up", "0", "--rounds", "50"]);
+    // So long that the signals come while the disk is measured.
+    command.arg("bench").arg(&profile).args(["--duration", "4", "--warm-up", "0", "--rounds", "50"]);
     command.arg("--dir").arg(dir.path()).arg("--json").arg(&json);
     command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped());
     let run = command.spawn().expect("quoth runs");

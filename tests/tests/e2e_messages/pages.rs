@@ -12,7 +12,7 @@ use super::world::{create_room, name, with_each_carrier};
 use super::{edit, react};
 
 /// The time that messages are there: long enough for what is done to each as soon as it is said.
-const LIFE_MS: u64 = 3_000;
+const LIFE_MS: u64 = 10_000;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 

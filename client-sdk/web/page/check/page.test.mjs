@@ -275,7 +275,7 @@ test("a long absence begins at the first unread message, and nothing that was no
 test("ticks: sending, stored, read; refused ones say why and go", async () => {
   const { page, context } = await open(browser, link(), { prepare: busy });
   await page.waitForSelector("#log >> text=unread two");
-  await page.evaluate(() => (mock.ackMs = 400));
+  await page.evaluate(() => (mock.ackMs = 2_000));
   await page.fill("#text", "first");
   await page.press("#text", "Enter");
   await page.waitForSelector(".msg:has-text('first') [aria-label=Sending]");

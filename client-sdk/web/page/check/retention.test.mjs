@@ -33,7 +33,7 @@ const preview = (page) => page.locator("#list li:has-text('The team') .talk-last
 test("what expires goes by the server's clock, from the log, the list and what is said to screen readers", async () => {
   const { page, context, problems } = await inTeam();
   assert.match(await page.textContent("#log-top"), /Earlier messages are gone/u);
-  await page.evaluate(() => team.say("bob", "vanishing", serverMs(), undefined, { expiresMs: serverMs() + 1_500 }));
+  await page.evaluate(() => team.say("bob", "vanishing", serverMs(), undefined, { expiresMs: serverMs() + 4_000 }));
   await page.waitForSelector("#say-message:has-text('vanishing')", { state: "attached" });
   assert.equal(await preview(page), "bob: vanishing");
   await page.waitForSelector(".msg [aria-label^='Disappears ']");
@@ -51,9 +51,9 @@ test("what expires goes by the server's clock, from the log, the list and what i
 test("without a connection nothing goes by a retention, which may be another one by now, and with one again what holds does", async () => {
   const { page, context } = await inTeam();
   await page.evaluate(async () => {
-    await messages.setRetention("team", { ageS: 3, count: 0, bytes: 0 });
+    await messages.setRetention("team", { ageS: 6, count: 0, bytes: 0 });
     team.say("bob", "stays", serverMs());
-    team.say("bob", "vanishing", serverMs(), undefined, { expiresMs: serverMs() + 5_000 });
+    team.say("bob", "vanishing", serverMs(), undefined, { expiresMs: serverMs() + 8_000 });
   });
   await page.waitForSelector("#log >> text=vanishing");
   await page.evaluate(() => mock.lose(60_000));

@@ -53,8 +53,10 @@ export async function until(holds: () => boolean, what = String(holds)): Promise
   }
 }
 
-export function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
+/** Waits; what has come over sockets by then is taken first, which a late timer would be before. */
+export async function sleep(ms: number): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, ms));
+  await new Promise((resolve) => setImmediate(resolve));
 }
 
 /** The next `count` items of a reader. */
