@@ -34,7 +34,7 @@ pub(crate) struct Marks {
     marked: Seq,
     /// Something was received that is not marked.
     due: Option<Instant>,
-    /// Up to here a reader took everything that has ended, and could not say so yet.
+    /// Up to here a reader that has ended took everything, and could not say so yet for want of a turn.
     ended: Option<Seq>,
     under_way: Option<UnderWay>,
 }
@@ -99,12 +99,24 @@ impl Marks {
         }
     }
 
-    /// The same for the last time, whether or not it is due. What cannot be said at once is said later.
+    /// The same for the last time, whether or not it is due. What has no turn yet has it behind what is under
+    /// way.
     pub(crate) fn end(&mut self, conversation: &ConversationName, taken: Seq, session: Option<&SignedIn>) {
         if self.due.is_some() {
-            self.ended = self.ended.max(Some(taken));
+            let taken = self.ended.map_or(taken, |ended| ended.max(taken));
+            self.ended = Some(taken);
             self.say(conversation, (taken, false), session, Instant::now());
         }
+    }
+
+    /// Whether the last mark waits for the answer to the one before.
+    pub(crate) fn waits(&self) -> bool {
+        self.ended.is_some() && self.under_way.is_some()
+    }
+
+    /// The server has another store, of whose events nothing was received.
+    pub(crate) fn forget(&mut self) {
+        (self.marked, self.due, self.ended) = (Seq::ZERO, None, None);
     }
 
     /// The answer of the server; waits for ever when none is awaited. Cancel-safe.
@@ -117,10 +129,13 @@ impl Marks {
             // Who reads may lack the right to say so, and a server that has too much to do is not to be asked
             // again.
             Ok(_) => self.turn_off(),
-            // With the next message it is said again.
-            Err(_) => {}
+            // The connection is lost. With the next message it is said again.
+            Err(_) => self.ended = None,
         }
         self.under_way = None;
+        if self.ended.is_some() {
+            self.due = Some(Instant::now());
+        }
     }
 
     fn say(
@@ -134,7 +149,8 @@ impl Marks {
             return self.turn_off();
         }
         let is_said = taken <= self.marked || self.begin_request(conversation, taken, session);
-        if is_said {
+        // Without a connection it is not known to whom it would be said later.
+        if is_said || session.is_none() {
             self.ended = None;
         }
         self.due = (has_more || !is_said).then(|| now + MARK_INTERVAL);
@@ -245,19 +261,31 @@ mod tests {
         assert!(said(&mut queue).is_none(), "one at a time");
         waiter.send(done(&name)).unwrap();
         marks.answered().await;
+        marks.mark(&name, None, Some(&session), Instant::now());
+        let (seq, waiter) = said(&mut queue).unwrap();
+        assert_eq!((seq, marks.due(), marks.waits()), (Seq(7), None, false));
         // Another reader, which is not as far, changes nothing of it.
+        marks.received(Seq(9), start);
+        marks.end(&name, Seq(9), Some(&session));
+        assert!(marks.waits());
         marks.begin();
-        let due = marks.due().unwrap();
-        marks.mark(&name, Some((Seq(2), false)), Some(&session), due);
-        assert_eq!(said(&mut queue).map(|(seq, _)| seq), Some(Seq(7)));
-        assert_eq!(marks.due(), None);
-        // Without any it is said too.
-        let (name, mut marks) = self::marks();
-        marks.received(Seq(1), start);
-        marks.end(&name, Seq(1), None);
-        let due = marks.due().unwrap();
-        marks.mark(&name, None, Some(&session), due);
-        assert_eq!(said(&mut queue).map(|(seq, _)| seq), Some(Seq(1)));
+        marks.end(&name, Seq(2), Some(&session));
+        waiter.send(done(&name)).unwrap();
+        marks.answered().await;
+        marks.mark(&name, Some((Seq(2), false)), Some(&session), Instant::now());
+        let (seq, waiter) = said(&mut queue).unwrap();
+        assert_eq!(seq, Seq(9));
+        // With the connection goes what was to be said on it.
+        marks.received(Seq(11), start);
+        marks.end(&name, Seq(11), Some(&session));
+        drop(waiter);
+        marks.answered().await;
+        marks.mark(&name, None, Some(&session), Instant::now() + MARK_INTERVAL);
+        assert!(said(&mut queue).is_none() && marks.due().is_none());
+        // And what was said of another store is not said of this one.
+        marks.forget();
+        marks.received(Seq(3), start);
+        assert!(marks.due().is_some());
     }
 
     #[tokio::test]

@@ -99,6 +99,7 @@ impl Server {
         let endpoints = Endpoints::open(sockets, &secret, &quic, &config.limits)
             .map_err(|error| format!("QUIC cannot be served on {address}: {error}"))?;
         store.reserve.for_start(|| development.as_ref().map_or(Ok(()), Development::write_client_file))?;
+        let backend = store.reserve.for_start(|| Backend::of(config))?;
         let classes = retention::adopted(&store, &config.retention)?;
         let (revoked, runs) = (revoked_in(&*store.view)?, runs_in(&*store.view)?);
         let (engine, stopper) = Engine::start_with(
@@ -113,7 +114,6 @@ impl Server {
         let phase = PhaseSender::new();
         let sessions = Sessions::start(config.sessions(), Arc::new(engine.clone()), Clocks::of(&engine));
         sessions.restore(&revoked, &runs);
-        let backend = Backend::of(config)?;
         let hooks = backend.as_ref().map(|backend| Hooks::new(&config.hooks, backend)).unwrap_or_default();
         let verify = Arc::new(verifier.clone());
         let service = Service::new(engine.clone(), verify, config.limits.clone(), phase.subscribe())

@@ -63,19 +63,20 @@ impl TicketKeys {
         !self.keys.read().is_empty()
     }
 
-    /// Makes another key when the newest one is old at `now_s`, in seconds since 1970, and drops those that open
-    /// tickets no longer.
+    /// Makes another key when the newest one is old at `now_s`, in seconds since 1970, and drops those that
+    /// open tickets no longer.
     ///
     /// # Errors
     /// When the file cannot be written; the old keys stay in force.
     pub fn rotate(&self, now_s: u64) -> Result<(), String> {
         // A key that is said to be made later is of a clock that was wrong.
         let is_within = |key: &Key, limit_s: u64| now_s.abs_diff(key.made_s) < limit_s;
+        // Also where no new one can be written.
+        self.keys.write().retain(|key| is_within(key, LIFETIME_S.into()));
         let mut keys = self.keys.read().clone();
         if keys.first().is_some_and(|newest| is_within(newest, ROTATION_S)) {
             return Ok(());
         }
-        keys.retain(|key| is_within(key, LIFETIME_S.into()));
         keys.insert(0, Key { made_s: now_s, secret: rand::rng().random() });
         let lines = keys.iter().map(|key| format!("{} {}\n", key.made_s, hex(&key.secret)));
         write_private(&self.file, lines.collect::<String>().as_bytes())?;

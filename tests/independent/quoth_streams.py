@@ -16,7 +16,7 @@ from typing import Any, Iterable
 
 import quoth_wire as wire
 
-# A bound of a hang: on a busy machine a client of low priority gets to little.
+# A bound of a hang: on a busy machine a client of low priority gets little done.
 WAIT_S = 30.0
 _devices = itertools.count()
 _generation = 0

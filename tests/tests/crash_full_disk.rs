@@ -85,7 +85,8 @@ fn fill(api: &Api, mut number: u64) -> anyhow::Result<u64> {
     loop {
         number = fill_for_now(api, number)?;
         let began = Instant::now();
-        while publish(api, number + 1)? != Ok(number + 1) {
+        while let Err(code) = publish(api, number + 1)? {
+            assert_eq!(code, "storage_full");
             if began.elapsed() > FOR_GOOD {
                 return Ok(number);
             }

@@ -121,7 +121,7 @@ impl Room {
             if let Some(reason) = self.ended() {
                 return self.fail(&reason);
             }
-            if self.leaving && self.outbox.is_empty() && self.reader.is_none() {
+            if self.leaving && self.outbox.is_empty() && self.reader.is_none() && !self.marks.waits() {
                 break;
             }
             self.advance();
@@ -169,7 +169,8 @@ impl Room {
                 }
             }
             Input::Commands(commands) => commands.into_iter().for_each(|c| self.command(c)),
-            Input::Marked | Input::Stream(StreamInput::Wrote) => {}
+            Input::Marked => self.mark(),
+            Input::Stream(StreamInput::Wrote) => {}
             Input::Stream(StreamInput::Opened(Ok(stream))) => {
                 let open =
                     Open { conversation: self.name.clone(), producer: self.producer, from: self.from() };
@@ -357,7 +358,9 @@ impl Room {
     /// The server has this store. What was read of another one goes on nowhere here: the same seqs are other
     /// events.
     fn see_store(&mut self, store: u64) {
-        self.store = Some(store);
+        if self.store.replace(store).is_some_and(|before| before != store) {
+            self.marks.forget();
+        }
         if self.reader.as_mut().is_some_and(|reader| reader.is_of_another(store)) {
             let code = Code::CURSOR_AHEAD;
             self.end_reading(|conversation| EventsError::Refused { conversation, code });

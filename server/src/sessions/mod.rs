@@ -212,7 +212,9 @@ impl Sessions {
     /// A user's devices for a [`Reply`](quoth_protocol::reply::Reply): those that are connected, and those
     /// that were before.
     pub async fn session_infos(&self, user: &UserId) -> Vec<SessionInfo> {
-        let before = self.devices_before(user).await;
+        // First, so that none is missed that is stored meanwhile.
+        let known = self.0.state.lock().visits.of(user);
+        let before = self.merged(known.clone(), self.stored(user).await);
         let state = self.0.state.lock();
         let now_ms = self.0.now_ms();
         let mut infos: Vec<SessionInfo> = state
@@ -229,18 +231,20 @@ impl Sessions {
                 last_seen_ms: now_ms,
             })
             .collect();
-        let connected = infos.len();
+        let meanwhile = state.visits.of(user);
+        drop(state);
         // Some have gone since they were looked up, and of others the end is not noted yet.
-        let meanwhile = state.visits.of(user).into_values().map(|visit| match visit.until {
+        let as_seen = |visit: Visit| match visit.until {
             Until::Gone(gone_ms) => visit.info(gone_ms),
             Until::There => visit.info(now_ms),
-        });
-        for info in meanwhile.chain(before) {
+        };
+        let (meanwhile, known) = (meanwhile.into_values().map(as_seen), known.into_values().map(as_seen));
+        let connected = infos.len();
+        for info in meanwhile.chain(before).chain(known) {
             if infos.iter().all(|other| other.device != info.device) {
                 infos.push(info);
             }
         }
-        drop(state);
         infos[connected..].sort_by_key(|info| std::cmp::Reverse(info.last_seen_ms));
         infos
     }
@@ -256,15 +260,12 @@ impl Sessions {
         infos
     }
 
-    /// The devices of a user that are gone, or were connected at a crash.
-    async fn devices_before(&self, user: &UserId) -> Vec<SessionInfo> {
-        // First, so that none is missed that is stored meanwhile.
-        let known = self.0.state.lock().visits.of(user);
-        let stored = devices::load(&*self.0.keep(), user).await.unwrap_or_else(|error| {
+    /// What is stored of a user's devices.
+    async fn stored(&self, user: &UserId) -> Vec<Visit> {
+        devices::load(&*self.0.keep(), user).await.unwrap_or_else(|error| {
             tracing::warn!(%user, error, "the devices of before cannot be read");
             Vec::new()
-        });
-        self.merged(known, stored)
+        })
     }
 
     /// What is known of a user's devices beside what is stored of them.

@@ -356,6 +356,12 @@ async fn a_device_that_goes_while_its_user_is_looked_up_is_not_left_out() {
     let (infos, ()) = tokio::join!(sessions.session_infos(&of), leaves);
     let seen: Vec<_> = infos.into_iter().map(|info| (info.device, info.last_seen_ms)).collect();
     assert_eq!(seen, [(device("phone"), 1_000)]);
+    // Nor is one that is put out while its connection has not ended.
+    let phone = sessions.sign_in(&identity("bob", None, 0), &hello("phone", 0), None, 1_000).unwrap();
+    assert_eq!(sessions.kick(&user("bob"), None, ""), 1);
+    let infos = sessions.session_infos(&user("bob")).await;
+    assert_eq!(infos.into_iter().map(|info| info.device).collect::<Vec<_>>(), [device("phone")]);
+    drop(phone);
 }
 
 #[tokio::test]

@@ -199,16 +199,25 @@ impl Reserve {
         self: &Arc<Self>,
         mut work: impl FnMut() -> Result<T, E>,
     ) -> Result<T, E> {
+        let was_held = self.is_held();
         match work() {
-            Err(error) if self.is_start_short() && self.release(&error) => work(),
+            // Somebody else may have released it meanwhile.
+            Err(error) if self.is_start_short() && (self.release(&error) || was_held && !self.is_held()) => {
+                work()
+            }
             done => done,
         }
     }
 
     /// Whether a start may have failed for want of room. The error of whoever failed need not say it.
     fn is_start_short(&self) -> bool {
-        let free = self.path.parent().and_then(|dir| (self.free_bytes)(&File::open(dir).ok()?).ok());
-        free.is_some_and(|free| free < START_BYTES)
+        let dir = self.path.parent().and_then(|dir| File::open(dir).ok());
+        dir.is_some_and(|dir| self.free_bytes(&dir) < START_BYTES)
+    }
+
+    /// How many bytes a file may take of its disk, as far as the file system tells.
+    pub(crate) fn free_bytes(&self, file: &File) -> u64 {
+        (self.free_bytes)(file).unwrap_or(u64::MAX)
     }
 
     /// The store is closed.
@@ -302,7 +311,7 @@ impl Reserve {
 struct NoRoom;
 
 /// What a file may take of its disk yet, in bytes, as far as the file system tells: quotas are left out.
-pub(crate) fn free_bytes(file: &File) -> io::Result<u64> {
+fn free_bytes(file: &File) -> io::Result<u64> {
     let told = rustix::fs::fstatvfs(file)?;
     // Some tell nothing.
     Ok(if told.f_blocks == 0 { u64::MAX } else { told.f_bavail.saturating_mul(told.f_frsize) })

@@ -23,7 +23,7 @@ use quoth_tests::http::Backend;
 use quoth_tests::member::Member;
 use quoth_tests::wire::{Frames, Incoming, Peer, client_config_with};
 
-use super::{PATIENCE, close_code, run, with_server};
+use super::{PATIENCE, close_code, run, soon, with_server};
 
 pub(super) async fn signed_in(server: &EmbeddedServer, user: &str) -> anyhow::Result<Member> {
     let (address, ca_file) = (server.address(), server.ca_file());
@@ -58,12 +58,15 @@ async fn done(member: &mut Member, request: Request) -> anyhow::Result<()> {
 /// The answer to a request whose repeats change nothing, asked for until it comes in the server's time for
 /// requests.
 async fn in_time(member: &mut Member, request: Request) -> anyhow::Result<Reply> {
-    loop {
-        match member.request(request.clone()).await? {
-            Reply::Refused { code: Code::TIMED_OUT, .. } => {}
-            other => return Ok(other),
+    let asks = async {
+        loop {
+            match member.request(request.clone()).await? {
+                Reply::Refused { code: Code::TIMED_OUT, .. } => {}
+                other => return anyhow::Ok(other),
+            }
         }
-    }
+    };
+    soon("an answer in time", asks).await?
 }
 
 async fn refused(member: &mut Member, request: Request) -> anyhow::Result<Code> {

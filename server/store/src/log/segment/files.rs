@@ -12,7 +12,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::super::{LogError, Position};
 use crate::durable::{sync_all, sync_dir};
-use crate::reserve::{Reserve, free_bytes};
+use crate::reserve::Reserve;
 use crate::room::RETRY_PAUSE;
 
 /// A segment of the log.
@@ -61,25 +61,24 @@ impl Spare {
     /// Creates a file that reads as zeros. Its space is allocated but not written: writing the zeros too
     /// would make an append a few microseconds faster in the median and several times slower at its 99th
     /// percentile, as it doubles what the disk has to write.
-    pub(super) fn create(path: PathBuf, bytes: u64) -> Result<Self, LogError> {
+    pub(super) fn create(path: PathBuf, bytes: u64, reserve: &Reserve) -> Result<Self, LogError> {
         let file = OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(true)
             .open(&path)
             .map_err(LogError::io("create", &path))?;
-        allocate(&file, bytes).map_err(LogError::io("allocate space for", &path))?;
+        // Asked first: an attempt that fails has taken all that others had left for a moment.
+        let has_room = reserve.free_bytes(&file) >= bytes;
+        let allocated =
+            if has_room { allocate(&file, bytes) } else { Err(io::ErrorKind::StorageFull.into()) };
+        allocated.map_err(LogError::io("allocate space for", &path))?;
         sync_all(&file, &path).map_err(LogError::io("sync", &path))?;
         Ok(Self { file, path, bytes })
     }
 }
 
-/// Whether there is as much is asked first: an attempt that fails has taken all that others had left for a
-/// moment.
 fn allocate(file: &File, bytes: u64) -> io::Result<()> {
-    if free_bytes(file)? < bytes {
-        return Err(io::ErrorKind::StorageFull.into());
-    }
     match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
         Ok(()) => Ok(()),
         // Not every file system can; there the appends allocate the space.
@@ -333,7 +332,7 @@ impl Shared {
             let is_short = !self.reserve.is_held();
             let bytes =
                 if is_short { self.segment_bytes.min(SHORT_SEGMENT_BYTES) } else { self.segment_bytes };
-            let spare = Spare::create(path.to_owned(), bytes);
+            let spare = Spare::create(path.to_owned(), bytes, &self.reserve);
             if let Err(error) = &spare {
                 // It may hold space that is needed. The error that matters is the first one.
                 let _ = fs::remove_file(path);
@@ -377,7 +376,7 @@ impl Shared {
 mod tests {
     use std::fs;
 
-    use super::{Keeper, Position, Reserve, SHORT_SEGMENT_BYTES, Segment, Shared, Work};
+    use super::{Keeper, Position, Reserve, SHORT_SEGMENT_BYTES, Segment, Shared, Spare, Work};
     use crate::durable::syncs;
 
     /// Waits until the keeper has come to a state.
@@ -385,6 +384,17 @@ mod tests {
         let mut work = keeper.shared.work.lock();
         while !is_reached(&work) {
             keeper.shared.changed.wait(&mut work);
+        }
+    }
+
+    #[test]
+    fn no_space_is_taken_for_a_segment_that_does_not_fit() {
+        let dir = tempfile::tempdir().unwrap();
+        // Of a disk with 4,096 bytes.
+        let reserve = Reserve::told(dir.path(), 0, |_| Ok(4096));
+        for (bytes, fits) in [(4096, true), (4097, false)] {
+            let spare = Spare::create(dir.path().join("1.spare"), bytes, &reserve);
+            assert_eq!(spare.is_ok(), fits, "{bytes}: {spare:?}");
         }
     }
 

@@ -149,7 +149,7 @@ impl SegmentLog {
         let mut writer = match (end, segments.last()) {
             (Some(end), Some(last)) => Writer::resume(&dir, last.path.clone(), &end)?,
             _ => {
-                let spare = Spare::create(dir.join("first.spare"), segment_bytes)?;
+                let spare = Spare::create(dir.join("first.spare"), segment_bytes, &reserve)?;
                 let seed = RandomState::new().hash_one(std::time::SystemTime::now());
                 let header =
                     SegmentHeader { seed, first: Position(1), previous: 0, epoch: 0, bytes: segment_bytes };
