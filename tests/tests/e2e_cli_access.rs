@@ -64,10 +64,14 @@ impl Site {
 
     /// The hint, or else the error, of one that fails.
     fn refused(&self, token: &str, line: &str) -> String {
+        self.refusal(token, line).lines().last().unwrap().to_owned()
+    }
+
+    /// All that it notes, of one that fails.
+    fn refusal(&self, token: &str, line: &str) -> String {
         let output = self.runs(Some(token), line);
         assert_eq!(output.status.code(), Some(1), "{line}: {output:?}");
-        let notes = String::from_utf8(output.stderr).unwrap();
-        notes.lines().last().unwrap().to_owned()
+        String::from_utf8(output.stderr).unwrap()
     }
 
     fn end(self) {
@@ -341,6 +345,50 @@ fn a_name_that_may_have_a_slip_in_it_is_told() {
     for line in ["conversation add team bob", "send teem hi", "retention teem", "conversation show team"] {
         assert_eq!(site.done(&alice, line).1, "", "{line}");
     }
+    site.end();
+}
+
+/// The server makes nothing twice, so what comes with the second request would be lost without a word.
+#[test]
+fn who_makes_what_is_there_already_is_told_what_of_it_is_not_as_wanted() {
+    let site = Site::start();
+    let alice = site.token("--user alice");
+    site.done(&alice, "conversation create team --title Team --member bob");
+    let output = |is_operator: bool, line: &str| {
+        let output = match is_operator {
+            false => site.runs(Some(&alice), &format!("conversation create team {line}")),
+            true => site.runs(None, &format!("admin conversation create team --owner alice {line}")),
+        };
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for (line, told) in [
+        ("--member bob --member eve", "eve is not in it"),
+        ("--title Other", "it is called otherwise"),
+        ("--open", "not everybody may join it"),
+    ] {
+        for is_operator in [false, true] {
+            let (code, notes) = output(is_operator, line);
+            assert!(
+                code == Some(1) && notes.contains("team was there already, and nothing of it"),
+                "{notes}"
+            );
+            assert!(notes.contains(told) && notes.contains("hint: it takes "), "{line}: {notes}");
+            assert!(!notes.contains("nothing had to change"), "{line}: {notes}");
+        }
+    }
+    for (is_operator, told) in [(false, "it was there already"), (true, "nothing had to change")] {
+        let (code, notes) = output(is_operator, "--title Team --member bob");
+        assert!(code == Some(0) && notes.contains(told), "{notes}");
+    }
+    // What the hints say makes it so.
+    let (_, notes) = output(true, "--member eve");
+    assert!(notes.contains("`quoth admin member set 'team' 'eve' --role member`"), "{notes}");
+    assert_eq!(site.runs(None, "admin member set team eve --role member").status.code(), Some(0));
+    assert_eq!(output(true, "--member eve").0, Some(0));
+    site.done(&alice, "conversation role team bob owner");
+    site.done(&alice, "conversation role team alice member");
+    let (code, notes) = output(true, "--title Team");
+    assert!(code == Some(1) && notes.contains("alice does not own it"), "{notes}");
     site.end();
 }
 

@@ -3,6 +3,7 @@
 mod api;
 mod args;
 mod call;
+mod create;
 mod hint;
 mod many;
 mod meant;
@@ -44,6 +45,7 @@ pub(crate) fn run(connection: ConnectionArgs, args: AdminArgs) -> anyhow::Result
     let is_held = |kept: Value| kept["hold_ms"].as_u64() > Some(0);
     let ends_hold = before.is_some_and(|before| api.send(&before).is_ok_and(is_held));
     let users = named::users(&command);
+    let wanted = create::wanted(&command);
     let kicked = matches!(command, OneCommand::Kick { .. });
     let mut answer = api.send(&call::of(command))?;
     if waits {
@@ -59,6 +61,9 @@ pub(crate) fn run(connection: ConnectionArgs, args: AdminArgs) -> anyhow::Result
         (false, false) => show::text(&answer),
     };
     written(std::io::stdout().lock().write_all(text.as_bytes()))?;
+    if let Some(wanted) = wanted {
+        create::check(&api, &wanted, &answer)?;
+    }
     notes::notes(&answer, ends_hold).into_iter().for_each(note);
     caveats.into_iter().for_each(note);
     named::firsts(&answer).into_iter().for_each(note);
