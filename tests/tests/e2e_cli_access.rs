@@ -411,5 +411,13 @@ fn an_operator_s_command_is_for_no_other_server_than_the_named_one() {
     assert!(told.contains("not_found"), "nobody is erased: {told}");
     let (code, told) = admin(Some(&site.server.address().to_string()), "stats");
     assert_eq!(code, Some(0), "{told}");
+    // Nor is one of two that are named passed over.
+    let both = site.runs(None, "admin --api 127.0.0.1:1 stats");
+    let told = String::from_utf8(both.stderr).unwrap();
+    assert!(both.status.code() == Some(2) && told.contains("--api says already"), "{told}");
+    let ca = site.data().join("keys/ca.pem");
+    let line = format!("send general hi --server 127.0.0.1:1 --ca {}", ca.display());
+    let told = site.refusal(&site.token("--user alice"), &line);
+    assert!(told.contains("127.0.0.1:1 (--server or QUOTH_SERVER) is not the server of"), "{told}");
     site.end();
 }

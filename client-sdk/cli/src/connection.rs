@@ -225,12 +225,16 @@ impl Connection {
         let token = self.token(|name| std::env::var(name).ok())?;
         let file = self.args.client_file.clone().or_else(|| env("QUOTH_CLIENT_FILE").map(PathBuf::from));
         let development = match (&server, &ca, &token, file) {
-            (Some(_), Some(_), Some(_), _) => None,
+            // A file that a flag names is looked at in any case: it may name another server.
+            (Some(_), Some(_), Some(_), _) if self.args.client_file.is_none() => None,
             (.., Some(file)) => Some(development(&file)?.ok_or_else(|| {
                 anyhow!("{} does not exist: a development server leaves it while it runs", file.display())
             })?),
             (.., None) => first_development(env)?,
         };
+        if let (Some(_), Some(server), Some(development)) = (&self.args.client_file, &server, &development) {
+            is_one_server(server, development)?;
+        }
         target(server, ca, token, self.args.user.as_deref(), development, purpose)
     }
 
@@ -297,6 +301,19 @@ fn host(server: &str) -> &str {
 /// An environment variable that says something.
 pub(crate) fn env(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Refuses a server that is not the one of the file that a flag names besides: one of them would not count.
+fn is_one_server(server: &str, development: &Development) -> anyhow::Result<()> {
+    if server == development.server {
+        return Ok(());
+    }
+    bail!(
+        "{server} (--server or QUOTH_SERVER) is not the server of {} (--client-file), which names {}: leave --client-file out and give \
+         --ca FILE and --token-file FILE (or --token), or leave the other one out",
+        development.file.display(),
+        development.server
+    )
 }
 
 /// Completes what was given from what the development server has left. Its token and CA go to no other
@@ -463,6 +480,17 @@ mod tests {
             target(same, None, None, None, Some(development()), TALK).unwrap().ca,
             Path::new("ca.pem")
         );
+    }
+
+    #[test]
+    fn two_servers_are_not_meant_at_once() {
+        is_one_server("127.0.0.1:4433", &development()).unwrap();
+        let refused = is_one_server("chat.example:4433", &development()).unwrap_err().to_string();
+        for told in
+            ["chat.example:4433 (", "dev.json (--client-file)", "names 127.0.0.1:4433", "--token-file"]
+        {
+            assert!(refused.contains(told), "{refused}");
+        }
     }
 
     #[test]

@@ -27,7 +27,7 @@ use crate::output::{note, written};
 /// Does what is asked, and prints the answer.
 pub(crate) fn run(connection: ConnectionArgs, args: AdminArgs) -> anyhow::Result<ExitCode> {
     let AdminArgs { api, json, command } = args;
-    meant::check_flags(&connection, command.takes_device())?;
+    meant::check_flags(&connection, api.api.is_some(), command.takes_device())?;
     let api = api::Api::new(connection, api)?;
     let command = match command {
         AdminCommand::Many(command) => return many::run(&api, command, json),
