@@ -17,7 +17,7 @@ use crate::device::Device;
 use crate::hint::{HINT_TIMEOUT, Situation, hinted};
 use crate::interrupt::Interrupt;
 use crate::rights::{self, Barrier, Verb};
-use crate::states::{telling_refusals, telling_wait};
+use crate::states::{Refusals, telling_wait};
 
 /// What to do when there is no server.
 pub(crate) const START_ONE: &str = "start one with `cargo run --release`, or say where one is with --client-file, or with --server, --ca and --token";
@@ -129,10 +129,13 @@ impl Connection {
             .keep_alive_interval(KEEP_ALIVE_INTERVAL)
             .client_name(concat!("quoth/", env!("CARGO_PKG_VERSION")));
         // What is no file of the disk, such as a pipe, can be read once.
-        let connecting = match situation.token_file.clone() {
-            Some(file) => {
-                let tell = telling_refusals(file.clone());
-                connecting.token_provider(move || std::future::ready(token_in(&file))).on_failed_attempt(tell)
+        let refusals = situation.token_file.clone().map(Refusals::of);
+        let connecting = match refusals.clone() {
+            Some(refusals) => {
+                let file = refusals.token_file.clone();
+                connecting
+                    .token_provider(move || std::future::ready(token_in(&file)))
+                    .on_failed_attempt(move |reason| refusals.tell(reason))
             }
             None => connecting.token(token),
         };
@@ -152,7 +155,7 @@ impl Connection {
         };
         let client = self
             .interrupt
-            .unless_asked(telling_wait(&server, connecting.connect()))
+            .unless_asked(telling_wait(&server, refusals.as_ref(), connecting.connect()))
             .await?
             .map_err(|error| hinted(error.into(), &situation))?;
         situation.user = client.welcome().map(|welcome| welcome.user.to_string()).or(situation.user);
