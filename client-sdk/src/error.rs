@@ -47,7 +47,7 @@ pub enum ConnectError {
     #[error("cannot set up TLS: {0}")]
     Tls(String),
     /// No attempt succeeded in time.
-    #[error("no connection to {server} within {} s{}", .timeout.as_secs_f32(), last.as_ref().map(|r| format!(": {r}")).unwrap_or_default())]
+    #[error("{} {server} within {} s{}", none_to(last.as_ref()), .timeout.as_secs_f32(), last.as_ref().map(|r| format!(": {r}")).unwrap_or_default())]
     TimedOut {
         /// Where to.
         server: String,
@@ -64,6 +64,14 @@ pub enum ConnectError {
         /// Why.
         reason: Reason,
     },
+}
+
+/// What there is none of: who is refused has had a connection.
+const fn none_to(last: Option<&Reason>) -> &'static str {
+    match last {
+        Some(Reason::Code { .. }) => "no sign-in at",
+        _ => "no connection to",
+    }
 }
 
 /// Why there is no handle on a conversation.
@@ -122,4 +130,22 @@ pub enum HistoryError {
     /// The client is closed.
     #[error("{0}")]
     Closed(Reason),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_refused_has_had_a_connection() {
+        let told = |last| {
+            ConnectError::TimedOut { server: "a:1".to_owned(), timeout: Duration::from_secs(10), last }
+                .to_string()
+        };
+        let refused = Reason::Code { code: Code::TOKEN_REVOKED, text: "fired".to_owned() };
+        let refused = told(Some(refused));
+        assert_eq!(refused, "no sign-in at a:1 within 10 s: the server said token_revoked (0x202): fired");
+        assert_eq!(told(None), "no connection to a:1 within 10 s");
+        assert_eq!(told(Some(Reason::TimedOut)), "no connection to a:1 within 10 s: no answer in time");
+    }
 }

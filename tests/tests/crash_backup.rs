@@ -2,7 +2,7 @@
 //! docs/OPERATIONS.md has of it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use quoth_tests::command::{documented, failed, ok, server_command};
@@ -174,6 +174,37 @@ fn a_backup_that_is_killed_anywhere_leaves_those_before_and_the_next_one_is_whol
     ok(server_command(&["restore"]).arg("--from").arg(&backups).arg("--data-dir").arg(path("restored")));
     let has = exported(&ok(server_command(&["export"]).arg("--data-dir").arg(path("restored"))));
     assert_eq!(has["general"].len() as u64, next - 1);
+    Ok(())
+}
+
+/// Backups that go with what they are of are none; whoever names such a folder by mistake is told before it is made.
+#[test]
+fn a_backup_into_its_own_data_folder_is_refused_and_nothing_is_written() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (data, link) = (dir.path().join("data"), dir.path().join("link"));
+    std::os::unix::fs::symlink(&data, &link)?;
+    let refused = |to: &Path| {
+        let mut command = server_command(&["backup"]);
+        let output = command.arg("--data-dir").arg(&data).arg("--to").arg(to).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{told}");
+        assert!(told.contains("lies in the data folder") && told.contains("elsewhere with --to"), "{told}");
+    };
+    let server = ServerProcess::start_with(&data, "127.0.0.1:0", SMALL_SEGMENTS)?;
+    refused(&data.join("backups"));
+    assert!(!data.join("store/pins").exists(), "nothing is pinned for it");
+    assert!(server.terminate()?.success());
+    let names = || -> anyhow::Result<Vec<PathBuf>> {
+        let mut names: Vec<_> =
+            std::fs::read_dir(&data)?.map(|entry| Ok(entry?.path())).collect::<anyhow::Result<_>>()?;
+        names.sort();
+        Ok(names)
+    };
+    let before = names()?;
+    for to in [data.clone(), data.join("store"), link.join("new/backups"), link] {
+        refused(&to);
+    }
+    assert_eq!(names()?, before);
     Ok(())
 }
 
@@ -351,12 +382,12 @@ fn an_export_has_what_readers_get_and_a_file_of_its_own() -> anyhow::Result<()> 
     Ok(())
 }
 
-fn path_in(dir: &tempfile::TempDir, name: &str) -> std::path::PathBuf {
+fn path_in(dir: &tempfile::TempDir, name: &str) -> PathBuf {
     dir.path().join(name)
 }
 
 /// All files below a folder.
-fn files(dir: &Path, found: &mut Vec<std::path::PathBuf>) {
+fn files(dir: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() { files(&path, found) } else { found.push(path) }

@@ -1,11 +1,16 @@
 //! What the command line says of who may do what: why something was refused and what helps, what a token is good
 //! for, and names that may have a slip in them.
 
-use std::io::Write as _;
-use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use quoth_tests::process::{ServerProcess, binary};
+
+/// Bound of a hang.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A development server, and users with tokens of any kind.
 struct Site {
@@ -64,10 +69,14 @@ impl Site {
 
     /// The hint, or else the error, of one that fails.
     fn refused(&self, token: &str, line: &str) -> String {
+        self.refusal(token, line).lines().last().unwrap().to_owned()
+    }
+
+    /// All that it notes, of one that fails.
+    fn refusal(&self, token: &str, line: &str) -> String {
         let output = self.runs(Some(token), line);
         assert_eq!(output.status.code(), Some(1), "{line}: {output:?}");
-        let notes = String::from_utf8(output.stderr).unwrap();
-        notes.lines().last().unwrap().to_owned()
+        String::from_utf8(output.stderr).unwrap()
     }
 
     fn end(self) {
@@ -344,6 +353,132 @@ fn a_name_that_may_have_a_slip_in_it_is_told() {
     site.end();
 }
 
+/// The server makes nothing twice, so what comes with the second request would be lost without a word.
+#[test]
+fn who_makes_what_is_there_already_is_told_what_of_it_is_not_as_wanted() {
+    let site = Site::start();
+    let alice = site.token("--user alice");
+    site.done(&alice, "conversation create team --title Team --member bob");
+    let output = |is_operator: bool, line: &str| {
+        let output = match is_operator {
+            false => site.runs(Some(&alice), &format!("conversation create team {line}")),
+            true => site.runs(None, &format!("admin conversation create team --owner alice {line}")),
+        };
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for (line, told) in [
+        ("--member bob --member eve", "eve is not in it"),
+        ("--title Other", "it is called otherwise"),
+        ("--open", "not everybody may join it"),
+    ] {
+        for is_operator in [false, true] {
+            let (code, notes) = output(is_operator, line);
+            assert!(
+                code == Some(1) && notes.contains("team was there already, and nothing of it"),
+                "{notes}"
+            );
+            assert!(notes.contains(told) && notes.contains("hint: it takes "), "{line}: {notes}");
+            assert!(!notes.contains("nothing had to change"), "{line}: {notes}");
+        }
+    }
+    for (is_operator, told) in [(false, "it was there already"), (true, "nothing had to change")] {
+        let (code, notes) = output(is_operator, "--title Team --member bob");
+        assert!(code == Some(0) && notes.contains(told), "{notes}");
+    }
+    // What the hints say makes it so.
+    let (_, notes) = output(true, "--member eve");
+    assert!(notes.contains("`quoth admin member set 'team' 'eve' --role member`"), "{notes}");
+    assert_eq!(site.runs(None, "admin member set team eve --role member").status.code(), Some(0));
+    assert_eq!(output(true, "--member eve").0, Some(0));
+    site.done(&alice, "conversation role team bob owner");
+    site.done(&alice, "conversation role team alice member");
+    let (code, notes) = output(true, "--title Team");
+    assert!(code == Some(1) && notes.contains("alice does not own it"), "{notes}");
+    site.end();
+}
+
+/// A `quoth chat` of whoever's token is in a file, killed when it is dropped.
+struct Chat {
+    child: Child,
+    said: mpsc::Receiver<String>,
+    notes: mpsc::Receiver<String>,
+}
+
+impl Chat {
+    fn start(site: &Site, file: &Path) -> Self {
+        let mut command = Command::new(binary("quoth"));
+        command.env_clear().arg("--client-file").arg(site.data().join("client.json"));
+        command.arg("--token-file").arg(file).args(["chat", "general"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        writeln!(child.stdin.as_mut().unwrap(), "hello").unwrap();
+        let (said, notes) = (lines_of(child.stdout.take()), lines_of(child.stderr.take()));
+        Self { child, said, notes }
+    }
+
+    /// What it notes until it ends by itself, and with which code.
+    fn ends(&mut self) -> (Option<i32>, String) {
+        let mut told = String::new();
+        loop {
+            match self.notes.recv_timeout(TIMEOUT) {
+                Ok(line) => told = told + &line + "\n",
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+                Err(mpsc::RecvTimeoutError::Timeout) => panic!("it goes on: {told}"),
+            }
+        }
+        (self.child.wait().unwrap().code(), told)
+    }
+}
+
+impl Drop for Chat {
+    fn drop(&mut self) {
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+fn lines_of(read: Option<impl Read + Send + 'static>) -> mpsc::Receiver<String> {
+    let (sender, lines) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(read.unwrap()).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
+}
+
+/// Nobody puts another token into a person's file meanwhile.
+#[test]
+fn a_chat_whose_user_is_signed_out_tells_what_the_server_has_said_and_ends() {
+    let site = Site::start();
+    let file = site.dir.path().join("token");
+    std::fs::write(&file, site.token("--user bob")).unwrap();
+    for (line, told) in [
+        ("admin kick bob --reason fired", "the server said kicked (0x309): fired"),
+        ("admin revoke --of bob --for-good --reason fired", "the server said token_revoked (0x202): fired"),
+    ] {
+        let mut chat = Chat::start(&site, &file);
+        let hello = chat.said.recv_timeout(TIMEOUT).unwrap();
+        assert!(hello.contains("hello"), "{hello}");
+        assert_eq!(site.runs(None, line).status.code(), Some(0), "{line}");
+        let (code, notes) = chat.ends();
+        let error = notes.lines().find(|line| line.starts_with("error: ")).unwrap_or_default();
+        assert!(code == Some(1) && error.contains(told) && notes.contains("hint: "), "{line}: {notes}");
+        assert!(!notes.contains("waiting for another token"), "{line}: {notes}");
+    }
+    // Who is refused has had a connection.
+    let (code, notes) = Chat::start(&site, &file).ends();
+    let (_, refused) = notes.split_once("* not signed in: ").unwrap();
+    assert!(code == Some(1) && refused.contains("error: no sign-in at "), "{notes}");
+    assert!(
+        refused.contains("token_revoked (0x202): fired") && !refused.contains("no connection"),
+        "{notes}"
+    );
+    site.end();
+}
+
 /// What is done to a wrong server cannot be undone: this machine's development server stands in for no other one.
 #[test]
 fn an_operator_s_command_is_for_no_other_server_than_the_named_one() {
@@ -363,5 +498,13 @@ fn an_operator_s_command_is_for_no_other_server_than_the_named_one() {
     assert!(told.contains("not_found"), "nobody is erased: {told}");
     let (code, told) = admin(Some(&site.server.address().to_string()), "stats");
     assert_eq!(code, Some(0), "{told}");
+    // Nor is one of two that are named passed over.
+    let both = site.runs(None, "admin --api 127.0.0.1:1 stats");
+    let told = String::from_utf8(both.stderr).unwrap();
+    assert!(both.status.code() == Some(2) && told.contains("--api says already"), "{told}");
+    let ca = site.data().join("keys/ca.pem");
+    let line = format!("send general hi --server 127.0.0.1:1 --ca {}", ca.display());
+    let told = site.refusal(&site.token("--user alice"), &line);
+    assert!(told.contains("127.0.0.1:1 (--server or QUOTH_SERVER) is not the server of"), "{told}");
     site.end();
 }

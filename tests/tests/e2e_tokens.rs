@@ -95,7 +95,7 @@ async fn revoke(
         live.push((format!("{} {}", present.0, present.1), device, stream));
     }
     let at = Instant::now();
-    let count = server.sessions().revoke(revoked, extent, "lost", server.now_ms()).await?;
+    let (count, _) = server.sessions().revoke(revoked, extent, "lost", server.now_ms()).await?;
     assert_eq!(count, concerned.len());
     for (who, mut device, stream) in live {
         if concerned.contains(&who.as_str()) {

@@ -17,7 +17,7 @@ use crate::device::Device;
 use crate::hint::{HINT_TIMEOUT, Situation, hinted};
 use crate::interrupt::Interrupt;
 use crate::rights::{self, Barrier, Verb};
-use crate::states::{telling_refusals, telling_wait};
+use crate::states::{Refusals, telling_wait};
 
 /// What to do when there is no server.
 pub(crate) const START_ONE: &str = "start one with `cargo run --release`, or say where one is with --client-file, or with --server, --ca and --token";
@@ -129,10 +129,13 @@ impl Connection {
             .keep_alive_interval(KEEP_ALIVE_INTERVAL)
             .client_name(concat!("quoth/", env!("CARGO_PKG_VERSION")));
         // What is no file of the disk, such as a pipe, can be read once.
-        let connecting = match situation.token_file.clone() {
-            Some(file) => {
-                let tell = telling_refusals(file.clone());
-                connecting.token_provider(move || std::future::ready(token_in(&file))).on_failed_attempt(tell)
+        let refusals = situation.token_file.clone().map(Refusals::of);
+        let connecting = match refusals.clone() {
+            Some(refusals) => {
+                let file = refusals.token_file.clone();
+                connecting
+                    .token_provider(move || std::future::ready(token_in(&file)))
+                    .on_failed_attempt(move |reason| refusals.tell(reason))
             }
             None => connecting.token(token),
         };
@@ -152,7 +155,7 @@ impl Connection {
         };
         let client = self
             .interrupt
-            .unless_asked(telling_wait(&server, connecting.connect()))
+            .unless_asked(telling_wait(&server, refusals.as_ref(), connecting.connect()))
             .await?
             .map_err(|error| hinted(error.into(), &situation))?;
         situation.user = client.welcome().map(|welcome| welcome.user.to_string()).or(situation.user);
@@ -225,12 +228,16 @@ impl Connection {
         let token = self.token(|name| std::env::var(name).ok())?;
         let file = self.args.client_file.clone().or_else(|| env("QUOTH_CLIENT_FILE").map(PathBuf::from));
         let development = match (&server, &ca, &token, file) {
-            (Some(_), Some(_), Some(_), _) => None,
+            // A file that a flag names is looked at in any case: it may name another server.
+            (Some(_), Some(_), Some(_), _) if self.args.client_file.is_none() => None,
             (.., Some(file)) => Some(development(&file)?.ok_or_else(|| {
                 anyhow!("{} does not exist: a development server leaves it while it runs", file.display())
             })?),
             (.., None) => first_development(env)?,
         };
+        if let (Some(_), Some(server), Some(development)) = (&self.args.client_file, &server, &development) {
+            is_one_server(server, development)?;
+        }
         target(server, ca, token, self.args.user.as_deref(), development, purpose)
     }
 
@@ -297,6 +304,19 @@ fn host(server: &str) -> &str {
 /// An environment variable that says something.
 pub(crate) fn env(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Refuses a server that is not the one of the file that a flag names besides: one of them would not count.
+fn is_one_server(server: &str, development: &Development) -> anyhow::Result<()> {
+    if server == development.server {
+        return Ok(());
+    }
+    bail!(
+        "{server} (--server or QUOTH_SERVER) is not the server of {} (--client-file), which names {}: leave --client-file out and give \
+         --ca FILE and --token-file FILE (or --token), or leave the other one out",
+        development.file.display(),
+        development.server
+    )
 }
 
 /// Completes what was given from what the development server has left. Its token and CA go to no other
@@ -463,6 +483,17 @@ mod tests {
             target(same, None, None, None, Some(development()), TALK).unwrap().ca,
             Path::new("ca.pem")
         );
+    }
+
+    #[test]
+    fn two_servers_are_not_meant_at_once() {
+        is_one_server("127.0.0.1:4433", &development()).unwrap();
+        let refused = is_one_server("chat.example:4433", &development()).unwrap_err().to_string();
+        for told in
+            ["chat.example:4433 (", "dev.json (--client-file)", "names 127.0.0.1:4433", "--token-file"]
+        {
+            assert!(refused.contains(told), "{refused}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod addressed;
 mod admin;
+mod already;
 mod amount;
 mod args;
 mod asking;

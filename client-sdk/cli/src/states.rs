@@ -2,7 +2,7 @@
 //! what is waited for.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use quoth_client::protocol::Action;
@@ -15,15 +15,30 @@ use crate::output::note;
 /// How long to connect in silence.
 const SILENT_CONNECT: Duration = Duration::from_secs(2);
 
-/// Says on standard error why no token of a file was good, while a client tries to connect with it.
-pub(crate) fn telling_refusals(token_file: PathBuf) -> impl Fn(&Reason) + Send + Sync + 'static {
-    let told = Mutex::new(None);
-    move |reason| {
-        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+/// Why no token of a file was good yet, while a client tries to connect with it.
+#[derive(Debug, Clone)]
+pub(crate) struct Refusals {
+    /// Where a token is looked for.
+    pub(crate) token_file: PathBuf,
+    last: Arc<Mutex<Option<Reason>>>,
+}
+
+impl Refusals {
+    pub(crate) fn of(token_file: PathBuf) -> Self {
+        Self { token_file, last: Arc::default() }
+    }
+
+    /// Says it on standard error.
+    pub(crate) fn tell(&self, reason: &Reason) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         // Every attempt ends so: only what is new is told.
-        if is_of_the_token(reason) && told.replace(reason.clone()).as_ref() != Some(reason) {
-            note(format_args!("* not signed in: {reason}; {}", waiting_for(reason, Some(&token_file))));
+        if is_of_the_token(reason) && last.replace(reason.clone()).as_ref() != Some(reason) {
+            note(format_args!("* not signed in: {reason}; {}", waiting_for(reason, Some(&self.token_file))));
         }
+    }
+
+    fn is_any(&self) -> bool {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 }
 
@@ -47,14 +62,36 @@ fn waiting_for(reason: &Reason, token_file: Option<&Path>) -> String {
     }
 }
 
-/// Says on standard error what is waited for when connecting takes a while.
-pub(crate) async fn telling_wait<T>(server: &str, connecting: impl Future<Output = T>) -> T {
+/// Says on standard error what is waited for when connecting takes a while, unless a refusal has said so.
+pub(crate) async fn telling_wait<T>(
+    server: &str,
+    refusals: Option<&Refusals>,
+    connecting: impl Future<Output = T>,
+) -> T {
     let mut connecting = std::pin::pin!(connecting);
     match timeout(SILENT_CONNECT, connecting.as_mut()).await {
         Ok(connected) => connected,
         Err(_) => {
-            note(format_args!("* no connection to {server} yet, still trying"));
+            let has_answered = refusals.is_some_and(Refusals::is_any);
+            if !has_answered {
+                note(format_args!("* no connection to {server} yet, still trying"));
+            }
             connecting.await
+        }
+    }
+}
+
+/// Until the token that the client is signed in with is withdrawn: why.
+pub(crate) async fn withdrawn(client: &Client) -> Reason {
+    let mut states = client.states();
+    loop {
+        if let State::Disconnected { reason, .. } = &*states.borrow_and_update()
+            && matches!(reason, Reason::Code { code: Code::TOKEN_REVOKED, .. })
+        {
+            return reason.clone();
+        }
+        if states.changed().await.is_err() {
+            return std::future::pending().await;
         }
     }
 }

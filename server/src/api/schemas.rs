@@ -334,9 +334,10 @@ fn sessions() -> Value {
         })),
         "Lift": object(&[], json!({ "user": of("UserId"), "device": of("DeviceId"), "token_id": token_id() })),
         "Closed": object(&["closed"], json!({ "closed": of("Count") })),
-        "Revoked": object(&["closed", "issued_before_ms"], json!({
+        "Revoked": object(&["closed", "issued_before_ms", "expires_ms"], json!({
             "closed": of("Count"),
-            "issued_before_ms": { "oneOf": [of("TimeMs"), { "type": "null" }], "description": "of a user: tokens that were issued before this are refused; without one in the request it is 30 s from now, since an issuer's clock may be ahead by as much" },
+            "issued_before_ms": { "oneOf": [of("TimeMs"), { "type": "null" }], "description": "of a user: tokens that were issued before this are refused; without one in the request it is 30 s from now, since an issuer's clock may be ahead by as much, and later where more was revoked before" },
+            "expires_ms": { "$ref": "#/components/schemas/TimeMs", "description": "when it is over by itself, as the list of revocations says it" },
         })),
         "Lifted": object(&["lifted"], json!({ "lifted": { "type": "boolean", "description": "whether there was one" } })),
     })

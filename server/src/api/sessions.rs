@@ -197,8 +197,11 @@ async fn revoke(call: Call) -> Result<Answer, Problem> {
     // As long as they are good: that is longer than their `exp` says.
     let over_ms = expires_ms.map(|expires_ms| expires_ms.saturating_add(LEEWAY_S * 1_000));
     let extent = Extent { issued_before_ms, over_ms: end_of(over_ms, now_ms)? };
-    let closed = call.app.service.sessions.revoke(&revoked, extent, &reason, now_ms).await.map_err(failed)?;
-    Answer::of(&json!({ "closed": closed, "issued_before_ms": (!is_token).then_some(issued_before_ms) }))
+    let made = call.app.service.sessions.revoke(&revoked, extent, &reason, now_ms).await;
+    let (closed, Extent { issued_before_ms, over_ms }) = made.map_err(failed)?;
+    Answer::of(&json!({
+        "closed": closed, "issued_before_ms": (!is_token).then_some(issued_before_ms), "expires_ms": over_ms,
+    }))
 }
 
 async fn revocations(call: Call) -> Result<Answer, Problem> {

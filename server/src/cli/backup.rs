@@ -1,14 +1,14 @@
 //! `quoth-server backup` and `quoth-server restore`.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use clap::Args;
 use quoth_store::backup::{Added, BackupError, BackupFolder, ExtraFile, Frozen, Pace};
 
 use super::amount::{count, size};
-use super::print;
 use super::progress::Bar;
 use super::verify::{verify_backups, what_it_has};
+use super::{Failure, print};
 use crate::config::Config;
 use crate::control::{self, Pinned};
 use crate::data_folder::OUTBOX_FILE;
@@ -74,8 +74,17 @@ impl Source {
     }
 }
 
-pub(super) fn backup(config: &Config, args: &BackupArgs) -> Result<(), String> {
+pub(super) fn backup(config: &Config, args: &BackupArgs) -> Result<(), Failure> {
     let time_ms = SystemClock.unix_ms();
+    // Before anything is pinned, locked or made.
+    if lies_in(&config.data_dir, &args.to) {
+        return Err(Failure::mistake(format!(
+            "{} lies in the data folder {} itself, with which its backups would be lost: name a folder elsewhere with --to, best \
+             on another disk",
+            args.to.display(),
+            config.data_dir.display()
+        )));
+    }
     let Source { store, pinned } = Source::of(&config.data_dir)?;
     let folder = BackupFolder::take(&args.to).map_err(|error| error.to_string())?;
     // A running server's cursor is of the moment of the pin: the live one goes on.
@@ -106,7 +115,35 @@ pub(super) fn backup(config: &Config, args: &BackupArgs) -> Result<(), String> {
     }
     // For whoever checks it.
     drop(folder);
-    if args.verify { verify_backups(config, &args.to) } else { Ok(()) }
+    if args.verify { Ok(verify_backups(config, &args.to)?) } else { Ok(()) }
+}
+
+/// Whether a folder, there or not, is the data folder or below it, or below the store, which a link may have put
+/// elsewhere.
+fn lies_in(data_dir: &Path, dir: &Path) -> bool {
+    let Some(dir) = resolved(dir) else { return false };
+    let ours = [data_dir.to_owned(), data_dir.join("store")];
+    ours.iter().filter_map(|ours| ours.canonicalize().ok()).any(|ours| dir.starts_with(ours))
+}
+
+/// A path without links. What is not there yet has none, and will be below the nearest folder that is.
+fn resolved(path: &Path) -> Option<PathBuf> {
+    let path = std::path::absolute(path).ok()?;
+    let (below, mut resolved) = path.ancestors().find_map(|above| {
+        let below = path.strip_prefix(above).ok()?;
+        Some((below, above.canonicalize().ok()?))
+    })?;
+    let goes_up = below.components().any(|part| part == Component::ParentDir);
+    for part in below.components() {
+        match part {
+            Component::ParentDir => {
+                resolved.pop();
+            }
+            part => resolved.push(part),
+        }
+    }
+    // It may have come to a link.
+    if goes_up { self::resolved(&resolved) } else { Some(resolved) }
 }
 
 /// What is in a data folder besides the store.
@@ -148,4 +185,45 @@ pub(super) fn restore(config: &Config, args: &RestoreArgs) -> Result<(), String>
         config.data_dir.display(),
         what_it_has(&backup)
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_is_in_the_data_folder_by_whatever_way_it_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        for dir in ["data/keys", "disk/store", "data-2"] {
+            std::fs::create_dir_all(at(dir)).unwrap();
+        }
+        for (target, link) in [("disk/store", "data/store"), ("data", "link"), ("data/keys", "inner")] {
+            symlink(at(target), at(link)).unwrap();
+        }
+        for (to, expected) in [
+            ("data", true),
+            ("data/.", true),
+            ("data/new", true),
+            ("data/new/deeper", true),
+            ("data-2/../data/new", true),
+            ("data-3/../data/new", true),
+            ("data-3/deeper/../../link/new", true),
+            ("link", true),
+            ("link/new", true),
+            ("inner/new", true),
+            ("disk/store/new", true),
+            ("data-2", false),
+            ("data-3", false),
+            ("disk/new", false),
+            ("data/../new", false),
+        ] {
+            for data in ["data", "link"] {
+                assert_eq!(lies_in(&at(data), &at(to)), expected, "{to} in {data}");
+            }
+        }
+        assert!(!lies_in(&at("none"), &at("none/new")), "that there is no such folder is told elsewhere");
+    }
 }

@@ -208,7 +208,7 @@ fn execute(command: Command, loaded: &Loaded) -> Result<(), Failure> {
         }
         Command::Token(args) => Ok(print(&format!("{}\n", token(config, args).map_err(Failure::mistake)?))?),
         Command::Verify(args) => Ok(verify::verify(config, &args)?),
-        Command::Backup(args) => Ok(backup::backup(config, &args)?),
+        Command::Backup(args) => backup::backup(config, &args),
         Command::Restore(args) => Ok(backup::restore(config, &args)?),
         Command::Export(args) => Ok(export::export(config, &args)?),
         Command::Retention(command) => Ok(retention::run(config, command)?),

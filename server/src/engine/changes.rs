@@ -1,7 +1,7 @@
 //! Changes on their way to the log, and what readers of the states ask for.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use quoth_core::authorize::Grant;
 use quoth_core::membership::user::{CONVERSATION, blocked_by, blocked_key, conversation_of};
@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::access::Access;
 use super::publisher::Last;
+use super::retain::Settled;
 use super::retention::Keeps;
 use super::states::{KnownAbsent, KnownConversation, KnownMessage, KnownUser};
 use super::{Engine, Request};
@@ -117,6 +118,8 @@ pub(super) enum What {
         known: Arc<KnownConversation>,
         keeps: Keeps,
         retain: Retain,
+        /// Told with the answer.
+        settled: Arc<OnceLock<Settled>>,
     },
     /// Something that the user's own log is told, and nobody else.
     Own {

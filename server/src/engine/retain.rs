@@ -1,12 +1,14 @@
 //! Says how a conversation is kept, and tells what goes by that: before, if whoever asks wants to know, and
 //! behind it.
 
+use std::sync::{Arc, OnceLock};
+
 use quoth_core::authorize::{Action, Place as At, authorize};
 use quoth_core::membership::{Actor, ConversationState, Refusal};
 use quoth_core::retention::{End, Kept, Marks, Place, Retain, Retention};
 use quoth_protocol::frame::EventKind;
 use quoth_protocol::name::Reserved;
-use quoth_protocol::{ConversationName, Seq, codec};
+use quoth_protocol::{Code, ConversationName, Seq, codec};
 use quoth_store::{View, ViewError};
 
 use super::Engine;
@@ -22,6 +24,16 @@ pub struct Retained {
     pub effect: Effect,
 }
 
+/// How a conversation is kept, and where it ended, as a change of that was sequenced: what others have changed or
+/// said by the time of the answer is theirs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Settled {
+    pub(super) kept: Kept,
+    pub(super) end: End,
+    /// By which all of it was judged, in milliseconds since 1970.
+    pub(super) now_ms: u64,
+}
+
 /// How a conversation is kept behind a change, made or thought of, and what goes by that. What has a time to
 /// live of its own goes by that one as well, and is counted only as far as it lies before a floor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +42,8 @@ pub struct Effect {
     pub kept: Kept,
     /// Its policy, which a hold keeps from taking anything.
     pub policy: Retention,
+    /// Whether it was kept otherwise before.
+    pub changes: bool,
     /// The last event that is stored.
     pub head: Seq,
     /// The floor as it was before.
@@ -69,10 +83,14 @@ impl Effect {
         Gone::between(self.floor_then, self.floor_unheld)
     }
 
-    /// What is beyond the policy, held or not: what members are told, who are told nothing of a hold.
+    /// What is beyond the policy by the change, held or not: what members are told, who are told nothing of a
+    /// hold, also not by a policy that is set again.
     #[must_use]
     pub const fn beyond(&self) -> Gone {
-        Gone::between(self.floor, self.floor_unheld)
+        match self.changes {
+            true => Gone::between(self.floor, self.floor_unheld),
+            false => Gone { events: 0, bytes: 0 },
+        }
     }
 }
 
@@ -91,14 +109,19 @@ impl Engine {
         name: &ConversationName,
         retain: Retain,
     ) -> Result<Retained, Refusal> {
+        const UNSETTLED: Refusal = Refusal::new(Code::INTERNAL, "what goes by it is not known");
         is_kept_at_all(name)?;
         let known = self.state(name).await.map_err(|error| unreadable(&error))?;
         let keeps = self.keeps(name).await.map_err(|error| unreadable(&error))?;
-        let what = What::Retain { name: name.clone(), known, keeps, retain };
+        let of_class = keeps.of_class;
+        let settled = Arc::new(OnceLock::new());
+        let what = What::Retain { name: name.clone(), known, keeps, retain, settled: Arc::clone(&settled) };
         let done = self.ask(caller, what, vec![name.clone()], 0).await?;
-        let has_changed = done.time_ms > 0;
-        let effect = self.effect(name, move |view, name, of_class, kept, now_ms| {
-            effect_in(view, name, of_class, kept, has_changed, now_ms)
+        let changes = done.time_ms > 0;
+        let Settled { kept, end, now_ms } = settled.get().copied().ok_or(UNSETTLED)?;
+        let effect = self.in_view(name, move |view, name| {
+            let floor = |marks: Marks, from: Place| view.floor(name, marks, from.seq);
+            effect_of((kept, of_class), changes, end, now_ms, floor)
         });
         Ok(Retained { done, effect: effect.await.map_err(|error| unreadable(&error))? })
     }
@@ -118,28 +141,25 @@ impl Engine {
         let now_ms = self.judged_ms();
         let may = |state: Option<&ConversationState>| may_retain(caller.actor(), name, state, retain, now_ms);
         self.with_state(name, may).await.map_err(|error| unreadable(&error))??;
-        let effect = self.effect(name, move |view, name, of_class, kept, now_ms| {
-            thought_of(view, name, of_class, kept, retain, now_ms)
-        });
+        let Keeps { known, of_class } = self.keeps(name).await.map_err(|error| unreadable(&error))?;
+        let (kept, now_ms) = (*known.read(), self.judged_ms());
+        let effect =
+            self.in_view(name, move |view, name| thought_of(view, name, of_class, kept, retain, now_ms));
         let effect = effect.await.map_err(|error| unreadable(&error))?;
         may_be_named(name, effect.is_none_or(|effect| effect.head == Seq::ZERO))?;
         // Whoever takes back what was never set has slipped in the name.
         effect.ok_or(Refusal::FORBIDDEN)
     }
 
-    /// Looks at what there is of a conversation, and at how it is kept: by its class's policy and what is set
-    /// for it.
-    async fn effect<T: Send + 'static>(
+    /// Looks at what there is of a conversation, with everything that was answered by now.
+    async fn in_view<T: Send + 'static>(
         &self,
         name: &ConversationName,
-        look: impl FnOnce(&dyn View, &ConversationName, Retention, Kept, u64) -> Result<T, ViewError>
-        + Send
-        + 'static,
+        look: impl FnOnce(&dyn View, &ConversationName) -> Result<T, ViewError> + Send + 'static,
     ) -> Result<T, ViewError> {
-        let Keeps { known, of_class } = self.keeps(name).await?;
-        let (kept, now_ms, name) = (*known.read(), self.judged_ms(), name.clone());
+        let name = name.clone();
         self.inner.reads.applied(self.released()).await;
-        self.inner.reads.run(move |view| look(view, &name, of_class, kept, now_ms)).await
+        self.inner.reads.run(move |view| look(view, &name)).await
     }
 }
 
@@ -221,24 +241,11 @@ fn thought_of(
     Ok(Some(Effect { head: end.seq, ..effect }))
 }
 
-/// What has come of a change by which a conversation is kept like this now.
-fn effect_in(
-    view: &dyn View,
-    name: &ConversationName,
-    of_class: Retention,
-    kept: Kept,
-    has_changed: bool,
-    now_ms: u64,
-) -> Result<Effect, ViewError> {
-    let floor = |marks: Marks, from: Place| view.floor(name, marks, from.seq);
-    effect_of((kept, of_class), has_changed, end_in(view, name)?, now_ms, floor)
-}
-
 /// What comes of a change by which a conversation with this end is kept like this: its marks are those that it
 /// had before. `floor` finds the first event that these leave, from a place on.
 fn effect_of(
     (kept, of_class): (Kept, Retention),
-    has_changed: bool,
+    changes: bool,
     end: End,
     now_ms: u64,
     floor: impl Fn(Marks, Place) -> Result<Place, ViewError>,
@@ -253,8 +260,9 @@ fn effect_of(
     Ok(Effect {
         kept,
         policy: kept.policy.unwrap_or(of_class),
+        changes,
         head: end.seq,
-        floor: if has_changed { before } else { floor_then },
+        floor: if changes { before } else { floor_then },
         floor_then,
         floor_unheld,
     })

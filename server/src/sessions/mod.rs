@@ -298,8 +298,8 @@ impl Sessions {
     }
 
     /// Revokes something at `now_ms` and closes what it concerns, with a reason for people, which those are
-    /// told too that come later. It is in force when this is first polled, and stored when it is ready. Says
-    /// how many connections it has closed.
+    /// told too that come later. It is in force when this is first polled, and stored when it is ready. Gives
+    /// how many connections it has closed, and what is in force then: more, where more was revoked before.
     ///
     /// # Errors
     /// When there are too many, and when it could not be stored.
@@ -309,16 +309,16 @@ impl Sessions {
         extent: Extent,
         reason: &str,
         now_ms: u64,
-    ) -> Result<usize, RevokeError> {
+    ) -> Result<(usize, Extent), RevokeError> {
         let extent = self.bounded(extent);
-        let count = {
+        let (count, in_force) = {
             let mut state = self.0.state.lock();
-            state.revocations.revoke(revoked, extent, reason)?;
-            state.eject_revoked(revoked, reason, now_ms)
+            let in_force = state.revocations.revoke(revoked, extent, reason)?;
+            (state.eject_revoked(revoked, reason, now_ms), in_force)
         };
         self.0.revoked.notify_one();
         self.0.store(std::slice::from_ref(revoked)).await.map_err(RevokeError::NotStored)?;
-        Ok(count)
+        Ok((count, in_force))
     }
 
     /// A page of what is revoked, in the order of its [places](RevocationPlace), and the last one's place if

@@ -245,8 +245,8 @@ async fn what_is_revoked_ends_at_once_and_does_not_come_back() {
         };
         let live: Vec<(&str, Attendance)> =
             all.iter().map(|which| (*which, come(&world, which).unwrap())).collect();
-        let count = world.sessions.revoke(&revoked, extent, "lost", 0).await.unwrap();
-        assert_eq!(count, expected.len(), "{revoked:?}");
+        let (count, in_force) = world.sessions.revoke(&revoked, extent, "lost", 0).await.unwrap();
+        assert_eq!((count, in_force), (expected.len(), extent), "{revoked:?}");
         let ended: HashSet<&str> = live
             .iter()
             .filter(|(_, live)| told(live) == Some(Code::TOKEN_REVOKED))
@@ -292,6 +292,9 @@ async fn who_is_logged_out_is_told_when_a_new_token_is_good() {
     // Who is shut out is not told to come again.
     world.sessions.revoke(&of_alice, EVER, "", 0).await.unwrap();
     assert_eq!(retry_after_ms(10_000), 0);
+    // A weaker one changes nothing, and says so.
+    assert_eq!(world.sessions.revoke(&of_alice, until(40_000), "", 0).await.unwrap(), (0, EVER));
+    assert_eq!(retry_after_ms(50_000), 0);
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use ureq::{Agent, http};
 use super::args::ApiArgs;
 use super::call::Call;
 use super::hint::hint;
-use super::meant::check_server;
+use super::meant::{check_client_file, check_server};
 use crate::args::ConnectionArgs;
 use crate::connection::env;
 use crate::development::{ApiOfDevelopment, api_of_development};
@@ -34,7 +34,9 @@ impl Api {
     /// What flags, the environment and a development server say, in this order.
     pub(super) fn new(connection: ConnectionArgs, args: ApiArgs) -> anyhow::Result<Self> {
         let ca = connection.ca.clone().or_else(|| env("QUOTH_CA").map(PathBuf::from));
-        let url = args.api.or_else(|| env("QUOTH_API"));
+        let of_env = env("QUOTH_API").filter(|_| args.api.is_none());
+        check_client_file(connection.client_file.as_deref(), of_env.as_deref())?;
+        let url = args.api.or(of_env);
         let key_file = args.api_key_file.or_else(|| env("QUOTH_API_KEY_FILE").map(PathBuf::from));
         let key = key_file.map(|file| {
             let key = std::fs::read_to_string(&file);

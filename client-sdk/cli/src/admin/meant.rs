@@ -11,16 +11,22 @@ use crate::args::ConnectionArgs;
 /// Refuses flags that say how a user connects: a server API has a URL and a key.
 ///
 /// # Errors
-/// Names the flag that is meant. `takes_device`: whether `--device` is the command's own.
-pub(super) fn check_flags(connection: &ConnectionArgs, takes_device: bool) -> Result<(), WrongUsage> {
+/// Names the flag that is meant. `has_api`: whether a flag says where the server API is. `takes_device`: whether
+/// `--device` is the command's own.
+pub(super) fn check_flags(
+    connection: &ConnectionArgs,
+    has_api: bool,
+    takes_device: bool,
+) -> Result<(), WrongUsage> {
     const WHERE: &str = "say where its server API is with --api URL, and give a key with --api-key-file FILE";
     const WHICH_KEY: &str = "it signs in with a key of the server API: give it with --api-key-file FILE";
     const WHOSE: &str = "say in whose name it is done with --as USER, where a command takes that";
     const HOW: &str = "it goes over HTTP to the URL that --api says";
+    const ONE: &str = "--api says already which server is meant; leave one of both out";
     const DEVICE: &str = "it is done by no device; kick, revoke and unrevoke take one";
     let ConnectionArgs {
         server,
-        client_file: _,
+        client_file,
         ca: _,
         server_name,
         transport,
@@ -31,6 +37,7 @@ pub(super) fn check_flags(connection: &ConnectionArgs, takes_device: bool) -> Re
     } = connection;
     let unused = [
         ("--server", server.is_some(), WHERE),
+        ("--client-file", client_file.is_some() && has_api, ONE),
         ("--server-name", server_name.is_some(), WHERE),
         ("--transport", transport.is_some(), HOW),
         ("--token", token.is_some(), WHICH_KEY),
@@ -43,6 +50,21 @@ pub(super) fn check_flags(connection: &ConnectionArgs, takes_device: bool) -> Re
             Err(WrongUsage::new(format!("quoth admin does not use {flag}: {instead}")))
         }
         None => Ok(()),
+    }
+}
+
+/// Refuses a file of a development server that a flag names where the environment names a server API: whichever
+/// counted, the other one might be meant.
+///
+/// # Errors
+/// Names both.
+pub(super) fn check_client_file(file: Option<&Path>, api: Option<&str>) -> anyhow::Result<()> {
+    match (file, api) {
+        (Some(file), Some(api)) => bail!(
+            "both {} (--client-file) and {api} (QUOTH_API) say which server is meant: leave --client-file out, or unset QUOTH_API",
+            file.display()
+        ),
+        _ => Ok(()),
     }
 }
 
@@ -71,7 +93,8 @@ mod tests {
     fn checked(line: &str) -> Result<(), String> {
         let args = Args::try_parse_from(["quoth"].into_iter().chain(line.split_whitespace())).unwrap();
         let Command::Admin(admin) = args.command else { panic!("not admin: {line}") };
-        check_flags(&args.connection, admin.command.takes_device()).map_err(|error| error.to_string())
+        check_flags(&args.connection, admin.api.api.is_some(), admin.command.takes_device())
+            .map_err(|error| error.to_string())
     }
 
     #[test]
@@ -80,6 +103,7 @@ mod tests {
             ("admin --server chat.example:4433 stats", "--server:", "--api URL"),
             ("--server chat.example:4433 admin stats", "--server:", "--api URL"),
             ("admin stats --server chat.example:4433 --api chat.example:4434", "--server:", "--api URL"),
+            ("admin stats --client-file f --api chat.example:4434", "--client-file:", "--api says already"),
             ("admin stats --server-name chat.example", "--server-name:", "--api URL"),
             ("admin stats --transport quic", "--transport:", "--api"),
             ("admin stats --token t", "--token:", "--api-key-file FILE"),
@@ -97,12 +121,24 @@ mod tests {
         for line in [
             "admin stats",
             "admin stats --client-file f --ca c",
+            "admin stats --client-file f --api-key-file k",
+            "admin stats --api chat.example:4434 --ca c",
             "admin kick bob --device phone",
             "admin revoke --of bob --device phone",
             "admin unrevoke --of bob --device phone",
             "admin publish general hello --as alice",
         ] {
             assert_eq!(checked(line), Ok(()), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_one_server_and_the_api_of_another_one_are_not_meant_at_once() {
+        let (file, api) = (Some(Path::new("dev.json")), Some("https://prod.example:4434"));
+        assert!(check_client_file(file, None).is_ok() && check_client_file(None, api).is_ok());
+        let refused = check_client_file(file, api).unwrap_err().to_string();
+        for told in ["dev.json (--client-file)", "https://prod.example:4434 (QUOTH_API)", "unset QUOTH_API"] {
+            assert!(refused.contains(told), "{refused}");
         }
     }
 

@@ -44,11 +44,15 @@ fn of_others(answer: &Value) -> Option<String> {
             "run {run} does it, or has done it already: `--wait` says at its end what was freed"
         ));
     }
+    if answer["lifted"] == false {
+        return Some("nothing of that was revoked: `quoth admin revocations` shows what is".to_owned());
+    }
     let is_change = answer["conversation"].is_string() || answer["whom"].is_string();
     (is_change && has_changed_nothing(answer)).then(|| "nothing had to change: it is so already".to_owned())
 }
 
-fn has_changed_nothing(answer: &Value) -> bool {
+/// Whether an answer says that it was so before.
+pub(super) fn has_changed_nothing(answer: &Value) -> bool {
     answer["seq"] == 0 && answer["time_ms"] == 0
 }
 
@@ -214,6 +218,8 @@ mod tests {
 
     #[test]
     fn what_changes_nothing_is_told() {
+        assert!(told(&json!({ "lifted": false })).contains("nothing of that was revoked"));
+        assert_eq!(told(&json!({ "lifted": true })), "");
         let done = |seq: u64, time_ms: u64| json!({ "conversation": "a", "seq": seq, "time_ms": time_ms });
         assert!(told(&done(0, 0)).contains("nothing had to change"));
         assert_eq!((told(&done(7, 5)), told(&done(0, 5))), (String::new(), String::new()));

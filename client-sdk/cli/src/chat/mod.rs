@@ -11,8 +11,8 @@ use std::time::Duration;
 use anyhow::Context;
 use quoth_client::protocol::limits::BODY_BYTES_MAX;
 use quoth_client::{
-    Ack, Client, ClientEvent, Conversation, Event, EventKind, Events, SendError, SendOptions, Sending, Seq,
-    Start, UserId, View,
+    Ack, Client, ClientEvent, Conversation, Event, EventKind, Events, EventsError, SendError, SendOptions,
+    Sending, Seq, Start, UserId, View,
 };
 use tokio::io::{BufReader, Stdin};
 use tokio::time::timeout;
@@ -29,7 +29,7 @@ use crate::interrupt::{Interrupt, counted};
 use crate::output::{Format, Known, day_line, note, shortened, written};
 use crate::rights::{self, Verb};
 use crate::screen::Screen;
-use crate::states::{over, telling_states};
+use crate::states::{over, telling_states, withdrawn};
 
 /// How long a chat that is left waits for its own last message to be shown.
 const LAST_WORD_TIMEOUT: Duration = Duration::from_secs(2);
@@ -69,9 +69,28 @@ pub(crate) async fn run(connection: &Connection, args: ChatArgs) -> anyhow::Resu
             let mut chat = Chat::new((room, view, me), events, interrupt.clone(), situation, &screen);
             chat.run().await
         };
-        telling_states(client, situation, |text| screen.note(text), chat).await
+        let chat = telling_states(client, situation, |text| screen.note(text), chat);
+        unless_withdrawn(client, chat).await
     };
     connection.run(Purpose::Talk(args.conversation.as_str()), chat).await
+}
+
+/// A person's token that was withdrawn is not waited out, also where it is in a file: nobody puts another one there
+/// meanwhile, as what keeps a `tail` running does.
+async fn unless_withdrawn(
+    client: &Client,
+    chat: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    let mut chat = std::pin::pin!(chat);
+    let reason = tokio::select! {
+        biased;
+        reason = withdrawn(client) => reason,
+        done = chat.as_mut() => return done,
+    };
+    client.close().await;
+    // It still tells what has become of each message.
+    chat.await.ok();
+    Err(EventsError::Closed(reason).into())
 }
 
 struct Chat<'a> {

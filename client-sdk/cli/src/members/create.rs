@@ -4,7 +4,9 @@ use anyhow::anyhow;
 use quoth_client::protocol::ConversationName;
 use quoth_client::{Client, Code, NewConversation, RequestError, UserId};
 
+use super::all_members;
 use super::named::{tell_odd, tell_unseen};
+use crate::already::{self, By, Found};
 use crate::args::CreateArgs;
 use crate::asking::lines;
 use crate::claims::Claims;
@@ -28,6 +30,7 @@ async fn create(client: &Client, situation: &Situation<'_>, args: CreateArgs) ->
     let named: Vec<UserId> = args.members.iter().chain(&args.direct).cloned().collect();
     named.iter().for_each(tell_odd);
     let wanted = Wanted::of(&args, situation.user.as_deref());
+    let besides = besides(&args);
     let done = client.create(new_conversation(args)).await.map_err(|error| {
         let is_forbidden = matches!(error, RequestError::Refused { code: Code::FORBIDDEN, .. });
         match is_forbidden {
@@ -37,23 +40,47 @@ async fn create(client: &Client, situation: &Situation<'_>, args: CreateArgs) ->
         }
     })?;
     if done.seq.is_none() {
-        let why = match client.describe(&done.conversation).await {
-            Ok(info) => info.role.is_none().then_some("you are not in it"),
-            Err(RequestError::Refused { code: Code::FORBIDDEN, .. }) => {
-                Some("you are not in it, or your token does not let you see it")
-            }
-            Err(error) => return Err(error.into()),
-        };
-        if let Some(why) = why {
-            let hint = Hint("choose another name, or ask somebody who is in it to add you".to_owned());
-            let name = printable(done.conversation.as_str());
-            return Err(anyhow!("{name} was there already, and {why}").context(hint));
-        }
+        is_as_wanted(client, &done.conversation, &besides).await?;
         note("it was there already");
     }
     lines([printable(done.conversation.as_str())])?;
     tell_unseen(client, &done.conversation, &named).await;
     Ok(())
+}
+
+/// What is asked for besides the name and the kind. Of conversations of two and of notes all else is fixed.
+fn besides(args: &CreateArgs) -> already::Wanted {
+    let CreateArgs { title, open, members, .. } = args.clone();
+    already::Wanted { title, open, members, owner: None }
+}
+
+/// Sees whether a conversation that was there already is what was asked for.
+async fn is_as_wanted(
+    client: &Client,
+    conversation: &ConversationName,
+    wanted: &already::Wanted,
+) -> anyhow::Result<()> {
+    let name = conversation.as_str();
+    let outside = |why: &str| {
+        let hint = Hint("choose another name, or ask somebody who is in it to add you".to_owned());
+        anyhow!("{} was there already, and {why}", printable(name)).context(hint)
+    };
+    let info = match client.describe(conversation).await {
+        Ok(info) if info.role.is_none() => return Err(outside("you are not in it")),
+        Ok(info) => info,
+        Err(RequestError::Refused { code: Code::FORBIDDEN, .. }) => {
+            return Err(outside("you are not in it, or your token does not let you see it"));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let members = match wanted.members.is_empty() {
+        true => Vec::new(),
+        false => all_members(client, conversation).await?,
+    };
+    let members = members.into_iter().map(|member| member.user).collect();
+    let found = Found { title: info.title, open: info.open, members, owners: Vec::new() };
+    let Some(lacking) = wanted.lacking(&found) else { return Ok(()) };
+    Err(anyhow!(lacking.told(name)).context(Hint(lacking.hint(name, By::User))))
 }
 
 /// The name of a conversation that is to be made.

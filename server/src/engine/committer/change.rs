@@ -159,8 +159,9 @@ impl Committer {
                 now_ms,
                 group,
             ),
-            What::Retain { name, known, keeps, retain } => {
-                self.retain(caller.actor(), (&name, &known), &keeps, retain, &heads, now_ms, group)
+            What::Retain { name, known, keeps, retain, settled } => {
+                let set = (retain, &*settled);
+                self.retain(caller.actor(), (&name, &known), &keeps, set, &heads, now_ms, group)
             }
             What::Own { me, kind } => self.own(&me, kind, &heads, now_ms, group),
             What::Block { me, known, user, blocked } => {

@@ -1,7 +1,7 @@
 //! How a conversation is kept: what was absent until then stays so, since the marks are fixed with the
 //! group's own time and end.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use quoth_core::membership::{Actor, Refusal};
 use quoth_core::retention::{End, Kept, Marks, Retain};
@@ -12,7 +12,7 @@ use quoth_store::{Record, Register};
 use super::change::{Changed, Failure, Happened};
 use super::{Committer, Group};
 use crate::engine::changes::{Done, Heads};
-use crate::engine::retain::{may_be_named, may_retain};
+use crate::engine::retain::{Settled, may_be_named, may_retain};
 use crate::engine::retention::Keeps;
 use crate::engine::states::KnownConversation;
 
@@ -23,7 +23,7 @@ impl Committer {
         actor: Actor<'_>,
         (name, known): (&ConversationName, &Arc<KnownConversation>),
         keeps: &Keeps,
-        retain: Retain,
+        (retain, settled): (Retain, &OnceLock<Settled>),
         heads: &Heads,
         now_ms: u64,
         group: &mut Group,
@@ -34,13 +34,13 @@ impl Committer {
             .look(name, known, |state| may_retain(actor, name, state.as_ref(), retain, now_ms))?;
         let is_unused = self.head(name, heads)? == Seq::ZERO;
         may_be_named(name, is_unused)?;
-        let (seq, bytes) = self.sequencer.end(name).unwrap_or_default();
-        let end = End { seq, bytes };
+        let end = self.end(name);
         let class = keeps.of_class;
         let kept = self.drafts.kept.get_mut(name, &keeps.known);
         if !kept.set(retain, class, now_ms, end) {
             // Whoever takes back what was never set has slipped in the name.
             let was_never_set = is_unused && !kept.is_set();
+            settled.get_or_init(|| Settled { kept: *kept, end, now_ms });
             return if was_never_set { Err(Refusal::FORBIDDEN.into()) } else { Ok(nothing) };
         }
         if is_unused {
@@ -62,13 +62,22 @@ impl Committer {
             let (key, value) = register;
             let registers = vec![Register { key: key.into(), value: value.map(Into::into) }];
             group.records.push(Record::notice(name.clone(), now_ms, actor.user().clone(), registers));
+            settled.get_or_init(|| Settled { kept, end, now_ms });
             return Ok(Done { time_ms: now_ms, ..nothing });
         };
         let (seq, time_ms) = self.next(name, now_ms)?;
         let sender = actor.user().clone();
         let event = Happened { seq, time_ms, sender, kind: EventKind::RetentionSet { retention } };
         self.push(name, &event, vec![register], keeps.class(), group);
+        let end = self.end(name);
+        settled.get_or_init(|| Settled { kept, end, now_ms });
         Ok(Done { seq, time_ms, ..nothing })
+    }
+
+    /// Where a log ends that is loaded.
+    fn end(&mut self, name: &ConversationName) -> End {
+        let (seq, bytes) = self.sequencer.end(name).unwrap_or_default();
+        End { seq, bytes }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What readers get is what the rules say, event by event, whatever happens in between.
 
 mod parts;
+mod setters;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
