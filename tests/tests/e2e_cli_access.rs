@@ -7,7 +7,10 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use quoth_tests::process::{ServerProcess, binary};
+use serde_json::Value;
 
 /// Bound of a hang.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -447,6 +450,36 @@ fn lines_of(read: Option<impl Read + Send + 'static>) -> mpsc::Receiver<String> 
         }
     });
     lines
+}
+
+/// The id of a token, its `jti`.
+fn id_of(token: &str) -> String {
+    let claims = token.split('.').nth(1).unwrap();
+    let claims: Value = serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap();
+    claims["jti"].as_str().unwrap().to_owned()
+}
+
+/// As whoever hands out tokens does it who puts a new one in place of one that may be known to others.
+#[test]
+fn a_chat_whose_file_has_another_token_already_goes_on_when_the_old_one_is_withdrawn() {
+    let site = Site::start();
+    let file = site.dir.path().join("token");
+    let old = site.token("--user bob");
+    std::fs::write(&file, &old).unwrap();
+    let mut chat = Chat::start(&site, &file);
+    assert!(chat.said.recv_timeout(TIMEOUT).unwrap().contains("hello"));
+    let new = site.token("--user bob");
+    std::fs::write(&file, &new).unwrap();
+    let revoke = |token: &str| site.runs(None, &format!("admin revoke --token-id {}", id_of(token)));
+    assert_eq!(revoke(&old).status.code(), Some(0));
+    while !chat.notes.recv_timeout(TIMEOUT).unwrap().contains("* connected again") {}
+    writeln!(chat.child.stdin.as_mut().unwrap(), "it goes on").unwrap();
+    while !chat.said.recv_timeout(TIMEOUT).unwrap().contains("it goes on") {}
+    // And no longer than the new one is good.
+    assert_eq!(revoke(&new).status.code(), Some(0));
+    let (code, notes) = chat.ends();
+    assert!(code == Some(1) && notes.contains("error: ") && notes.contains("token_revoked"), "{notes}");
+    site.end();
 }
 
 /// Nobody puts another token into a person's file meanwhile.

@@ -18,6 +18,7 @@ use crate::hint::{HINT_TIMEOUT, Situation, hinted};
 use crate::interrupt::Interrupt;
 use crate::rights::{self, Barrier, Verb};
 use crate::states::{Refusals, telling_wait};
+use crate::token_file::{TokenFile, token_in};
 
 /// What to do when there is no server.
 pub(crate) const START_ONE: &str = "start one with `cargo run --release`, or say where one is with --client-file, or with --server, --ca and --token";
@@ -118,7 +119,7 @@ impl Connection {
             user,
             purpose,
             head: None,
-            token_file: self.token_file(env).filter(|file| self.stays && file.is_file()),
+            token_file: self.token_file(env).filter(|file| self.stays && file.is_file()).map(TokenFile::at),
             claims: Claims::of(&token),
             device: device.clone(),
             barrier: None,
@@ -134,7 +135,7 @@ impl Connection {
             Some(refusals) => {
                 let file = refusals.token_file.clone();
                 connecting
-                    .token_provider(move || std::future::ready(token_in(&file)))
+                    .token_provider(move || std::future::ready(file.show()))
                     .on_failed_attempt(move |reason| refusals.tell(reason))
             }
             None => connecting.token(token),
@@ -162,7 +163,8 @@ impl Connection {
         let result = match work(&client, &situation).await {
             Ok(done) => Ok(done),
             Err(error) => {
-                situation.claims = claims_now(situation.token_file.as_deref(), situation.claims);
+                situation.claims =
+                    claims_now(situation.token_file.as_ref().map(TokenFile::path), situation.claims);
                 situation.head = head(&client, &error, purpose).await;
                 situation.barrier = barrier(&client, &error, &situation).await;
                 Err(hinted(error, &situation))
@@ -282,17 +284,6 @@ fn lost_token(variable: impl Fn(&str) -> Option<String>) -> Option<&'static str>
 /// server knows a class by.
 fn passing_platform() -> String {
     format!("command on {}", std::env::consts::OS)
-}
-
-/// The token in a file, or why there is none: an empty file is one that is being written.
-fn token_in(file: &Path) -> Result<String, String> {
-    let shown = file.display();
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| format!("cannot read the token file {shown}: {error}"))?;
-    match text.trim() {
-        "" => Err(format!("the token file {shown} is empty")),
-        token => Ok(token.to_owned()),
-    }
 }
 
 /// The host of a HOST:PORT, without the brackets of an IPv6 address.

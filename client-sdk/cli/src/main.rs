@@ -38,6 +38,7 @@ mod screen;
 mod send;
 mod states;
 mod tail;
+mod token_file;
 mod whoami;
 
 use std::io::IsTerminal;

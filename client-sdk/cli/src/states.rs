@@ -1,7 +1,7 @@
 //! What a client is told of its connection: that there is none yet, that it was lost and found again, and
 //! what is waited for.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use crate::hint::Situation;
 use crate::output::note;
+use crate::token_file::TokenFile;
 
 /// How long to connect in silence.
 const SILENT_CONNECT: Duration = Duration::from_secs(2);
@@ -19,12 +20,12 @@ const SILENT_CONNECT: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone)]
 pub(crate) struct Refusals {
     /// Where a token is looked for.
-    pub(crate) token_file: PathBuf,
+    pub(crate) token_file: TokenFile,
     last: Arc<Mutex<Option<Reason>>>,
 }
 
 impl Refusals {
-    pub(crate) fn of(token_file: PathBuf) -> Self {
+    pub(crate) fn of(token_file: TokenFile) -> Self {
         Self { token_file, last: Arc::default() }
     }
 
@@ -33,7 +34,10 @@ impl Refusals {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         // Every attempt ends so: only what is new is told.
         if is_of_the_token(reason) && last.replace(reason.clone()).as_ref() != Some(reason) {
-            note(format_args!("* not signed in: {reason}; {}", waiting_for(reason, Some(&self.token_file))));
+            note(format_args!(
+                "* not signed in: {reason}; {}",
+                waiting_for(reason, Some(self.token_file.path()))
+            ));
         }
     }
 
@@ -81,12 +85,13 @@ pub(crate) async fn telling_wait<T>(
     }
 }
 
-/// Until the token that the client is signed in with is withdrawn: why.
-pub(crate) async fn withdrawn(client: &Client) -> Reason {
+/// Until the token that the client is signed in with is withdrawn, and its file has no other one: why.
+pub(crate) async fn withdrawn(client: &Client, file: Option<&TokenFile>) -> Reason {
     let mut states = client.states();
     loop {
         if let State::Disconnected { reason, .. } = &*states.borrow_and_update()
             && matches!(reason, Reason::Code { code: Code::TOKEN_REVOKED, .. })
+            && !file.is_some_and(TokenFile::has_another)
         {
             return reason.clone();
         }
@@ -104,7 +109,7 @@ pub(crate) async fn telling_states<T>(
     work: impl Future<Output = T>,
 ) -> T {
     let states = async {
-        tell_states(client, situation.token_file.as_deref(), &say).await;
+        tell_states(client, situation.token_file.as_ref().map(TokenFile::path), &say).await;
         // The end of the work says why.
         std::future::pending().await
     };

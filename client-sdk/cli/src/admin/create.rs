@@ -58,7 +58,8 @@ pub(super) fn check(api: &Api, wanted: &Wanted, answer: &Value) -> anyhow::Resul
             }
             found.members.push(user);
         }
-        if members.is_empty() || page["more"] != true {
+        let is_seen = wanted.members.iter().chain(&wanted.owner).all(|user| found.members.contains(user));
+        if is_seen || members.is_empty() || page["more"] != true {
             break;
         }
     }

@@ -113,8 +113,8 @@ pub(crate) struct ConnectionArgs {
     /// File with the token, which keeps it out of the process list [env: QUOTH_TOKEN_FILE]
     ///
     /// `chat`, `tail` and `import`, and `send` of standard input, read it again for each sign-in and when the
-    /// token is about to end, so that it can be replaced meanwhile. Where it was withdrawn `chat` ends, and the
-    /// others wait for another one.
+    /// token is about to end, so that it can be replaced meanwhile. Where it was withdrawn and there is no other
+    /// one yet `chat` ends, and the others wait for one.
     #[arg(long, global = true, value_name = "FILE", conflicts_with = "user")]
     pub(crate) token_file: Option<PathBuf>,
     /// Sign in as this user of the development server; default: its first one

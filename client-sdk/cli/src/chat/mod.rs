@@ -70,21 +70,22 @@ pub(crate) async fn run(connection: &Connection, args: ChatArgs) -> anyhow::Resu
             chat.run().await
         };
         let chat = telling_states(client, situation, |text| screen.note(text), chat);
-        unless_withdrawn(client, chat).await
+        unless_withdrawn(client, situation, chat).await
     };
     connection.run(Purpose::Talk(args.conversation.as_str()), chat).await
 }
 
-/// A person's token that was withdrawn is not waited out, also where it is in a file: nobody puts another one there
-/// meanwhile, as what keeps a `tail` running does.
+/// A person's token that was withdrawn is not waited out, also where it is in a file, unless that has another one
+/// already: nobody puts it there later, as what keeps a `tail` running does.
 async fn unless_withdrawn(
     client: &Client,
+    situation: &Situation<'_>,
     chat: impl Future<Output = anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
     let mut chat = std::pin::pin!(chat);
     let reason = tokio::select! {
         biased;
-        reason = withdrawn(client) => reason,
+        reason = withdrawn(client, situation.token_file.as_ref()) => reason,
         done = chat.as_mut() => return done,
     };
     client.close().await;

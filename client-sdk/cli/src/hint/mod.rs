@@ -3,7 +3,7 @@
 mod asked;
 mod code;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use quoth_client::{
@@ -17,6 +17,7 @@ use crate::claims::Claims;
 use crate::connection::{Purpose, START_ONE};
 use crate::development::Beside;
 use crate::rights::Barrier;
+use crate::token_file::TokenFile;
 
 /// How long the server may take to say what a hint needs, which nobody waits for where it answers. Outcome: nothing
 /// is said of it.
@@ -39,7 +40,7 @@ pub(crate) struct Situation<'a> {
     /// Where the conversation ends, if that was asked for.
     pub(crate) head: Option<Seq>,
     /// The file that is read again for each sign-in.
-    pub(crate) token_file: Option<PathBuf>,
+    pub(crate) token_file: Option<TokenFile>,
     /// What the token says, if that can be read.
     pub(crate) claims: Option<Claims>,
     /// Which of the user's devices this is, if it says so.
@@ -234,6 +235,8 @@ fn tls_hint(text: &str, situation: &Situation<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use quoth_client::{ConversationName, MessageId, ProducerId};
 
     use super::*;
