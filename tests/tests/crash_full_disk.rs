@@ -3,7 +3,7 @@
 //! else sees them, which needs root.
 
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use quoth_tests::command::{failed, ok, server_command};
 use quoth_tests::http::Api;
 use quoth_tests::process::ServerProcess;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 /// Set where the mounts are a test's own.
 const OWN_MOUNTS: &str = "OWN_MOUNTS";
@@ -44,6 +45,18 @@ fn with_own_mounts(name: &str, test: impl FnOnce() -> anyhow::Result<()>) -> any
 fn mount(dir: &Path, bytes: u64, option: &str) {
     let options = format!("{option}size={bytes}");
     ok(Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(dir));
+}
+
+/// A server with its data on a disk of so many bytes: its folder, which goes with the test, that of its data,
+/// itself, and its API.
+fn on_a_disk(bytes: u64, arguments: &[&str]) -> anyhow::Result<(TempDir, PathBuf, ServerProcess, Api)> {
+    let dir = tempfile::tempdir()?;
+    let data = dir.path().join("data");
+    std::fs::create_dir(&data)?;
+    mount(&data, bytes, "");
+    let server = ServerProcess::start_with(&data, "127.0.0.1:0", arguments)?;
+    let api = Api::told(&server.client_file()?)?;
+    Ok((dir, data, server, api))
 }
 
 /// What is published: a message of so many bytes that some hundreds fill a disk.
@@ -157,12 +170,7 @@ fn nothing_is_lost(server: ServerProcess, data: &Path, stored: u64) -> anyhow::R
 #[test]
 fn a_full_disk_is_refused_and_left_when_there_is_room() -> anyhow::Result<()> {
     with_own_mounts("a_full_disk_is_refused_and_left_when_there_is_room", || {
-        let dir = tempfile::tempdir()?;
-        let data = dir.path().join("data");
-        std::fs::create_dir(&data)?;
-        mount(&data, 40 * MIB, "");
-        let server = ServerProcess::start_with(&data, "127.0.0.1:0", WITHOUT_RESERVE)?;
-        let api = Api::told(&server.client_file()?)?;
+        let (_dir, data, server, api) = on_a_disk(40 * MIB, WITHOUT_RESERVE)?;
         let mut stored = 0;
         // Twice: what was cleaned up once must be so again.
         for size in [70 * MIB, 120 * MIB] {
@@ -180,12 +188,7 @@ fn a_full_disk_is_refused_and_left_when_there_is_room() -> anyhow::Result<()> {
 #[test]
 fn on_a_full_disk_operators_free_space() -> anyhow::Result<()> {
     with_own_mounts("on_a_full_disk_operators_free_space", || {
-        let dir = tempfile::tempdir()?;
-        let data = dir.path().join("data");
-        std::fs::create_dir(&data)?;
-        mount(&data, 60 * MIB, "");
-        let server = ServerProcess::start_with(&data, "127.0.0.1:0", ARGUMENTS)?;
-        let api = Api::told(&server.client_file()?)?;
+        let (_dir, data, server, api) = on_a_disk(60 * MIB, ARGUMENTS)?;
         let stored = fill(&api, 0)?;
         println!("full with {stored} messages");
         serves(&api, stored)?;
@@ -242,12 +245,7 @@ fn on_a_full_disk_operators_free_space() -> anyhow::Result<()> {
 #[test]
 fn a_server_comes_back_on_a_disk_that_others_have_filled() -> anyhow::Result<()> {
     with_own_mounts("a_server_comes_back_on_a_disk_that_others_have_filled", || {
-        let dir = tempfile::tempdir()?;
-        let data = dir.path().join("data");
-        std::fs::create_dir(&data)?;
-        mount(&data, 60 * MIB, "");
-        let server = ServerProcess::start_with(&data, "127.0.0.1:0", ARGUMENTS)?;
-        let api = Api::told(&server.client_file()?)?;
+        let (_dir, data, server, api) = on_a_disk(60 * MIB, ARGUMENTS)?;
         for number in 1..=10 {
             assert_eq!(publish(&api, number)?, Ok(number));
         }
