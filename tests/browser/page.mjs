@@ -4,7 +4,7 @@ import { mkdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 
-import { until } from "./server.mjs";
+import { settles, until } from "./server.mjs";
 
 const require = createRequire(new URL("../../client-sdk/web/package.json", import.meta.url));
 const { chromium } = require("playwright-core");
@@ -16,12 +16,29 @@ const ARGUMENTS = [
 
 const SCREENSHOTS = process.env.QUOTH_SCREENSHOTS ?? new URL("../../target/screenshots", import.meta.url).pathname;
 
+/** `QUOTH_CPU_THROTTLE=8` makes pages so many times slower, which shows what a test takes for granted of their pace. */
+const CPU_THROTTLE = Number(process.env.QUOTH_CPU_THROTTLE ?? 1);
+
+async function slowDown({ page, context }) {
+  if (CPU_THROTTLE <= 1) return;
+  const debug = await context.newCDPSession(page);
+  await debug.send("Emulation.setCPUThrottlingRate", { rate: CPU_THROTTLE });
+}
+
 export async function launch() {
   return chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ARGUMENTS });
 }
 
 /** A request under way when a server dies is cut. The browser tells of it; from a living server it would be a fault. */
-const CUT = /ERR_CONNECTION_(RESET|CLOSED)|ERR_EMPTY_RESPONSE/;
+const CUT = /ERR_(CONNECTION_(RESET|CLOSED|ABORTED)|EMPTY_RESPONSE|INCOMPLETE_CHUNKED_ENCODING|CONTENT_LENGTH_MISMATCH|SOCKET_NOT_CONNECTED)/;
+
+/** Something that is there is clicked at within this; whoever asks tries again then. */
+const SOON_MS = 2_000;
+
+/** Whether something was clicked at that may go meanwhile. */
+export function clicked(locator) {
+  return locator.click({ timeout: SOON_MS }).then(() => true, () => false);
+}
 
 /** What went wrong in pages of a server unseen. */
 export function faultsOf(pages, server) {
@@ -37,6 +54,7 @@ export class Page {
     const context = await browser.newContext({ viewport: { width: 1200, height: 800 }, ...options });
     if (initScript) await context.addInitScript(initScript);
     const self = new Page(await context.newPage());
+    await slowDown(self);
     await self.page.goto(link);
     await self.page.locator("#app").waitFor();
     return self;
@@ -57,8 +75,9 @@ export class Page {
   }
 
   async say(text) {
-    await this.page.getByRole("textbox", { name: "Message" }).fill(text);
-    await this.page.keyboard.press("Enter");
+    const field = this.page.getByRole("textbox", { name: "Message" });
+    await field.fill(text);
+    await field.press("Enter");
   }
 
   /** The messages in the document: who, what, seq, and the mark of own ones. */
@@ -81,9 +100,37 @@ export class Page {
     return (await this.messages()).map((message) => message.text);
   }
 
+  /** Waits until these are the messages in the document: pages and native clients learn of one thing in any order. */
+  async shows(expected) {
+    await settles("the page shows what was said", () => this.texts(), expected);
+  }
+
   /** Waits for a message and gives it. */
   async hears(text, also = () => true) {
     return until(`the page shows ${JSON.stringify(text)}`, async () => (await this.messages()).find((message) => message.text === text && also(message)));
+  }
+
+  /** The last message in the document that has this in its text. */
+  row(text) {
+    return this.page.locator("#rows .msg", { has: this.page.locator(".text", { hasText: text }) }).last();
+  }
+
+  /** Does something of a message's buttons, which one that is stored has below the pointer. */
+  async tool(text, label) {
+    await until(`${label} is done of ${JSON.stringify(text)}`, async () => {
+      const button = this.row(text).getByRole("button", { name: label });
+      await this.page.mouse.move(0, 0);
+      await this.row(text).locator(".bubble").hover();
+      return (await button.isVisible()) && clicked(button);
+    });
+  }
+
+  /** Chooses of a message's menu, which goes where something that is said meanwhile moves the log. */
+  async choose(text, item) {
+    await until(`${item} is chosen of ${JSON.stringify(text)}`, async () => {
+      await this.tool(text, "More about this message");
+      return clicked(this.page.getByRole("menuitem", { name: item }));
+    });
   }
 
   async screenshot(name) {

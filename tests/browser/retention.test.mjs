@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { until } from "./server.mjs";
+import { settles, until } from "./server.mjs";
 import { openPage, server } from "./stage.mjs";
 
 /** Behind its time what is gone may stand so long: a screen reader's region keeps a message for a moment. */
@@ -20,8 +20,16 @@ async function group(title) {
 
 const open = (user, conversation, options) => openPage(server.link(user, conversation), options);
 
-/** For a browser whose clock is ahead of the server's. */
-const ahead = (ms) => ({ initScript: `{ const now = Date.now; Date.now = () => now() + ${ms}; }` });
+/** For a browser whose clock is ahead of the server's. What is said to a screen reader, which stands for a moment, is noted. */
+const ahead = (ms) => ({
+  initScript: `{
+    const now = Date.now;
+    Date.now = () => now() + ${ms};
+    globalThis.said = [];
+    const note = () => globalThis.said.push(document.getElementById("say-message")?.textContent ?? "");
+    new MutationObserver(note).observe(document, { childList: true, subtree: true });
+  }`,
+});
 
 /** A page of carol's, who is in the group and looks at another conversation. */
 async function openElsewhere(options = {}) {
@@ -67,13 +75,12 @@ for (const [name, clockAheadMs] of [["right", 0], ["an hour ahead", HOUR_MS], ["
     const sentMs = Date.now();
     await server.run("bob", "send", conversation, "vanishing", "--expires", `${KEPT_S}s`);
     await alice.hears("vanishing");
-    await until("it is said", async () => (await places(alice, "vanishing")).includes("say-message"));
+    await until("it is said", () => alice.page.evaluate(() => globalThis.said.some((text) => text.includes("vanishing"))));
     await until("the list has it", async () => /vanishing/.test(await preview(alice, "Team")));
     await until("the other page's list has it", async () => /vanishing/.test(await preview(elsewhere, "Team")));
-    assert.equal(await alice.page.locator(".fleeting").getByLabel(/^Disappears /).count(), 1);
+    await settles("it is shown that it goes", () => alice.page.locator(".fleeting").getByLabel(/^Disappears /).count(), 1);
     // Who answers it at that time keeps nothing of it.
-    await alice.page.locator("#rows .msg", { hasText: "vanishing" }).locator(".bubble").hover();
-    await alice.page.locator("#rows .msg", { hasText: "vanishing" }).getByRole("button", { name: "Reply" }).click();
+    await alice.tool("vanishing", "Reply");
     assert.ok((await places(alice, "vanishing")).includes("reply-to"));
     for (const page of [alice, elsewhere]) {
       const atMs = (await gone(page, "vanishing")) - sentMs;
@@ -82,7 +89,7 @@ for (const [name, clockAheadMs] of [["right", 0], ["an hour ahead", HOUR_MS], ["
     }
     await until("it is not counted", async () => /\b1 unread/.test((await list(elsewhere, "Team")).replaceAll(/\s+/g, " ")));
     await alice.hears("stays");
-    assert.deepEqual(await lines(alice).then((all) => all.slice(-1)), ["1 message is no longer kept"]);
+    await settles("the log says so", async () => (await lines(alice)).slice(-1), ["1 message is no longer kept"]);
   });
 }
 
@@ -95,9 +102,9 @@ test("an open page keeps what its conversation keeps: by number, by age, and by 
   await server.run("alice", "retention", conversation, "--count", "3");
   // The event that says so is the third.
   await gone(alice, "banana");
-  assert.deepEqual(await alice.texts(), ["cherry", "damson"]);
-  assert.match(await top(alice), /Earlier messages are gone/);
-  assert.ok((await lines(alice))[0].endsWith("messages are no longer kept"));
+  await alice.shows(["cherry", "damson"]);
+  await until("the top says so", async () => /Earlier messages are gone/.test(await top(alice)));
+  await until("a line says so", async () => (await lines(alice))[0].endsWith("messages are no longer kept"));
   await server.send("bob", ["elderberry"], conversation);
   await gone(alice, "cherry");
   // A page that comes later knows how much is kept by asking, where the event is far away.
@@ -109,7 +116,7 @@ test("an open page keeps what its conversation keeps: by number, by age, and by 
   for (const page of [alice, late]) {
     // By what it knows, and not because it asks what is left, as it does every 20 s.
     await gone(page, "number 2.", 10_000);
-    assert.equal((await page.texts())[0], "number 3.");
+    await settles("what is left begins there", async () => (await page.texts())[0], "number 3.");
   }
   // By age: all of it, in the list as well, whether it is open or not.
   await server.run("alice", "retention", conversation, "--age", `${KEPT_S}s`);
@@ -140,7 +147,7 @@ test("what has gone by the number of its bytes is asked for when the user looks"
   await alice.page.evaluate(() => dispatchEvent(new Event("focus")));
   await gone(alice, "number 1.");
   const history = await server.run("alice", "history", conversation);
-  assert.deepEqual((await alice.texts()).filter((text) => !history.includes(text)), []);
+  await settles("nothing is shown that is gone", async () => (await alice.texts()).filter((text) => !history.includes(text)), []);
 });
 
 test("what is deleted, for everybody or for oneself, is nowhere any more, also behind a reload", async () => {
@@ -175,19 +182,19 @@ test("a group's owner says in the page how long messages are kept, and a member 
   await alice.page.getByLabel("Keep so many of the last events").fill("2");
   const button = alice.page.locator("#keep-set");
   await button.click();
-  assert.match(await button.innerText(), /for good/, "what takes messages away is asked once more");
+  await until("what takes messages away is asked once more", async () => /for good/.test(await button.innerText()));
   assert.deepEqual(await alice.accessibilityFaults(), []);
   await alice.screenshot("retention");
   await button.click();
   await alice.page.getByText("Messages are kept for 7 days, up to 2 events.").waitFor();
-  assert.equal(await button.innerText(), "Set");
+  await settles("it is asked anew", () => button.innerText(), "Set");
   await bob.page.locator("#people-open").click();
   await bob.page.getByText("Messages are kept for 7 days, up to 2 events.").waitFor();
   assert.equal(await bob.page.locator("#keep-form").isVisible(), false);
   for (const page of [alice, bob]) {
     await page.page.keyboard.press("Escape");
     await gone(page, "banana");
-    assert.deepEqual(await page.texts(), ["cherry"]);
+    await page.shows(["cherry"]);
   }
 });
 
@@ -204,7 +211,7 @@ test("who writes says in the page how long a message is kept, by hand and by key
   await alice.page.keyboard.type("a secret");
   await alice.page.keyboard.press("Enter");
   const { seq } = await bob.hears("a secret");
-  assert.equal(await bob.page.locator(".fleeting").count(), 1);
+  await settles("bob sees that it goes", () => bob.page.locator(".fleeting").count(), 1);
   await alice.hears("a secret", (message) => message.seq > 0);
   assert.deepEqual(await alice.accessibilityFaults(), []);
   const events = (await server.run("bob", "history", conversation, "--json")).split("\n").map((line) => JSON.parse(line));
@@ -214,5 +221,5 @@ test("who writes says in the page how long a message is kept, by hand and by key
   await alice.page.getByRole("menuitemcheckbox", { name: "Keep messages" }).click();
   await alice.say("no secret");
   await bob.hears("no secret");
-  assert.equal(await bob.page.locator(".fleeting").count(), 1);
+  await settles("that one does not go", () => bob.page.locator(".fleeting").count(), 1);
 });

@@ -1,13 +1,15 @@
 /** A real development server, and native clients beside it. */
 
+import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
+import { isDeepStrictEqual } from "node:util";
 
 /** A bound of a hang, not a measurement. */
-const PATIENCE_MS = 30_000;
+const PATIENCE_MS = 60_000;
 
 const bin = (name) => path.join(process.env.QUOTH_BIN_DIR ?? new URL("../../target/release", import.meta.url).pathname, name);
 
@@ -133,4 +135,14 @@ export async function until(what, look, patienceMs = PATIENCE_MS) {
     if (Date.now() > deadline) throw new Error(`${what}: not within ${patienceMs} ms`);
     await new Promise((resolve) => setTimeout(resolve, 25));
   }
+}
+
+/** Waits until what is seen is what is expected, and shows how they differ when it never is. */
+export async function settles(what, look, expected) {
+  let seen;
+  const same = async () => isDeepStrictEqual((seen = await look()), expected);
+  await until(what, same).catch((error) => {
+    assert.deepEqual(seen, expected);
+    throw error;
+  });
 }
