@@ -150,10 +150,12 @@ fn what_keeps_out_and_what_lets_in_is_listed_and_ended() -> anyhow::Result<()> {
     let rest = json(&["member", "banned", name, "--after", "dora"])?;
     assert_eq!((&rest["bans"][0]["user"], &rest["more"]), (&json!("emil"), &json!(false)));
     let lost = json(&["revoke", "--of", "alice", "--reason", "lost"])?;
-    assert!(lost["closed"] == json!(0) && lost["issued_before_ms"].is_u64(), "{lost}");
+    let of_lost = &lost["in_force"][0];
+    assert!(lost["closed"] == json!(0) && of_lost["issued_before_ms"].is_u64(), "{lost}");
     let single = json(&["revoke", "--token-id", "t", "--expires", "1h"])?;
-    assert_eq!((&single["closed"], &single["issued_before_ms"]), (&json!(0), &Value::Null));
-    ensure!(single["expires_ms"].is_u64(), "{single}");
+    let of_single = &single["in_force"][0];
+    assert_eq!((&single["closed"], &of_single["issued_before_ms"]), (&json!(0), &Value::Null));
+    ensure!(of_single["expires_ms"].is_u64(), "{single}");
     let of_device = String::from_utf8(admin(&here, &["revoke", "--of", "alice", "--device", "d"])?.stderr)?;
     assert!(of_device.contains("next 30 s") && of_device.contains("claim `device`"), "{of_device}");
     say(&["unrevoke", "--of", "alice", "--device", "d"])?;

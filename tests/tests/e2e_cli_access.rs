@@ -10,7 +10,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use quoth_tests::process::{ServerProcess, binary};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Bound of a hang.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -510,6 +510,59 @@ fn a_chat_whose_user_is_signed_out_tells_what_the_server_has_said_and_ends() {
         refused.contains("token_revoked (0x202): fired") && !refused.contains("no connection"),
         "{notes}"
     );
+    site.end();
+}
+
+/// A suspension by one operator, and by another one what was issued before a phone was lost.
+#[test]
+fn of_two_revocations_of_a_user_each_stays_as_it_was_asked_for() {
+    let site = Site::start();
+    let token = site.token("--user yan");
+    let admin = |line: &str| {
+        let output = site.runs(None, &format!("admin {line}"));
+        assert_eq!(output.status.code(), Some(0), "{line}: {output:?}");
+        let [said, notes] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        (said, notes)
+    };
+    let json = |line: &str| -> Value { serde_json::from_str(&admin(&format!("{line} --json")).0).unwrap() };
+    let suspended = json("revoke --of yan --for-good --expires 30d --reason suspended");
+    let suspension = suspended["in_force"][0].clone();
+    let both = json("revoke --of yan --issued-before 30d --reason lost");
+    let (lost, in_force) = (both["in_force"][0].clone(), json!([both["in_force"][0], suspension]));
+    assert_eq!((&both["in_force"], &both["covered_by"]), (&in_force, &Value::Null), "the longest first");
+    assert!(suspension["issued_before_ms"].as_u64() > lost["issued_before_ms"].as_u64(), "{both}");
+    assert!(suspension["expires_ms"].as_u64() < lost["expires_ms"].as_u64(), "{both}");
+    assert_eq!(lost["reason"], json!("lost"));
+    // It is the suspension that has a token of today.
+    let told = site.refusal(&token, "whoami");
+    assert!(told.contains("token_revoked (0x202): suspended"), "{told}");
+    // A weaker one adds nothing, and its reason is nobody's.
+    let weaker = "revoke --of yan --for-good --expires 1d --reason weaker";
+    let (said, notes) = admin(weaker);
+    assert!(said.contains("suspended") && said.contains("lost") && !said.contains("weaker"), "{said}");
+    assert!(
+        notes.contains("this adds nothing: all tokens, those to come too, were revoked before, until 20"),
+        "{notes}"
+    );
+    assert!(
+        notes.contains("with the reason: suspended; ") && notes.contains("unrevoke --of 'yan'"),
+        "{notes}"
+    );
+    assert_eq!(json(weaker)["covered_by"], suspension);
+    assert_eq!(json("revocations")["revocations"], in_force);
+    let first = json("revocations --limit 1");
+    let next = first["next"].as_str().unwrap();
+    let second = json(&format!("revocations --limit 1 --after={next}"));
+    assert_eq!((&first["revocations"], &second["revocations"]), (&json!([lost]), &json!([suspension])));
+    assert_eq!(second["next"], Value::Null);
+    // Of one token the one that lasts longest is in force.
+    let hour = json("revoke --token-id t --expires 2h --reason t1");
+    let minute = json("revoke --token-id t --expires 1h --reason t2");
+    assert_eq!((&minute["in_force"], &minute["covered_by"]), (&hour["in_force"], &hour["in_force"][0]));
+    // All of a user's end together.
+    assert_eq!(admin("unrevoke --of yan").0, "lifted  true\n");
+    assert_eq!(json("revocations")["revocations"], hour["in_force"]);
+    assert!(site.runs(Some(&token), "whoami").status.success());
     site.end();
 }
 

@@ -81,6 +81,41 @@ fn what_is_revoked_ends_everywhere_at_once_and_stays_out_after_a_restart() -> an
     Ok(())
 }
 
+/// None is widened by another one, so each has the tokens that it was made for, with its reason, and a restart
+/// changes nothing.
+#[test]
+fn two_revocations_of_one_user_stay_two_behind_a_restart() -> anyhow::Result<()> {
+    let mut server = EmbeddedServer::start()?;
+    let runtime = runtime()?;
+    let ann = of_user("ann", None)?;
+    let now_ms = server.now_ms();
+    let all = Extent { over_ms: now_ms + 86_400_000, ..EVER };
+    let old = Extent { issued_before_ms: now_ms - 1_800_000, ..EVER };
+    for (extent, reason) in [(all, "cool down"), (old, "lost")] {
+        runtime.block_on(server.sessions().revoke(&ann, extent, reason, now_ms))?;
+    }
+    for restarts in 0..2 {
+        runtime.block_on(async {
+            let (listed, _) =
+                server.sessions().revocations(None, 9, now_ms).await.map_err(anyhow::Error::msg)?;
+            let listed: Vec<_> = listed.iter().map(|(_, one)| (one.extent, &*one.reason)).collect();
+            assert_eq!(listed, [(old, "lost"), (all, "cool down")], "{restarts}");
+            for (present, reason) in [(PRESENT[0], "cool down"), (PRESENT[1], "lost")] {
+                let token = token_of(&server, present)?;
+                let refused = try_sign_in(&server, Over::ALL[restarts], &token, present.1).await?.err();
+                let told = refused.and_then(|ended| ended.go_away);
+                assert_eq!(told, Some((Code::TOKEN_REVOKED, reason.to_owned())), "{restarts}: {present:?}");
+            }
+            anyhow::Ok(())
+        })?;
+        server = server.restart_configured(|_| {})?;
+    }
+    runtime.block_on(async {
+        assert!(server.sessions().lift(&ann).await?, "they were kept");
+        assert_out(&server, &[]).await
+    })
+}
+
 async fn revoke(
     server: &EmbeddedServer,
     revoked: &Revoked,
@@ -95,7 +130,7 @@ async fn revoke(
         live.push((format!("{} {}", present.0, present.1), device, stream));
     }
     let at = Instant::now();
-    let (count, _) = server.sessions().revoke(revoked, extent, "lost", server.now_ms()).await?;
+    let count = server.sessions().revoke(revoked, extent, "lost", server.now_ms()).await?.closed;
     assert_eq!(count, concerned.len());
     for (who, mut device, stream) in live {
         if concerned.contains(&who.as_str()) {

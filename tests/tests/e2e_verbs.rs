@@ -250,7 +250,7 @@ async fn tried(
         Condition::Revoked => {
             let ever = Extent { issued_before_ms: u64::MAX, over_ms: u64::MAX };
             let token = Revoked::Token { id: id.to_owned() };
-            let (closed, _) = server.sessions().revoke(&token, ever, "", server.now_ms()).await?;
+            let closed = server.sessions().revoke(&token, ever, "", server.now_ms()).await?.closed;
             ensure!(closed == 1, "{closed} connections are closed");
             hears_of_its_end(&mut device).await;
             Code::TOKEN_REVOKED

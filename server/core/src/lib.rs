@@ -30,6 +30,8 @@ pub mod authorize;
 pub mod breaker;
 pub mod bucket;
 pub mod conversation;
+#[cfg(test)]
+mod dice;
 pub mod history;
 pub mod inbox;
 pub mod login;

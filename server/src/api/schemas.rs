@@ -2,6 +2,7 @@
 
 mod retention;
 
+use quoth_core::revocation::OF_ONE_MAX;
 use quoth_protocol::limits::{BODY_BYTES_MAX, MENTIONS_MAX};
 use serde_json::{Value, json};
 
@@ -353,12 +354,15 @@ fn sessions() -> Value {
         })),
         "Lift": object(&[], json!({ "user": of("UserId"), "device": of("DeviceId"), "token_id": token_id() })),
         "Closed": object(&["closed"], json!({ "closed": of("Count") })),
-        "Revoked": object(&["closed", "issued_before_ms", "expires_ms"], json!({
+        "Revoked": object(&["closed", "in_force", "covered_by"], json!({
             "closed": of("Count"),
-            "issued_before_ms": { "oneOf": [of("TimeMs"), { "type": "null" }], "description": "of a user: tokens that were issued before this are refused; without one in the request it is 30 s from now, since an issuer's clock may be ahead by as much, and later where more was revoked before" },
-            "expires_ms": { "$ref": "#/components/schemas/TimeMs", "description": "when it is over by itself, as the list of revocations says it" },
+            "in_force": {
+                "type": "array", "items": revocation(),
+                "description": format!("what is in force of it, as the list of revocations says it, the one that lasts longest first: those of before stay beside the new one, unless it covers them, with at least as many tokens for at least as long; at most {OF_ONE_MAX}"),
+            },
+            "covered_by": { "oneOf": [revocation(), { "type": "null" }], "description": "the one of these that goes further than what was asked for, which adds nothing to it, also not its reason; null: what was asked for is in force" },
         })),
-        "Lifted": object(&["lifted"], json!({ "lifted": { "type": "boolean", "description": "whether there was one" } })),
+        "Lifted": object(&["lifted"], json!({ "lifted": { "type": "boolean", "description": "whether there were any" } })),
     })
 }
 

@@ -13,7 +13,7 @@ use super::keys::Scope;
 use super::operation::{Answer, Call, Operation, Operations, given};
 use super::problem::Problem;
 use crate::auth::LEEWAY_S;
-use crate::sessions::{RevocationPlace, RevokeError};
+use crate::sessions::{Revocation, RevocationPlace, RevokeError};
 
 /// Bytes of a reason that clients show.
 const REASON_BYTES_MAX: usize = 256;
@@ -80,7 +80,16 @@ pub(super) fn operations(operations: Operations) -> Operations {
             },
             revocations,
         )
-        .add(post("liftRevocation", "/v1/revocations/lift", "End a revocation", "Lift", "Lifted"), lift)
+        .add(
+            post(
+                "liftRevocation",
+                "/v1/revocations/lift",
+                "End all revocations of a user, a device or a token",
+                "Lift",
+                "Lifted",
+            ),
+            lift,
+        )
 }
 
 async fn sessions(call: Call) -> Result<Answer, Problem> {
@@ -198,10 +207,10 @@ async fn revoke(call: Call) -> Result<Answer, Problem> {
     let over_ms = expires_ms.map(|expires_ms| expires_ms.saturating_add(LEEWAY_S * 1_000));
     let extent = Extent { issued_before_ms, over_ms: end_of(over_ms, now_ms)? };
     let made = call.app.service.sessions.revoke(&revoked, extent, &reason, now_ms).await;
-    let (closed, Extent { issued_before_ms, over_ms }) = made.map_err(failed)?;
-    Answer::of(&json!({
-        "closed": closed, "issued_before_ms": (!is_token).then_some(issued_before_ms), "expires_ms": over_ms,
-    }))
+    let Revocation { closed, in_force, covered_by } = made.map_err(failed)?;
+    let rows: Vec<Value> = in_force.iter().map(|in_force| row(&revoked, in_force)).collect();
+    let covered_by = covered_by.map(|in_force| row(&revoked, &in_force));
+    Answer::of(&json!({ "closed": closed, "in_force": rows, "covered_by": covered_by }))
 }
 
 async fn revocations(call: Call) -> Result<Answer, Problem> {

@@ -42,7 +42,7 @@ pub(crate) use expected::{Arrival, Expected};
 use keep::Closed;
 pub use keep::{Keep, Kept, Nothing, Registers};
 pub use mailbox::{Goodbye, Seen, Told};
-pub use revoked::{RevocationPlace, revoked_in};
+pub use revoked::{Revocation, RevocationPlace, revoked_in};
 use state::State;
 use visits::{Until, Visit};
 
@@ -140,11 +140,11 @@ impl Sessions {
 
     /// Puts back what was [revoked](revoked_in) before a restart, and when the server [was there](runs_in)
     /// before crashes.
-    pub fn restore(&self, revoked: &[(Revoked, InForce)], runs: &[Run]) {
+    pub fn restore(&self, revoked: &[(Revoked, Vec<InForce>)], runs: &[Run]) {
         self.0.runs.restore(runs);
         let mut state = self.0.state.lock();
         for (revoked, in_force) in revoked {
-            state.revocations.restore(revoked, in_force.clone());
+            state.revocations.restore(revoked, in_force);
         }
         drop(state);
         self.0.revoked.notify_one();
@@ -298,8 +298,8 @@ impl Sessions {
     }
 
     /// Revokes something at `now_ms` and closes what it concerns, with a reason for people, which those are
-    /// told too that come later. It is in force when this is first polled, and stored when it is ready. Gives
-    /// how many connections it has closed, and what is in force then: more, where more was revoked before.
+    /// told too that come later. It is in force when this is first polled, and stored when it is ready. Of what
+    /// was revoked before it ends nothing, and where that goes further, it adds nothing.
     ///
     /// # Errors
     /// When there are too many, and when it could not be stored.
@@ -309,16 +309,17 @@ impl Sessions {
         extent: Extent,
         reason: &str,
         now_ms: u64,
-    ) -> Result<(usize, Extent), RevokeError> {
+    ) -> Result<Revocation, RevokeError> {
         let extent = self.bounded(extent);
-        let (count, in_force) = {
+        let revocation = {
             let mut state = self.0.state.lock();
-            let in_force = state.revocations.revoke(revoked, extent, reason)?;
-            (state.eject_revoked(revoked, reason, now_ms), in_force)
+            let covered_by = state.revocations.revoke(revoked, extent, reason)?;
+            let in_force = state.revocations.of(revoked).to_vec();
+            Revocation { closed: state.eject_revoked(revoked, now_ms), in_force, covered_by }
         };
         self.0.revoked.notify_one();
         self.0.store(std::slice::from_ref(revoked)).await.map_err(RevokeError::NotStored)?;
-        Ok((count, in_force))
+        Ok(revocation)
     }
 
     /// A page of what is revoked, in the order of its [places](RevocationPlace), and the last one's place if
@@ -335,7 +336,7 @@ impl Sessions {
         revoked::page(&*self.0.keep(), after, limit, now_ms).await
     }
 
-    /// Ends a revocation. Says whether there was one.
+    /// Ends all revocations of something. Says whether there were any.
     ///
     /// # Errors
     /// When that could not be stored.
@@ -469,7 +470,7 @@ impl Inner {
         let _storing = self.storing_revocations.lock().await;
         let registers = {
             let state = self.state.lock();
-            changed.iter().map(|it| revoked::register(it, state.revocations.find(it))).collect()
+            changed.iter().map(|it| revoked::register(it, state.revocations.of(it))).collect()
         };
         self.keep().keep(ConversationName::server(), registers).await
     }

@@ -118,7 +118,7 @@ impl State {
 
     /// Tells the connections to end that a new revocation concerns; says how many. Only those are looked at
     /// that it can concern: there may be many others, for which the lock is held meanwhile.
-    pub(super) fn eject_revoked(&self, revoked: &Revoked, reason: &str, now_ms: u64) -> usize {
+    pub(super) fn eject_revoked(&self, revoked: &Revoked, now_ms: u64) -> usize {
         let concerned: Vec<SessionId> = match revoked {
             // Those that have to end for another reason know it already.
             Revoked::User { user, .. } => {
@@ -133,7 +133,7 @@ impl State {
             let token_id = live.token_id.as_deref();
             let bearer = Bearer { user, device, token_id, issued_ms: live.issued_ms };
             if let Some(goodbye) = self.revoked(bearer, now_ms).filter(|_| !live.mailbox.has_goodbye()) {
-                live.mailbox.goodbye(Goodbye { reason: reason.to_owned(), ..goodbye });
+                live.mailbox.goodbye(goodbye);
                 count += 1;
             }
         }

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use quoth_core::authorize::Grant;
 use quoth_core::login::Policy;
-use quoth_core::revocation::{Extent, Revoked};
+use quoth_core::revocation::{Extent, InForce, Revoked};
 use quoth_core::session::Identity;
 use quoth_protocol::frame::{Hello, VERSION};
 use quoth_protocol::presence::Status;
@@ -23,7 +23,8 @@ use quoth_store::Register;
 use super::keep::{Kept, Registers};
 use super::revoked::{PREFIX, decode};
 use super::{
-    Attendance, Clocks, Expected, Keep, RevokeError, Sessions, SessionsConfig, Told, alive, devices,
+    Attendance, Clocks, Expected, Keep, Revocation, RevokeError, Sessions, SessionsConfig, Told, alive,
+    devices,
 };
 use crate::engine::Clock;
 
@@ -245,8 +246,10 @@ async fn what_is_revoked_ends_at_once_and_does_not_come_back() {
         };
         let live: Vec<(&str, Attendance)> =
             all.iter().map(|which| (*which, come(&world, which).unwrap())).collect();
-        let (count, in_force) = world.sessions.revoke(&revoked, extent, "lost", 0).await.unwrap();
-        assert_eq!((count, in_force), (expected.len(), extent), "{revoked:?}");
+        let made = world.sessions.revoke(&revoked, extent, "lost", 0).await.unwrap();
+        let in_force = vec![InForce { extent, reason: "lost".into() }];
+        let expected_made = Revocation { closed: expected.len(), in_force, covered_by: None };
+        assert_eq!(made, expected_made, "{revoked:?}");
         let ended: HashSet<&str> = live
             .iter()
             .filter(|(_, live)| told(live) == Some(Code::TOKEN_REVOKED))
@@ -293,7 +296,9 @@ async fn who_is_logged_out_is_told_when_a_new_token_is_good() {
     world.sessions.revoke(&of_alice, EVER, "", 0).await.unwrap();
     assert_eq!(retry_after_ms(10_000), 0);
     // A weaker one changes nothing, and says so.
-    assert_eq!(world.sessions.revoke(&of_alice, until(40_000), "", 0).await.unwrap(), (0, EVER));
+    let ever = InForce { extent: EVER, reason: "".into() };
+    let covered = Revocation { closed: 0, in_force: vec![ever.clone()], covered_by: Some(ever) };
+    assert_eq!(world.sessions.revoke(&of_alice, until(40_000), "", 0).await.unwrap(), covered);
     assert_eq!(retry_after_ms(50_000), 0);
 }
 
@@ -325,6 +330,40 @@ async fn what_is_revoked_no_more_is_not_listed() {
         let (listed, next) = world.sessions.revocations(None, 9, now_ms).await.unwrap();
         assert_eq!((listed.len(), next), (expected, None), "{now_ms}");
         assert!(listed.iter().all(|(_, in_force)| &*in_force.reason == "lost"));
+    }
+}
+
+/// Of one thing several may be in force, so a page may end among them.
+#[tokio::test]
+async fn pages_of_any_size_list_each_revocation_once() {
+    let world = world(SessionsConfig::default());
+    let (alice, bob) = (user("alice"), user("bob"));
+    let of_phone = Revoked::User { user: alice.clone(), device: Some(device("phone")) };
+    let of = |user| Revoked::User { user, device: None };
+    let things = [of_phone, Revoked::Token { id: "t".to_owned() }, of(alice), of(bob)];
+    let mut expected = Vec::new();
+    for (revoked, count) in things.into_iter().zip([1, 1, 3, 2]) {
+        for n in 1..=count {
+            let extent = Extent { issued_before_ms: u64::MAX - n, over_ms: 1_000 * n };
+            let reason = format!("{n} of {count}");
+            let made = world.sessions.revoke(&revoked, extent, &reason, 0).await.unwrap();
+            assert_eq!(made.in_force.len(), usize::try_from(n).unwrap());
+            expected.insert(expected.len() + 1 - made.in_force.len(), (revoked.clone(), reason));
+        }
+    }
+    assert_eq!(world.sessions.counts().revocations, expected.len());
+    for (now_ms, expected) in [(0, expected.as_slice()), (2_000, &expected[2..3]), (3_000, &[])] {
+        for limit in 1..=8 {
+            let (mut listed, mut after) = (Vec::new(), None);
+            loop {
+                let (page, next) = world.sessions.revocations(after.as_ref(), limit, now_ms).await.unwrap();
+                assert!(page.len() <= limit, "{page:?}");
+                listed.extend(page.into_iter().map(|(revoked, one)| (revoked, one.reason.to_string())));
+                let Some(next) = next else { break };
+                after = Some(next.to_string().parse().unwrap());
+            }
+            assert_eq!(listed, expected, "{limit} at {now_ms}");
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::durable::{create_durable_dir, sync_all, sync_dir};
 use crate::store::OpenError;
 
 /// Version of the folder's layout.
-const FORMAT: u32 = 13;
+const FORMAT: u32 = 14;
 
 pub(crate) const FORMAT_FILE: &str = "format";
 const NEW_FORMAT_FILE: &str = "format.new";

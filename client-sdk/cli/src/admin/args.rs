@@ -168,6 +168,9 @@ pub(crate) enum OneCommand {
     /// Of a user, or of one device: all that are out by now, or those that were issued before
     /// --issued-before. The issuer's clock may be ahead by up to 30 s, so without --issued-before tokens that
     /// are issued within the next 30 s are refused too: a new one is good after that.
+    ///
+    /// What was revoked before stays in force beside it, each until its own end, unless the new one has at
+    /// least as many tokens for at least as long.
     Revoke {
         #[command(flatten)]
         which: Which,
@@ -186,7 +189,7 @@ pub(crate) enum OneCommand {
         #[arg(long, default_value = "", value_name = "TEXT")]
         reason: String,
     },
-    /// What is revoked
+    /// What is revoked, of a user, a device or a token perhaps several times
     Revocations {
         /// The page behind the one that has told this as its `next`
         #[arg(long, value_name = "NEXT")]
@@ -201,7 +204,7 @@ pub(crate) enum OneCommand {
     /// How long what is said is kept, and when its space is freed
     #[command(subcommand)]
     Retention(RetentionCommand),
-    /// End a revocation
+    /// End all revocations of a user, of a device, or of a token
     Unrevoke {
         #[command(flatten)]
         which: Which,

@@ -58,6 +58,10 @@ pub(crate) fn run(connection: ConnectionArgs, args: AdminArgs) -> anyhow::Result
         fields.remove("windows");
         fields.remove("conversations");
     }
+    let covered = revoked.and_then(|revoked| revoked.covered(&answer));
+    if !json && let Some(fields) = answer.as_object_mut() {
+        fields.remove("covered_by");
+    }
     let text = match (json, waits) {
         (true, _) => format!("{answer}\n"),
         (false, true) => wait::done(&answer),
@@ -68,8 +72,8 @@ pub(crate) fn run(connection: ConnectionArgs, args: AdminArgs) -> anyhow::Result
         create::check(&api, &wanted, &answer)?;
     }
     notes::notes(&answer, ends_hold).into_iter().for_each(note);
-    match revoked.and_then(|revoked| revoked.exceeded(&answer)) {
-        Some(exceeded) => note(exceeded),
+    match covered {
+        Some(covered) => note(covered),
         None => caveats.into_iter().for_each(note),
     }
     named::firsts(&answer).into_iter().for_each(note);

@@ -1,4 +1,4 @@
-//! What a revocation comes to beside one that is in force already: the further one of both counts. Pure.
+//! What a revocation comes to where another one goes further. Pure.
 
 use serde_json::Value;
 
@@ -6,55 +6,50 @@ use super::args::{OneCommand, Which};
 use super::call::END_OF_TIME_MS;
 use crate::clock::{date, time};
 use crate::hint::quoted;
+use crate::output::printable;
 
-/// What was asked for, of a user's tokens.
+/// What ends whatever is in force of what was asked for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Asked {
-    /// Before when they were issued; `None`: those that are out by now.
-    issued_before_ms: Option<u64>,
-    /// What ends what is in force.
     unrevoke: String,
 }
 
-/// What a command asks for; `None` where nothing goes further.
+/// What a command asks for; `None` where it revokes nothing.
 pub(super) fn asked(command: &OneCommand) -> Option<Asked> {
-    match command {
-        OneCommand::Revoke {
-            which: Which { user: Some(user), device, .. },
-            issued_before_ms,
-            for_good: false,
-            ..
-        } => {
-            let device = device.as_ref().map(|device| format!(" --device {}", quoted(device.as_str())));
-            Some(Asked {
-                issued_before_ms: *issued_before_ms,
-                unrevoke: format!(
-                    "quoth admin unrevoke --of {}{}",
-                    quoted(user.as_str()),
-                    device.unwrap_or_default()
-                ),
-            })
-        }
-        _ => None,
-    }
+    let OneCommand::Revoke { which: Which { user, device, token_id }, .. } = command else { return None };
+    let given = [
+        ("--of", user.as_ref().map(|user| user.as_str())),
+        ("--device", device.as_ref().map(|device| device.as_str())),
+        ("--token-id", token_id.as_deref()),
+    ];
+    let which: String =
+        given.into_iter().filter_map(|(name, value)| Some(format!(" {name} {}", quoted(value?)))).collect();
+    Some(Asked { unrevoke: format!("quoth admin unrevoke{which}") })
 }
 
 impl Asked {
-    /// What is to be said of what is in force by an answer, if it goes further.
-    pub(super) fn exceeded(&self, answer: &Value) -> Option<String> {
-        let in_force_ms = answer["issued_before_ms"].as_u64()?;
-        let is_further =
-            self.issued_before_ms.map_or(in_force_ms >= END_OF_TIME_MS, |asked_ms| in_force_ms > asked_ms);
-        let which = match in_force_ms {
-            END_OF_TIME_MS.. => "all tokens, those to come too".to_owned(),
-            _ => format!("tokens issued before {} {} UTC", date(in_force_ms), time(in_force_ms)),
+    /// What is to be said of the one in force that goes further by an answer, if one does.
+    pub(super) fn covered(&self, answer: &Value) -> Option<String> {
+        let further = answer["covered_by"].as_object()?;
+        let moment = |time_ms: u64| format!("{} {} UTC", date(time_ms), time(time_ms));
+        let which = match further["issued_before_ms"].as_u64() {
+            None => "this token was".to_owned(),
+            Some(END_OF_TIME_MS..) => "all tokens, those to come too, were".to_owned(),
+            Some(before_ms) => format!("tokens issued before {} were", moment(before_ms)),
         };
-        is_further.then(|| {
-            format!(
-                "{which}, were revoked before, and that stays in force: `{}` ends it, and then this can be asked for again",
-                self.unrevoke
-            )
-        })
+        let until = match further["expires_ms"].as_u64() {
+            None | Some(END_OF_TIME_MS..) => "for ever".to_owned(),
+            Some(over_ms) => format!("until {}", moment(over_ms)),
+        };
+        let reason = match further["reason"].as_str() {
+            None | Some("") => "without a reason".to_owned(),
+            Some(reason) => format!("with the reason: {}", printable(reason)),
+        };
+        Some(format!(
+            "this adds nothing: {which} revoked before, {until}, {reason}; and that stays in force. `{}` ends all of it, and then this \
+             can be asked for again",
+            self.unrevoke
+        ))
     }
 }
 
@@ -68,31 +63,43 @@ mod tests {
     use crate::args::{Args, Command};
 
     fn of(line: &str) -> Option<Asked> {
-        let words = ["quoth", "admin", "revoke"].into_iter().chain(line.split(' '));
+        let words = ["quoth", "admin"].into_iter().chain(line.split(' '));
         let Command::Admin(args) = Args::try_parse_from(words).unwrap().command else { panic!("{line}") };
         let AdminCommand::One(command) = args.command else { panic!("{line}") };
         asked(&command)
     }
 
     #[test]
-    fn what_is_in_force_already_and_goes_further_is_told() {
-        let told = |line: &str, in_force_ms: u64| {
-            of(line)?.exceeded(&json!({ "closed": 0, "issued_before_ms": in_force_ms }))
+    fn what_is_in_force_already_and_goes_further_is_told_with_its_end_and_reason() {
+        let told = |line: &str, further: Value| {
+            of(line)?.covered(&json!({ "closed": 0, "in_force": [further], "covered_by": further }))
         };
-        // 2004-12-25, as it was asked for, and a day later.
-        let (asked_ms, later_ms) = (1_103_932_800_000, 1_104_019_200_000);
-        let dated = "--of bob --issued-before 2004-12-25";
-        assert_eq!(told(dated, asked_ms), None);
-        let later = told(dated, later_ms).unwrap();
+        // 2004-12-25 and a day later.
+        let (day_ms, next_ms) = (1_103_932_800_000_u64, 1_104_019_200_000_u64);
+        let dated = json!({ "issued_before_ms": day_ms, "expires_ms": next_ms, "reason": "lost\u{7}" });
+        let dated = told("revoke --of bob --issued-before 1h", dated).unwrap();
         assert!(
-            later.starts_with("tokens issued before 2004-12-26 00:00 UTC, were revoked before"),
-            "{later}"
+            dated.starts_with(
+                "this adds nothing: tokens issued before 2004-12-25 00:00 UTC were revoked before, until 2004-12-26 00:00 UTC, with \
+                 the reason: lost\\u{7}; and that stays in force. `quoth admin unrevoke --of 'bob'` ends"
+            ),
+            "{dated}"
         );
-        let ever = told("--of bob --device lap", END_OF_TIME_MS).unwrap();
-        assert!(ever.starts_with("all tokens, those to come too, were revoked before"), "{ever}");
+        let ever = json!({ "issued_before_ms": END_OF_TIME_MS, "expires_ms": u64::MAX, "reason": "" });
+        let ever = told("revoke --of bob --device lap", ever).unwrap();
+        assert!(
+            ever.contains("all tokens, those to come too, were revoked before, for ever, without a reason;"),
+            "{ever}"
+        );
         assert!(ever.contains("`quoth admin unrevoke --of 'bob' --device 'lap'`"), "{ever}");
-        assert_eq!(told("--of bob", later_ms), None, "by the server's clock");
-        assert_eq!(told("--of bob --for-good", END_OF_TIME_MS), None);
-        assert_eq!(of("--token-id t"), None);
+        let token = json!({ "issued_before_ms": null, "expires_ms": next_ms, "reason": "t1" });
+        let token = told("revoke --token-id t", token).unwrap();
+        assert!(
+            token.contains("this token was revoked before, until 2004-12-26 00:00 UTC, with the reason: t1;"),
+            "{token}"
+        );
+        assert!(token.contains("`quoth admin unrevoke --token-id 't'`"), "{token}");
+        assert_eq!(told("revoke --of bob", Value::Null), None);
+        assert_eq!(of("unrevoke --of bob"), None);
     }
 }

@@ -10,19 +10,7 @@ use std::collections::VecDeque;
 use quoth_protocol::{DeviceId, UserId};
 
 use super::{End, Logins, Outcome, Policy, Reason, SessionId, SignIn};
-
-/// xorshift64*: core has no source of randomness.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let rolled = self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33;
-        usize::try_from(rolled).unwrap() % bound
-    }
-}
+use crate::dice::Dice;
 
 struct Client {
     device: DeviceId,
@@ -140,7 +128,7 @@ impl World {
 }
 
 fn race(policy: Policy, seed: u64) {
-    let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+    let mut dice = Dice::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
     let mut world = World::new(policy);
     world.connect(0);
     world.arrive(0, &mut dice);

@@ -21,7 +21,7 @@ async fn a_store_that_stands_still_while_a_revocation_ends_holds_nobody_up() {
     let sessions = Sessions::start(SessionsConfig::default(), Arc::clone(&slow) as _, clocks(&clock));
     let token = Revoked::Token { id: "t".to_owned() };
     let in_force = InForce { extent: Extent { over_ms: 100, ..EVER }, reason: "".into() };
-    sessions.restore(&[(token, in_force)], &[]);
+    sessions.restore(&[(token, vec![in_force])], &[]);
     clock.0.store(200, Ordering::Relaxed);
     sessions.0.revoked.notify_one();
     until(|| slow.calls.load(Ordering::Relaxed) == 1).await;
