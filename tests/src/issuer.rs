@@ -110,7 +110,10 @@ impl Issuer {
                 loop {
                     let (mut tcp, _) = listener.accept().await?;
                     let mut request = [0; 4_096];
-                    let _request = tcp.read(&mut request).await?;
+                    // Who has given up has asked for nothing.
+                    if !tcp.read(&mut request).await.is_ok_and(|bytes| bytes > 0) {
+                        continue;
+                    }
                     asked.fetch_add(1, Ordering::SeqCst);
                     was_asked.notify_one();
                     let mut held = held.clone();

@@ -37,11 +37,13 @@ impl Recorder {
         }
     }
 
-    /// Waits for the acks of so many new messages from now on.
-    pub async fn acked(&self, count: u64) {
+    /// Waits for the acks of so many new messages, counted from this call on, whenever it is waited.
+    pub fn acked(&self, count: u64) -> impl Future<Output = ()> + use<> {
         let mut acked = self.acked.subscribe();
         let end = *acked.borrow_and_update() + count;
-        let _the_sender_is_here = acked.wait_for(|count| *count >= end).await;
+        async move {
+            let _what_is_acked_stays_so = acked.wait_for(|count| *count >= end).await;
+        }
     }
 
     /// The steps until now, in order.

@@ -218,8 +218,11 @@ async fn a_log_whose_flush_fails_stops_the_server_and_loses_nothing() -> anyhow:
     let strace = strace.into_iter().chain(["inject=fdatasync:error=EIO:when=60+"]).map(str::to_owned);
     let server = ServerProcess::start_below(&strace.collect::<Vec<_>>(), &data_dir, SMALL_SEGMENTS)?;
     let bystander = connect(&server, "bob").await?;
-    let load = World::new(seed()).start(&server).await?;
-    load.acked(20).await?;
+    let world = World::new(seed());
+    // Counted from before the load on, which may have come to its end when this thread goes on.
+    let acked = world.recorder.acked(20);
+    let load = world.start(&server).await?;
+    tokio::time::timeout(HANG, acked).await?;
     let ends = tokio::task::spawn_blocking(move || server.wait(HANG));
     let reason = tokio::time::timeout(HANG, bystander.quic.closed()).await?;
     assert_eq!(code_of(&reason), Some(Code::STORE_FAILED), "{reason}");

@@ -135,12 +135,21 @@ fn pid_of(config: &Path) -> String {
     String::from_utf8_lossy(&found.stdout).trim().to_owned()
 }
 
+/// What a process has written to files, in bytes.
+fn written_bytes(pid: &str) -> u64 {
+    let told = std::fs::read_to_string(format!("/proc/{pid}/io")).expect("the process is ours");
+    let bytes = told.lines().find_map(|line| line.strip_prefix("wchar: ")).expect("what it has written");
+    bytes.parse().expect("a number")
+}
+
 /// Stops the server of a run for a while, as a long pause would.
 fn pause_server_of(dir: &Path, pause: Duration) {
-    let config = config_of_serving(dir);
-    // Clients connect within a fraction of the time that a run lasts.
-    std::thread::sleep(Duration::from_secs(2));
-    let pid = pid_of(&config);
+    /// What messages take that are due in a second, and a quarter of one.
+    const STORED_BYTES: u64 = 2_000_000;
+    let pid = pid_of(&config_of_serving(dir));
+    let before = written_bytes(&pid);
+    // In the middle of the load, however long clients take to connect.
+    until("messages are stored", || written_bytes(&pid) >= before + STORED_BYTES);
     let signal = |name: &str| Command::new("kill").args([name, &pid]).status().expect("kill").success();
     assert!(signal("-STOP"), "no process {pid}");
     std::thread::sleep(pause);

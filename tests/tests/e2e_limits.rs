@@ -94,16 +94,24 @@ async fn close_code(quic: &Connection) -> anyhow::Result<Code> {
     }
 }
 
-/// Publishes bodies of this size with these numbers at once, and waits for the acks, which come in order.
-async fn publish_all(frames: &mut Frames, ns: std::ops::Range<u64>, body_bytes: usize) -> anyhow::Result<()> {
+/// Publishes bodies of this size with these numbers at once, and waits for the acks, which come in order. Gives
+/// when the last one was stored, in milliseconds since 1970.
+async fn publish_all(
+    frames: &mut Frames,
+    ns: std::ops::Range<u64>,
+    body_bytes: usize,
+) -> anyhow::Result<u64> {
     let acked = async {
+        let mut stored_ms = 0;
         for n in ns.clone() {
             match frames.incoming.next().await? {
-                Some(ServerFrame::Ack { n: acked, duplicate: false, .. }) if acked == n => {}
+                Some(ServerFrame::Ack { n: acked, time_ms, duplicate: false, .. }) if acked == n => {
+                    stored_ms = time_ms;
+                }
                 other => bail!("{other:?} in place of the ack of {n}"),
             }
         }
-        Ok(())
+        Ok(stored_ms)
     };
     let sent = async {
         for n in ns.clone() {
@@ -112,6 +120,6 @@ async fn publish_all(frames: &mut Frames, ns: std::ops::Range<u64>, body_bytes: 
         }
         Ok(())
     };
-    soon("an ack", async { tokio::try_join!(acked, sent) }).await??;
-    Ok(())
+    let (stored_ms, ()) = soon("an ack", async { tokio::try_join!(acked, sent) }).await??;
+    Ok(stored_ms)
 }

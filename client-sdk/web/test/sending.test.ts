@@ -40,8 +40,9 @@ scene("large messages wait for the server's credit", async ({ server, connect })
   const room = connect().conversation("general");
   const sends = Array.from({ length: 8 }, () => room.send("x".repeat(20_000)));
   await Promise.all(sends.slice(0, 3));
-  await sleep(30);
   // Open and three messages are below 65,536 bytes, the fourth may leave the credit below 0.
+  await until(() => server.log("general").head >= 4, "the fourth is there");
+  await sleep(30);
   assert.equal(server.log("general").head, 4);
   server.withholdsCredit = false;
   const [connection] = server.connections;

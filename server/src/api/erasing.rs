@@ -21,9 +21,27 @@ const OWNER_OF_MAX: usize = 100;
 /// waits where it is.
 const SKIPPED_MAX: usize = 1_000;
 
+/// What earlier erasures of a user have taken, all of them together: whoever accounts for it asks again and
+/// loses nothing by that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Earlier {
+    /// When the first one was asked for, in milliseconds since 1970.
+    pub(super) asked_ms: u64,
+    /// When all that the last one took was absent, in milliseconds since 1970.
+    pub(super) absent_ms: u64,
+    /// Messages that were revoked by them.
+    pub(super) messages: u64,
+    /// Reactions that were taken back by them.
+    pub(super) reactions: u64,
+    /// Memberships that were ended by them.
+    pub(super) memberships: u64,
+}
+
 /// How far the erasure of a user is.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Erasure {
+    /// What those before this one have taken, if they found anything of the user.
+    pub(super) earlier: Option<Earlier>,
     /// When it was asked for, in milliseconds since 1970.
     pub(super) asked_ms: u64,
     /// Which key has asked for it.
@@ -55,6 +73,7 @@ pub(super) struct Erasure {
 impl Erasure {
     pub(super) fn begun(asked_ms: u64, by: UserId) -> Self {
         Self {
+            earlier: None,
             asked_ms,
             by,
             conversations: 0,
@@ -68,6 +87,25 @@ impl Erasure {
             done_ms: 0,
             after: None,
             is_looked_through: false,
+        }
+    }
+
+    /// The next one, of a user of whom this one is done.
+    pub(super) fn again(self, asked_ms: u64, by: UserId) -> Self {
+        let earlier = if self.found { Some(self.and_earlier()) } else { self.earlier };
+        Self { earlier, ..Self::begun(asked_ms, by) }
+    }
+
+    /// What it has taken, and those before it.
+    fn and_earlier(&self) -> Earlier {
+        let earlier = self.earlier.as_ref();
+        let sum = |own: u64, of: fn(&Earlier) -> u64| own + earlier.map_or(0, of);
+        Earlier {
+            asked_ms: earlier.map_or(self.asked_ms, |earlier| earlier.asked_ms),
+            absent_ms: self.done_ms,
+            messages: sum(self.messages, |earlier| earlier.messages),
+            reactions: sum(self.reactions, |earlier| earlier.reactions),
+            memberships: sum(self.memberships, |earlier| earlier.memberships),
         }
     }
 

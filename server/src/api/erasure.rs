@@ -131,8 +131,11 @@ impl Erasures {
             None => {
                 let engine = &self.service.engine;
                 let stored = self.stored(user).await.map_err(|error| unreadable(&error))?;
-                let stored = stored.filter(|erasure| erasure.done_ms == 0);
-                let erasure = stored.unwrap_or_else(|| Erasure::begun(engine.judged_ms(), by.clone()));
+                let erasure = match stored {
+                    Some(erasure) if erasure.done_ms == 0 => erasure,
+                    Some(done) => done.again(engine.judged_ms(), by.clone()),
+                    None => Erasure::begun(engine.judged_ms(), by.clone()),
+                };
                 // Stored before it is said to have begun.
                 let noted = Work { engine, user, tell: &|_| {} }.note(&erasure).await;
                 noted.map_err(|refusal| Problem::of(refusal.code, refusal.retry_after_ms, refusal.reason))?;
@@ -341,6 +344,7 @@ async fn progress(call: &Call) -> Result<Answer, Problem> {
 
 fn told(engine: &Engine, user: &UserId, erasure: &Erasure) -> serde_json::Value {
     let Erasure {
+        earlier,
         asked_ms,
         by,
         conversations,
@@ -376,6 +380,7 @@ fn told(engine: &Engine, user: &UserId, erasure: &Erasure) -> serde_json::Value 
         "memberships": memberships,
         // Before all was looked at it is not known of a user of whom there was nothing so far.
         "found": (*found || *is_looked_through).then_some(found),
+        "earlier": earlier,
         "owner_of": owner_of,
         "skipped": skipped,
         "waits_for": waits_for,

@@ -243,6 +243,21 @@ fn conversation() -> Value {
     )
 }
 
+fn earlier_erasures() -> Value {
+    let count = |what| json!({ "description": what, "$ref": "#/components/schemas/Count" });
+    let time = |what| json!({ "description": what, "$ref": "#/components/schemas/TimeMs" });
+    object(
+        &["asked_ms", "absent_ms", "messages", "reactions", "memberships"],
+        json!({
+            "asked_ms": time("when the first of them was asked for"),
+            "absent_ms": time("when all that the last of them took was absent"),
+            "messages": count("messages that they have made absent"),
+            "reactions": count("reactions to others' messages that they have taken back"),
+            "memberships": count("memberships that they have ended"),
+        }),
+    )
+}
+
 fn erasure() -> Value {
     let count = |what| json!({ "description": what, "$ref": "#/components/schemas/Count" });
     let time = |what| json!({ "description": what, "$ref": "#/components/schemas/TimeMs" });
@@ -261,6 +276,10 @@ fn erasure() -> Value {
         "reactions": count("reactions to others' messages that it has taken back"),
         "memberships": count("memberships that it has ended"),
         "found": { "type": ["boolean", "null"], "description": "whether there was anything of the user; null: not so far, and not all was looked at" },
+        "earlier": {
+            "oneOf": [of("EarlierErasures"), { "type": "null" }],
+            "description": "what earlier erasures of the user have taken; null: there was none, or none that found anything",
+        },
         "owner_of": {
             "type": "array", "items": of("ConversationName"),
             "description": "where the user stays a member, as the last owner of others; at most 100",
@@ -375,6 +394,7 @@ fn history() -> Value {
             },
         })),
         "Erasure": erasure(),
+        "EarlierErasures": earlier_erasures(),
         "Gap": object(&["from", "to"], json!({ "from": of("Seq"), "to": of("Seq") })),
         "Edited": object(&["seq", "time_ms", "body", "mentions"], json!({
             "seq": { "description": "the event of the edit", "$ref": "#/components/schemas/Seq" },

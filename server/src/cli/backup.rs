@@ -27,8 +27,8 @@ pub(super) struct BackupArgs {
     /// development tokens are no longer good
     #[arg(long)]
     keys: bool,
-    /// Copy as fast as the disk is, also beside a running server. Default: each thread that copies rests for
-    /// a fifth of the time
+    /// Copy as fast as the disk is, also beside a running server. Default: less is on its way to the disk at
+    /// once, so that messages wait less for it
     #[arg(long)]
     full_speed: bool,
     /// Check every file of every backup in the folder afterwards, as `verify --backups` does

@@ -101,17 +101,20 @@ async fn heads_are_bounded() {
 
 #[tokio::test]
 async fn who_does_nothing_is_closed_whatever_has_begun() {
-    let served = served(Limits { handshake_timeout_ms: 300, ..Limits::default() });
-    assert_eq!(rest(&mut served.connect().await).await, "", "not a byte");
-    let mut half = served.connect().await;
-    half.write_all(&[0x16, 3, 1]).await.unwrap();
-    assert_eq!(rest(&mut half).await, "", "half a handshake");
-    let mut slow = served.connect().await;
-    slow.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
-    assert_eq!(rest(&mut slow).await, "", "half a head");
-    let mut idle = served.connect().await;
-    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-    assert!(rest(&mut idle).await.ends_with("serving\n"), "a request, and then nothing");
+    // Long enough for a request on a machine that stands still for a moment.
+    let served = served(Limits { handshake_timeout_ms: 3_000, ..Limits::default() });
+    let answer = async |bytes: &[u8]| {
+        let mut tcp = served.connect().await;
+        tcp.write_all(bytes).await.unwrap();
+        rest(&mut tcp).await
+    };
+    let whole = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+    let (nothing, half, slow, idle) =
+        tokio::join!(answer(b""), answer(&[0x16, 3, 1]), answer(b"GET / HTTP/1.1\r\n"), answer(whole));
+    assert_eq!(nothing, "", "not a byte");
+    assert_eq!(half, "", "half a handshake");
+    assert_eq!(slow, "", "half a head");
+    assert!(idle.ends_with("serving\n"), "a request, and then nothing");
 }
 
 /// What a health check is answered with; nothing when the connection is closed.

@@ -41,21 +41,23 @@ async fn the_space_of_a_class_is_freed_and_heads_stay() -> anyhow::Result<()> {
     let oldest_ms = plan["oldest_expired_ms"].as_u64().context("the oldest one")?;
     let oldest_s = metric(&api, "quoth_oldest_expired_timestamp_seconds")?;
     assert_eq!(oldest_s, Some(format!("{}.{:03}", oldest_ms / 1_000, oldest_ms % 1_000)));
-    // The window of the class is over after an eighth of a minute.
-    let mut reclaimed = Value::Null;
-    while reclaimed["windows"] != json!(1) {
-        ensure!(Instant::now() < until, "it is not freed: {reclaimed}");
+    // The window of the class is over after an eighth of a minute. On a busy machine there is one more: what
+    // was said took longer than that.
+    let (mut windows, mut bytes, mut plan) = (0, 0, plan);
+    while windows == 0 || plan["expired_bytes"] != json!(0) {
+        ensure!(Instant::now() < until, "it is not freed: {plan}");
         tokio::time::sleep(Duration::from_millis(100)).await;
-        reclaimed = freed(&api)?;
+        let reclaimed = freed(&api)?;
+        windows += reclaimed["windows"].as_u64().context("windows")?;
+        bytes += reclaimed["bytes"].as_u64().context("bytes")?;
+        ensure!((&reclaimed["step"], &reclaimed["error"]) == (&json!("done"), &Value::Null), "{reclaimed}");
+        ensure!(reclaimed["ended_ms"].as_u64() >= reclaimed["begun_ms"].as_u64(), "{reclaimed}");
+        plan = api.done("GET", "/v1/retention", None)?;
     }
-    ensure!(reclaimed["bytes"].as_u64() > Some(0), "{reclaimed}");
-    ensure!((&reclaimed["step"], &reclaimed["error"]) == (&json!("done"), &Value::Null), "{reclaimed}");
-    ensure!(reclaimed["ended_ms"].as_u64() >= reclaimed["begun_ms"].as_u64(), "{reclaimed}");
-    let plan = api.done("GET", "/v1/retention", None)?;
-    assert_eq!((&plan["expired_bytes"], &plan["oldest_expired_ms"]), (&json!(0), &Value::Null));
+    ensure!(bytes > 0 && plan["oldest_expired_ms"].is_null(), "{bytes}: {plan}");
     assert_eq!(metric(&api, "quoth_expired_bytes")?.as_deref(), Some("0"));
     assert_eq!(metric(&api, "quoth_oldest_expired_timestamp_seconds")?, None, "there is none");
-    assert_eq!(metric(&api, "quoth_reclaimed_windows_total")?.as_deref(), Some("1"));
+    assert_eq!(metric(&api, "quoth_reclaimed_windows_total")?, Some(windows.to_string()));
     let server = server.restart_configured(|config| config.retention.classes = vec![class])?;
     let api = server.api()?;
     assert_eq!(replay(&server, "ada", &room).await?, [Gap(1, count)]);
@@ -220,14 +222,17 @@ async fn the_disk_of_a_server_has_little_more_than_what_is_kept() -> anyhow::Res
     Ok(())
 }
 
-/// Whether any file of a folder has these bytes.
+/// Whether any file of a folder has these bytes. What goes meanwhile has nothing.
 fn has(dir: &Path, bytes: &[u8]) -> anyhow::Result<bool> {
-    for entry in std::fs::read_dir(dir)? {
+    let entries = match std::fs::read_dir(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        entries => entries?,
+    };
+    for entry in entries {
         let path = entry?.path();
         let found = if path.is_dir() {
             has(&path, bytes)?
         } else {
-            // One that goes meanwhile has nothing.
             let read = std::fs::read(&path).unwrap_or_default();
             read.windows(bytes.len()).any(|window| window == bytes)
         };

@@ -197,8 +197,15 @@ fn who_may_not_know_is_not_told() -> anyhow::Result<()> {
             assert!(statuses(&mut alice, &group).await?.contains(&gone));
             bob.say(&ClientFrame::Status { away: true }).await?;
             bob.request(block(false)?).await?;
-            let (who, status, _) = seen(&mut alice).await?;
-            assert_eq!((who.as_str(), status), ("bob", Status::Away), "the block is lifted");
+            // The block is lifted. What is said within a second of the one before waits, so on a busy machine
+            // there may be another status first.
+            loop {
+                let (who, status, _) = seen(&mut alice).await?;
+                assert!(who == "bob" && status != Status::Offline, "{who} is {status}");
+                if status == Status::Away {
+                    break;
+                }
+            }
             // Who is removed is told no more.
             let mut carol = users.come("carol", "c", 1).await?;
             assert_eq!(seen(&mut alice).await?.0, "carol");

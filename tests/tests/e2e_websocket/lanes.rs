@@ -29,13 +29,20 @@ async fn stalled(server: &EmbeddedServer) -> anyhow::Result<(Socket, Seq)> {
         let Come::Frame(1, ServerFrame::Ack { .. }) = fills.next().await? else { bail!("no ack") };
     }
     let (mut socket, _) = sign_in().await?;
-    socket.open(1, "large", 2, Some(Start::After(Seq::ZERO))).await?;
-    let mut last = Seq::ZERO;
+    socket.send(1, &[open("large", 2, Some(Start::After(Seq::ZERO)))?]).await?;
+    let (mut is_opened, mut last) = (false, Seq::ZERO);
     while socket.come_bytes(1) < LANE_CREDIT_OF_SERVER_BYTES as usize {
         for come in socket.next_all().await? {
-            let Come::Frame(1, ServerFrame::Event(event)) = come else { bail!("{come:?}") };
-            assert_eq!(event.seq, last.next());
-            last = event.seq;
+            match come {
+                // Alone, or with the first events where these are in the tail still: a view that is behind on
+                // a busy machine lets none of them go.
+                Come::Frame(1, ServerFrame::Opened { .. }) if !is_opened => is_opened = true,
+                Come::Frame(1, ServerFrame::Event(event)) if is_opened => {
+                    assert_eq!(event.seq, last.next());
+                    last = event.seq;
+                }
+                other => bail!("{other:?}"),
+            }
         }
     }
     Ok((socket, last))

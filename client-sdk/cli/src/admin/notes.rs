@@ -161,6 +161,9 @@ fn of_erasure(answer: &Value) -> Option<String> {
                 printable(first)
             ))
         }
+        Some(_) if answer["found"] == false && answer["earlier"].is_object() => {
+            Some(format!("nothing of {user} was found since the last time: `earlier` has what went before"))
+        }
         Some(_) if answer["found"] == false => Some(format!("nothing of {user} was found: is the id right?")),
         _ => None,
     }
@@ -301,6 +304,8 @@ mod tests {
         assert!(erasure("under_way", json!(null)).contains("user erasure bob"));
         assert_eq!(erasure("absent", json!(false)), "nothing of bob was found: is the id right?");
         assert_eq!(erasure("gone", json!(true)), "");
+        let again = json!({ "user": "bob", "state": "gone", "found": false, "stays": [], "earlier": { "messages": 3 } });
+        assert!(told(&again).contains("`earlier`"), "who asks again has made no slip");
         let last = erasure("last_owner", json!(true));
         assert!(last.starts_with("not finished: bob is still there"), "{last}");
         assert!(

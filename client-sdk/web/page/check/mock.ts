@@ -125,7 +125,7 @@ export class MockRoom implements Conversation {
   async send(body: string | Uint8Array, options: SendOptions = {}): Promise<Ack> {
     const id = options.id ?? this.newId();
     await this.client.whenConnected();
-    await pause(this.client.ackMs);
+    await this.client.acking();
     await this.client.whenConnected();
     if (this.client.refuse) throw new SendError("FORBIDDEN", "not allowed", false, "refused", id);
     const text = typeof body === "string" ? body : new TextDecoder().decode(body);
@@ -182,7 +182,8 @@ export class MockClient implements Client {
   rttMs: number | undefined;
   readonly transport = "websocket";
   readonly producer = 1n;
-  ackMs = 60;
+  /** Acks wait for this. */
+  acking = (): Promise<void> => pause(60);
   historyMs = 40;
   /** How far the server's clock is ahead of the browser's. */
   aheadMs = 0;

@@ -11,6 +11,7 @@ use quoth_store::{
     Log, LogError, MemoryLog, MemoryView, PageLimit, Position, Store, Stretch, View, ViewError,
 };
 
+use super::super::erasing::Earlier;
 use super::super::poster::{Post, Poster};
 use super::*;
 use crate::engine::{Execution, Stopper, SystemClock};
@@ -130,9 +131,41 @@ async fn what_an_erasure_has_left_is_nothing_for_the_next_one() {
     world.ask().await;
     let again = world.ended().await;
     assert_eq!((again.found, again.messages), (false, 0), "{again:?}");
+    assert_eq!(again.earlier.as_ref().map(|earlier| earlier.messages), Some(1), "and what went is told on");
     blocks.block(crate::engine::Caller::Operator(user("bob")), user("eve"), true).await.unwrap();
     world.ask().await;
     assert!(world.ended().await.found, "an own log is something");
+    world.stop();
+}
+
+#[tokio::test]
+async fn what_erasures_have_taken_is_told_by_each_that_follows() {
+    let world = World::start(MemoryView::new());
+    world.ask().await;
+    assert_eq!(world.ended().await.earlier, None);
+    world.ask().await;
+    assert_eq!(world.ended().await.earlier, None, "one that has found nothing has taken nothing");
+    let mut firsts = Vec::new();
+    for conversations in [&["a", "b"][..], &["a", "b", "c"]] {
+        for name in conversations {
+            world.say(name).await;
+        }
+        world.ask().await;
+        firsts.push(world.ended().await);
+    }
+    world.ask().await;
+    let last = world.ended().await;
+    assert_eq!(firsts.iter().map(|erasure| erasure.messages).collect::<Vec<_>>(), [2, 3]);
+    let earlier = Earlier {
+        asked_ms: firsts[0].asked_ms,
+        absent_ms: firsts[1].done_ms,
+        messages: 5,
+        reactions: 0,
+        memberships: 0,
+    };
+    assert_eq!((last.messages, last.earlier.as_ref()), (0, Some(&earlier)));
+    let told = told(&world.erasures.service.engine, &user("bob"), &last);
+    assert_eq!((&told["found"], &told["earlier"]["messages"]), (&json!(false), &json!(5)));
     world.stop();
 }
 

@@ -189,6 +189,8 @@ async fn without_the_reserve_only_what_is_urgent_is_stored() {
         stored(&engine, &ada, n).await;
     }
     engine.change(boss.clone(), &room("team"), create("before")).await.unwrap();
+    // What is not in the view within a second behind a refusal, nobody judges.
+    engine.applied_bounds(&room("team"), Default::default()).await.unwrap();
     assert!(!engine.is_short() && !engine.stats().is_short);
 
     // So nobody takes it again.

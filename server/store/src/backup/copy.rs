@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 use super::error::BackupError;
 use super::target::{Target, Written};
-use super::workers::{PART_BYTES, Worker};
+use super::workers::{PART_BYTES_MAX, Worker};
 use super::{Bytes, OnBytes};
 
 /// How fast is copied.
@@ -16,7 +16,7 @@ use super::{Bytes, OnBytes};
 pub enum Pace {
     /// As fast as the disk is.
     Full,
-    /// Each thread that copies rests for a fifth of the time: for a server that runs.
+    /// With less on its way to the disk at once: for a server that runs, whose flushes wait for that.
     Gentle,
 }
 
@@ -38,7 +38,7 @@ pub(super) fn copy(
         }
         hasher.update(&worker.buffer.as_mut()[..len]);
         target.write(&mut worker.buffer, len).map_err(BackupError::io("write", to))?;
-        worker.copied(len);
+        worker.done(len as u64);
         copied += len as u64;
     }
     if copied < end {
@@ -66,7 +66,7 @@ fn fill(source: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
 
 /// The checksum of a file.
 pub(super) fn checksum(path: &Path, progress: &mut OnBytes<'_>, done: &mut Bytes) -> std::io::Result<u128> {
-    let (mut file, mut hasher, mut part) = (File::open(path)?, Xxh3Default::new(), vec![0; PART_BYTES]);
+    let (mut file, mut hasher, mut part) = (File::open(path)?, Xxh3Default::new(), vec![0; PART_BYTES_MAX]);
     loop {
         let read = file.read(&mut part)?;
         if read == 0 {
@@ -92,7 +92,6 @@ pub(super) fn checksum_of(
             return Ok(hasher.digest128());
         }
         hasher.update(&worker.buffer.as_mut()[..read]);
-        worker.read(read);
     }
 }
 
@@ -109,7 +108,7 @@ fn zeros(mut count: u64, hasher: &mut Xxh3Default) {
 mod tests {
     use std::path::Path;
 
-    use super::{PART_BYTES, Pace, checksum, checksum_of, copy};
+    use super::{PART_BYTES_MAX, Pace, checksum, checksum_of, copy};
     use crate::backup::workers::each_file;
     use crate::backup::{BackupError, Bytes};
     use crate::durable::syncs;
@@ -139,9 +138,11 @@ mod tests {
     fn a_copy_has_the_first_bytes_and_zeros_and_is_known_by_both() {
         let dir = tempfile::tempdir().unwrap();
         let [from, to] = ["from", "to"].map(|name| dir.path().join(name));
-        let source: Vec<u8> = (0..=250).cycle().take(5 * PART_BYTES + 7).collect();
+        let source: Vec<u8> = (0..=250).cycle().take(5 * PART_BYTES_MAX + 7).collect();
         std::fs::write(&from, &source).unwrap();
-        for end in [0, 1, PART_BYTES - 1, PART_BYTES, PART_BYTES + 1, 4 * PART_BYTES, source.len()] {
+        for end in
+            [0, 1, PART_BYTES_MAX - 1, PART_BYTES_MAX, PART_BYTES_MAX + 1, 4 * PART_BYTES_MAX, source.len()]
+        {
             for zeros in [0, 9_000] {
                 let (end, len) = (end as u64, (end + zeros) as u64);
                 let (copied, told) = copied(&from, &to, (end, len)).unwrap();
@@ -157,8 +158,8 @@ mod tests {
     fn a_copy_that_fails_says_where() {
         let dir = tempfile::tempdir().unwrap();
         let [from, to] = ["from", "to"].map(|name| dir.path().join(name));
-        std::fs::write(&from, vec![1; 3 * PART_BYTES]).unwrap();
-        let longer = 3 * PART_BYTES as u64 + 1;
+        std::fs::write(&from, vec![1; 3 * PART_BYTES_MAX]).unwrap();
+        let longer = 3 * PART_BYTES_MAX as u64 + 1;
         let copied = |from: &Path, to: &Path, end| copied(from, to, (end, end));
         assert!(matches!(copied(&from, &to, longer), Err(BackupError::DamagedSource { .. })));
         let is_of = |result, of: &Path| matches!(result, Err(BackupError::Io { path, .. }) if path == of);

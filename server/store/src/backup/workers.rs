@@ -6,21 +6,31 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, SyncSender};
 use std::thread;
-use std::time::Instant;
 
 use super::Pace;
 use super::error::BackupError;
 use super::target::Buffer;
 
-/// Threads, each of which reads or writes one part at a time: so many parts wait for the disk at once.
-const THREADS: usize = 3;
+/// The largest part that is read and written at once.
+pub(super) const PART_BYTES_MAX: usize = 256 * 1024;
 
-/// Read and written at once. Who flushes meanwhile, as the log does for every group, waits for no more than
-/// one of each thread.
-pub(super) const PART_BYTES: usize = 256 * 1024;
+impl Pace {
+    /// Threads, each of which reads or writes one part at a time: so many parts wait for the disk at once,
+    /// and who flushes meanwhile, as the log does for every group, waits for all of them.
+    const fn threads(self) -> usize {
+        match self {
+            Self::Full => 3,
+            Self::Gentle => 2,
+        }
+    }
 
-/// So much a thread reads or writes between two times that it rests.
-const PIECE_BYTES: usize = 4 * 1024 * 1024;
+    const fn part_bytes(self) -> usize {
+        match self {
+            Self::Full => PART_BYTES_MAX,
+            Self::Gentle => PART_BYTES_MAX / 2,
+        }
+    }
+}
 
 /// So many bytes are told at once: each time wakes who takes it.
 const TOLD_BYTES: u64 = 4 * 1024 * 1024;
@@ -38,26 +48,14 @@ enum Told<R> {
 
 /// A thread, as what it does sees it.
 pub(super) struct Worker<'a> {
-    /// Of [`PART_BYTES`].
+    /// For one part.
     pub(super) buffer: Buffer,
-    breath: Breath,
     /// Bytes that are done and were not told.
     done_bytes: u64,
     tell: &'a mut dyn FnMut(u64),
 }
 
 impl Worker<'_> {
-    /// So many bytes more were copied.
-    pub(super) fn copied(&mut self, bytes: usize) {
-        self.done(bytes as u64);
-        self.breath.after(bytes);
-    }
-
-    /// So many bytes more were read, which are to be copied yet.
-    pub(super) fn read(&mut self, bytes: usize) {
-        self.breath.after(bytes);
-    }
-
     /// So many bytes more are done, whether they had to be copied or not.
     pub(super) fn done(&mut self, bytes: u64) {
         self.done_bytes += bytes;
@@ -89,7 +87,7 @@ pub(super) fn each_file<T: Sync, R: Send>(
     thread::scope(|scope| {
         // Dropped where this ends early, which ends the threads.
         let (tell, told) = mpsc::sync_channel(TOLD_MAX);
-        for number in 0..THREADS.min(files.len()) {
+        for number in 0..pace.threads().min(files.len()) {
             let (tell, next) = (tell.clone(), &next);
             let builder = thread::Builder::new().name(format!("quoth-copier-{number}"));
             let started = builder.spawn_scoped(scope, move || go_through(files, next, pace, work, &tell));
@@ -130,8 +128,7 @@ fn go_through<T, R>(
         // Where nobody takes it, that is seen behind the file.
         let _ended = tell.send(Told::Bytes(bytes));
     };
-    let (buffer, breath) = (Buffer::new(PART_BYTES), Breath::new(pace));
-    let mut worker = Worker { buffer, breath, done_bytes: 0, tell: &mut tell_bytes };
+    let mut worker = Worker { buffer: Buffer::new(pace.part_bytes()), done_bytes: 0, tell: &mut tell_bytes };
     loop {
         let number = next.fetch_add(1, Ordering::Relaxed);
         let Some(file) = files.get(number) else { return };
@@ -144,33 +141,6 @@ fn go_through<T, R>(
     }
 }
 
-/// Has a thread rest from time to time. It keeps its turn of the processors: on a machine that is busy for
-/// hours, one that only gets what nobody else wants would never come to an end, and its pin would stay.
-struct Breath {
-    pace: Pace,
-    /// Bytes since the last time.
-    bytes: usize,
-    began: Instant,
-}
-
-impl Breath {
-    fn new(pace: Pace) -> Self {
-        Self { pace, bytes: 0, began: Instant::now() }
-    }
-
-    /// So many bytes more were read or written.
-    fn after(&mut self, bytes: usize) {
-        self.bytes += bytes;
-        if self.bytes < PIECE_BYTES {
-            return;
-        }
-        if self.pace == Pace::Gentle {
-            thread::sleep(self.began.elapsed() / 4);
-        }
-        *self = Self::new(self.pace);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::{Path, PathBuf};
@@ -179,7 +149,7 @@ mod tests {
     use std::thread;
     use std::time::{Duration, Instant};
 
-    use super::{PART_BYTES, Pace, TOLD_MAX, each_file, go_through};
+    use super::{Pace, TOLD_MAX, each_file, go_through};
     use crate::backup::BackupError;
 
     fn failed(number: usize) -> BackupError {
@@ -196,9 +166,8 @@ mod tests {
                 &files,
                 Pace::Gentle,
                 &|number, file, worker| {
-                    assert_eq!((number, worker.buffer.as_mut().len()), (*file, PART_BYTES));
-                    worker.copied(3);
-                    worker.read(5);
+                    assert_eq!((number, worker.buffer.as_mut().len()), (*file, Pace::Gentle.part_bytes()));
+                    worker.done(3);
                     worker.done(7);
                     Ok(2 * number)
                 },
