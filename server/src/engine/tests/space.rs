@@ -9,7 +9,9 @@ use quoth_core::messages::{Alteration, REACTION, REMOVED_REACTIONS_MAX};
 use quoth_core::retention::Retention;
 use quoth_protocol::{Pattern, Seq, UserId};
 use quoth_store::testing::{LogOverride, Overridden};
-use quoth_store::{Extent, FjallView, Log, MemoryLog, MemoryView, PageLimit, Position, Record, SweepCursor, group};
+use quoth_store::{
+    Extent, FjallView, Log, MemoryLog, MemoryView, PageLimit, Position, Record, SweepCursor, group,
+};
 
 use super::retention::{Model, Told, World, world};
 use super::world::room;
