@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quoth_core::retention::{Classes, End, Kept, RetentionClass, judged_ms};
 use quoth_protocol::ConversationName;
-use quoth_store::{Record, Register, Rewritten, Store, View, ViewError, group};
+use quoth_store::{Extent, Record, Register, Rewritten, Store, View, ViewError, group};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -283,7 +283,7 @@ impl Freeing {
     fn done(&self, done: Result<(), String>, what: &'static str) {
         if let Err(error) = done {
             tracing::error!(error, "{what}");
-            self.engine.change_pass(|pass| pass.error = Some(format!("{what}: {error}")));
+            self.engine.change_pass(|pass| pass.fail(what, &error));
         }
     }
 
@@ -305,11 +305,13 @@ impl Freeing {
         let erasure_max_ms = u64::try_from(self.erasure_max.as_millis()).unwrap_or(u64::MAX);
         let until = Instant::now() + self.erasure_max / SEGMENT_PARTS;
         let (mut passes, mut worth) = (0, Worth::default());
+        let mut extent = if is_wanted { Extent::EVERYTHING } else { Extent::Worthwhile };
         loop {
             let now_ms = self.engine.judged_ms();
             let erased_by_ms =
                 if is_wanted { now_ms } else { now_ms.saturating_sub(erasure_max_ms / DUE_PARTS) };
-            let rewritten = self.engine.rewrite(erased_by_ms, is_wanted, &self.pace).await?;
+            let rewritten = self.engine.rewrite(erased_by_ms, extent, &self.pace).await?;
+            extent = extent.behind(&rewritten);
             let Rewritten { windows, bytes, written_bytes, .. } = rewritten;
             if windows > 0 {
                 tracing::info!(windows, bytes, written_bytes, "rewrote what stays where others are absent");
@@ -319,10 +321,24 @@ impl Freeing {
             let is_ended = !rewritten.held_up.is_empty() && passes <= PASSES_MAX;
             let goes_on = worth.is_more(&rewritten) || is_ended;
             // However much there is to free, the log and what is beside events have their turn.
-            if !rewritten.is_done || !goes_on || Instant::now() >= until {
-                return Ok(());
+            let is_late = Instant::now() >= until;
+            if !rewritten.is_done || !goes_on || is_late {
+                return all_was(&rewritten, is_wanted && goes_on && is_late);
+            }
+            if is_wanted {
+                // What goes as a whole meanwhile does not wait for copies, which may take hours.
+                self.done(self.free_windows(false).await, WINDOWS_STAY);
             }
         }
+    }
+}
+
+/// Fails with what was left by the last rewrite for whoever wants everything.
+fn all_was(rewritten: &Rewritten, is_late: bool) -> Result<(), String> {
+    match &rewritten.no_room {
+        Some(no_room) => Err(no_room.to_string()),
+        None if is_late => Err("it took too long, and there is more: run it again".to_owned()),
+        None => Ok(()),
     }
 }
 
@@ -334,14 +350,15 @@ const PASSES_MAX: u32 = 4;
 /// would be copied for ever.
 #[derive(Debug, Default)]
 pub(crate) struct Worth {
-    /// Rewrites that have freed no more than they have written.
+    /// Rewrites that have freed no more than they have written, and may be made again and again.
     in_vain: u32,
 }
 
 impl Worth {
     /// Whether behind this rewrite another one is worth it at once.
     pub(crate) fn is_more(&mut self, rewritten: &Rewritten) -> bool {
-        self.in_vain += u32::from(rewritten.bytes <= rewritten.written_bytes);
+        let is_in_vain = rewritten.settled == 0 && rewritten.bytes <= rewritten.written_bytes;
+        self.in_vain += u32::from(is_in_vain);
         rewritten.more && self.in_vain <= PASSES_MAX
     }
 }

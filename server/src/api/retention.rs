@@ -135,9 +135,9 @@ fn of_the_store(operations: Operations) -> Operations {
         .add(operation("reclaim", Method::POST, RUN, Scope::Admin, run, None, "Run"), |call| async move {
             Answer::of(&json!({ "run": call.app.service.engine.reclaim_soon() }))
         })
-        .add(get("reclaims", RUN, "How far that is", "Runs"), |call| async move {
-            let (running, last) = call.app.service.engine.passes();
-            Answer::of(&json!({ "running": running, "last": last }))
+        .add(get("reclaims", RUN, "How far that is, and what has become of those before", "Runs"), |call| async move {
+            let (running, ended) = call.app.service.engine.passes();
+            Answer::of(&json!({ "running": running, "ended": ended }))
         })
 }
 

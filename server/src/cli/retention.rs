@@ -6,7 +6,9 @@ use std::sync::Arc;
 use clap::Subcommand;
 use quoth_core::retention::Classes;
 use quoth_protocol::ConversationName;
-use quoth_store::{Class, OpenError, Pacer, Purged, Record, Rewrite, Store, SweepCursor, View};
+use quoth_store::{
+    Class, Extent, NoRoom, OpenError, Pacer, Purged, Record, Rewrite, Store, SweepCursor, View,
+};
 use serde_json::Value;
 
 use super::amount::{count, size, span};
@@ -101,7 +103,7 @@ pub(super) fn run(config: &Config, command: RetentionCommand) -> Result<(), Stri
             let reclaimed = reclaim(&*store.view, &classes, now_ms)?;
             let (windows, bytes) = (reclaimed.windows, reclaimed.bytes);
             print(&format!("freed {} with {} of the disk\n", count(windows, "window"), size(bytes)))?;
-            let (windows, bytes) = rewrite(&store, &classes, now_ms)?;
+            let (windows, bytes, no_room) = rewrite(&store, &classes, now_ms)?;
             print(&format!(
                 "rewrote {}, which freed {} of the disk\n",
                 count(windows, "window"),
@@ -113,6 +115,7 @@ pub(super) fn run(config: &Config, command: RetentionCommand) -> Result<(), Stri
             free_log(&*store.log, &*store.view)?;
             print(&status(&seen(&*store.view)?, &*store.view, erasure_max_ms, now_ms))?;
             purged?;
+            no_room.map_or(Ok(()), |no_room| Err(no_room.to_string()))?;
         }
     }
     store.close().map_err(|error| error.to_string())
@@ -149,14 +152,16 @@ fn reclaim(view: &dyn View, classes: &Classes, now_ms: u64) -> Result<quoth_stor
     reclaimed.map_err(|error| error.to_string())
 }
 
-/// Rewrites what stays where others are absent, as fast as the disk is; gives how many windows went, and the
-/// bytes of the disk that this has freed.
-fn rewrite(store: &Store, classes: &Classes, now_ms: u64) -> Result<(u64, u64), String> {
+/// Rewrites what stays where others are absent, as fast as the disk is; gives how many windows went, the
+/// bytes of the disk that this has freed, and what was left for want of room.
+fn rewrite(store: &Store, classes: &Classes, now_ms: u64) -> Result<(u64, u64, Option<NoRoom>), String> {
     let (view, mut windows, mut bytes, mut worth) = (&*store.view, 0, 0, Worth::default());
+    let mut extent = Extent::EVERYTHING;
     loop {
-        let mut rewrite = Rewrite { now_ms, erased_by_ms: now_ms, ends_small: true, pace: &mut |_| true };
+        let mut rewrite = Rewrite { now_ms, erased_by_ms: now_ms, extent, pace: &mut |_| true };
         let rewritten = view.rewrite(&mut |name| keep_in(view, name, classes, now_ms), &mut rewrite);
         let rewritten = rewritten.map_err(|error| error.to_string())?;
+        extent = extent.behind(&rewritten);
         windows += rewritten.windows;
         bytes += rewritten.bytes.saturating_sub(rewritten.written_bytes);
         for class in &rewritten.held_up {
@@ -164,7 +169,7 @@ fn rewrite(store: &Store, classes: &Classes, now_ms: u64) -> Result<(u64, u64), 
         }
         // With nothing written in between, an ended window holds nothing up again.
         if !worth.is_more(&rewritten) && rewritten.held_up.is_empty() {
-            return Ok((windows, bytes));
+            return Ok((windows, bytes, rewritten.no_room));
         }
     }
 }

@@ -77,7 +77,7 @@ pub(crate) use notes::notice;
 pub use overview::{ClassUse, ConversationPlan, Hold, Loss, Overview, TOLD_MAX, WindowPlan, loss, overview};
 pub use page::{Page, PageParts};
 pub use passes::Pass;
-pub(crate) use passes::Step;
+pub(crate) use passes::{ENDED_MAX, Step};
 pub use publisher::{Publisher, Role};
 pub use readable::Reading;
 pub use reads::{Events, Reads};

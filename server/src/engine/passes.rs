@@ -1,9 +1,14 @@
 //! Where the freeing of space is: one pass behind the other, each with a number, for whoever has asked for
 //! one.
 
+use std::collections::VecDeque;
+
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::Notify;
+
+/// Of so many passes that somebody has asked for it is known what has become of them.
+pub(crate) const ENDED_MAX: usize = 32;
 
 /// What a pass is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -50,6 +55,22 @@ pub struct Pass {
     pub moved_bytes: u64,
     /// What it could not do.
     pub error: Option<String>,
+    /// The same by what it was, each with the last reason for it.
+    #[serde(skip)]
+    failures: Vec<(&'static str, String)>,
+}
+
+impl Pass {
+    /// It could not do something. Whoever waits is told of all that it could not do: what comes last may be for
+    /// another reason.
+    pub(crate) fn fail(&mut self, what: &'static str, error: &str) {
+        match self.failures.iter_mut().find(|(before, _)| *before == what) {
+            Some((_, last)) => error.clone_into(last),
+            None => self.failures.push((what, error.to_owned())),
+        }
+        let failures: Vec<_> = self.failures.iter().map(|(what, error)| format!("{what}: {error}")).collect();
+        self.error = Some(failures.join("; "));
+    }
 }
 
 /// The passes since the start.
@@ -66,8 +87,9 @@ struct State {
     is_wanted: bool,
     /// The one that is under way, and whether somebody has asked for it.
     now: Option<(Pass, bool)>,
-    /// The last one that somebody has asked for.
-    last: Option<Pass>,
+    /// The last ones that somebody has asked for, the last one first: who waits for one may look when others
+    /// have ended behind it.
+    ended: VecDeque<Pass>,
 }
 
 impl Passes {
@@ -98,6 +120,7 @@ impl Passes {
             bytes: 0,
             moved_bytes: 0,
             error: None,
+            failures: Vec::new(),
         };
         state.now = Some((pass, is_wanted));
         is_wanted
@@ -116,31 +139,32 @@ impl Passes {
         if let Some((pass, is_wanted)) = state.now.take()
             && is_wanted
         {
-            state.last = Some(Pass { step: Step::Done, ended_ms: Some(ended_ms), ..pass });
+            state.ended.truncate(ENDED_MAX - 1);
+            state.ended.push_front(Pass { step: Step::Done, ended_ms: Some(ended_ms), ..pass });
         }
     }
 
-    /// The pass that is under way, and the last one that somebody has asked for.
-    pub(super) fn told(&self) -> (Option<Pass>, Option<Pass>) {
+    /// The pass that is under way, and the last ones that somebody has asked for, the last one first.
+    pub(super) fn told(&self) -> (Option<Pass>, Vec<Pass>) {
         let state = self.state.lock();
-        (state.now.as_ref().map(|(pass, _)| pass.clone()), state.last.clone())
+        (state.now.as_ref().map(|(pass, _)| pass.clone()), state.ended.iter().cloned().collect())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Passes, Step};
+    use super::{ENDED_MAX, Passes, Step};
 
     #[test]
     fn who_asks_is_told_of_a_pass_that_begins_behind_it() {
         let passes = Passes::default();
-        assert_eq!(passes.told(), (None, None));
+        assert_eq!(passes.told(), (None, vec![]));
         assert!(!passes.begin(1), "nobody has asked");
         // One is under way, which may be past what it is asked for.
         assert_eq!(passes.want(), 2);
         passes.change(|pass| pass.windows += 3);
         passes.end(2);
-        assert_eq!(passes.told(), (None, None), "nobody waits for that one");
+        assert_eq!(passes.told(), (None, vec![]), "nobody waits for that one");
         assert!(passes.begin(3));
         passes.change(|pass| pass.bytes += 7);
         let (now, _) = passes.told();
@@ -150,9 +174,47 @@ mod tests {
         );
         passes.end(4);
         assert!(!passes.begin(5), "it was asked for once");
-        let (now, last) = passes.told();
+        let (now, ended) = passes.told();
         assert_eq!(now.map(|pass| pass.run), Some(3));
-        let last = last.unwrap();
+        let [last] = &ended[..] else { panic!("{ended:?}") };
         assert_eq!((last.run, last.bytes, last.step, last.ended_ms), (2, 7, Step::Done, Some(4)));
+    }
+
+    #[test]
+    fn what_has_become_of_a_pass_is_told_when_others_have_ended_behind_it() {
+        let passes = Passes::default();
+        // Two ask before it begins: it is the same one for both. Who asks while it is under way has the next.
+        assert_eq!((passes.want(), passes.want()), (1, 1));
+        assert!(passes.begin(1));
+        let next = passes.want();
+        passes.change(|pass| pass.fail("the windows stay", "no room"));
+        passes.end(2);
+        assert!(passes.begin(3));
+        passes.change(|pass| pass.windows += 7);
+        passes.end(4);
+        let told = |passes: &Passes, run| passes.told().1.into_iter().find(|pass| pass.run == run);
+        let (first, second) = (told(&passes, 1).unwrap(), told(&passes, next).unwrap());
+        assert_eq!((first.windows, first.error.as_deref()), (0, Some("the windows stay: no room")));
+        assert_eq!((next, second.windows, second.error), (2, 7, None));
+        for _ in 0..ENDED_MAX {
+            passes.want();
+            passes.begin(5);
+            passes.end(6);
+        }
+        assert_eq!((passes.told().1.len(), told(&passes, next)), (ENDED_MAX, None), "not for ever");
+    }
+
+    #[test]
+    fn all_that_a_pass_could_not_do_is_told_with_the_first_of_it_first() {
+        let passes = Passes::default();
+        passes.want();
+        passes.begin(1);
+        for (what, error) in
+            [("the windows stay", "a"), ("the registers stay", "b"), ("the windows stay", "c")]
+        {
+            passes.change(|pass| pass.fail(what, error));
+        }
+        let (now, _) = passes.told();
+        assert_eq!(now.unwrap().error.as_deref(), Some("the windows stay: c; the registers stay: b"));
     }
 }

@@ -10,8 +10,8 @@ use quoth_core::membership::Refusal;
 use quoth_core::retention::Classes;
 use quoth_protocol::Code;
 use quoth_store::{
-    Erased, Log, Pacer, Position, Purged, Reclaimed, Reserve, Rewrite, Rewritten, SweepCursor, Swept, View,
-    ViewError,
+    Erased, Extent, Log, Pacer, Position, Purged, Reclaimed, Reserve, Rewrite, Rewritten, SweepCursor, Swept,
+    View, ViewError,
 };
 
 use super::Engine;
@@ -295,15 +295,15 @@ impl Engine {
     }
 
     /// Frees what is absent in windows of which the rest stays, at a pace; what was erased by a time, in
-    /// milliseconds since 1970, leaves the disk. Windows that hold that up are ended, if wanted however little
-    /// there is to free in them, so that the next time it goes on.
+    /// milliseconds since 1970, leaves the disk. Windows that hold that up are ended, so that the next time it
+    /// goes on.
     ///
     /// # Errors
     /// Why the store could not do it.
     pub(crate) async fn rewrite(
         &self,
         erased_by_ms: u64,
-        ends_small: bool,
+        extent: Extent,
         pace: &Arc<Pace>,
     ) -> Result<Rewritten, String> {
         let one_at_a_time = Arc::clone(&self.inner.reclaims).lock_owned().await;
@@ -312,8 +312,7 @@ impl Engine {
         let classes = Arc::clone(&self.inner.classes);
         let rewrite = move |view: &dyn View| {
             let _one_at_a_time = one_at_a_time;
-            let mut rewrite =
-                Rewrite { now_ms, erased_by_ms, ends_small, pace: &mut |bytes| pace.take(bytes) };
+            let mut rewrite = Rewrite { now_ms, erased_by_ms, extent, pace: &mut |bytes| pace.take(bytes) };
             view.rewrite(&mut |name| keep_in(view, name, &classes, now_ms), &mut rewrite)
         };
         let rewritten = self.inner.reads.run(rewrite).await.map_err(|error| error.to_string())?;
@@ -448,9 +447,10 @@ impl Engine {
         self.inner.space.passes.end(self.now_ms());
     }
 
-    /// The pass that is under way, and the last one that somebody has asked for.
+    /// The pass that is under way, and the last ones that somebody has asked for and that have ended, the last
+    /// one first.
     #[must_use]
-    pub fn passes(&self) -> (Option<Pass>, Option<Pass>) {
+    pub fn passes(&self) -> (Option<Pass>, Vec<Pass>) {
         self.inner.space.passes.told()
     }
 

@@ -62,7 +62,7 @@ pub use verify::{Finding, MayBeAbsent, Progress, Report, verify, verify_kept};
 pub use view::fjall::FjallView;
 pub use view::memory::MemoryView;
 pub use view::{
-    Bounds, Dead, Erased, Found, Keep, Keepings, Keeps, Last, Latest, Marks, Pacer, PageLimit, Place,
-    ProducerState, Purged, Reclaimed, Rewrite, Rewritten, Span, StoredContent, StoredEvent, Stretch, Survey,
-    SweepCursor, Swept, View, ViewError, VisitEvent,
+    Bounds, Dead, Erased, Extent, Found, Keep, Keepings, Keeps, Last, Latest, Marks, NoRoom, Pacer,
+    PageLimit, Place, ProducerState, Purged, Reclaimed, Rewrite, Rewritten, Span, StoredContent, StoredEvent,
+    Stretch, Survey, SweepCursor, Swept, View, ViewError, VisitEvent,
 };

@@ -163,7 +163,7 @@ mod tests {
     use crate::record::Record;
     use crate::store::{Options, Store};
     use crate::testing::{commit, record, unpaced};
-    use crate::view::{Keep, Purged, Rewrite, View as _};
+    use crate::view::{Extent, Keep, Purged, Rewrite, View as _};
 
     /// Frees log and windows of what is erased, but for what registers may have.
     fn free(pinner: &Pinner) {
@@ -171,8 +171,12 @@ mod tests {
         pinner.log.end_segment().unwrap();
         pinner.log.trim(pinner.view.flush().unwrap().next()).unwrap();
         for _ in 0..2 {
-            let mut rewrite =
-                Rewrite { now_ms: 1, erased_by_ms: u64::MAX, ends_small: false, pace: &mut |_| true };
+            let mut rewrite = Rewrite {
+                now_ms: 1,
+                erased_by_ms: u64::MAX,
+                extent: Extent::Worthwhile,
+                pace: &mut |_| true,
+            };
             pinner.view.rewrite(&mut |_| Ok(Keep::default()), &mut rewrite).unwrap();
         }
         // On a thread of its own.

@@ -131,6 +131,11 @@ impl Reserve {
         self.is_held.load(Ordering::Acquire)
     }
 
+    /// What it holds back at the moment, in bytes.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        if self.is_held() { self.bytes } else { 0 }
+    }
+
     /// Whether so many bytes may be written into a folder of its disk: it is held, and as much as it holds back
     /// is left then besides. As far as the file system tells.
     ///

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use quoth_protocol::{ConversationName, Seq};
 use quoth_store::testing::{commit, record, set_of, unpaced};
 use quoth_store::{
-    Applier, ApplierOptions, Class, Keep, Marks, Options, PageLimit, Position, Record, Rewrite, Store,
-    SweepCursor, verify,
+    Applier, ApplierOptions, Class, Extent, Keep, Marks, Options, PageLimit, Position, Record, Rewrite,
+    Store, SweepCursor, verify,
 };
 
 use writer::write_and_be_killed;
@@ -66,8 +66,12 @@ fn rewrite(store: &Store) -> u64 {
     let head = store.view.last(&name(EVER)).unwrap().map_or(0, |last| last.seq.0);
     let mut windows = 0;
     loop {
-        let mut rewrite =
-            Rewrite { now_ms: live_ms(head), erased_by_ms: 0, ends_small: false, pace: &mut |_| true };
+        let mut rewrite = Rewrite {
+            now_ms: live_ms(head),
+            erased_by_ms: 0,
+            extent: Extent::Worthwhile,
+            pace: &mut |_| true,
+        };
         let mut keepings = |_: &ConversationName| Ok(Keep { live_ms: live_ms(head), ..Keep::default() });
         let rewritten = store.view.rewrite(&mut keepings, &mut rewrite).unwrap();
         windows += rewritten.windows;

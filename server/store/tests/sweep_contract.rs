@@ -7,8 +7,8 @@ use std::path::Path;
 use quoth_protocol::{ConversationName, Seq};
 use quoth_store::testing::{change, commit, contents, key_of, record, set, set_of, unpaced};
 use quoth_store::{
-    FjallView, Keep, Marks, Options, Position, Record, Register, Rewrite, Store, SweepCursor, Swept, View,
-    verify,
+    Extent, FjallView, Keep, Marks, Options, Position, Record, Register, Rewrite, Store, SweepCursor, Swept,
+    View, verify,
 };
 use views::{CACHE_BYTES, Subject, each, flush_without_checkpoint};
 
@@ -230,7 +230,7 @@ fn what_was_said_of_events_between_others_leaves_the_disk() {
     assert!(is_on_disk(dir.path(), text));
     let now_ms = event("a", HEAD).time_ms + 100_000;
     let mut keepings = |_: &ConversationName| Ok(Keep { live_ms: now_ms, ..Keep::default() });
-    let mut rewrite = Rewrite { now_ms, erased_by_ms: 0, ends_small: false, pace: &mut |_| true };
+    let mut rewrite = Rewrite { now_ms, erased_by_ms: 0, extent: Extent::Worthwhile, pace: &mut |_| true };
     view.rewrite(&mut keepings, &mut rewrite).unwrap();
     assert!(sweep(&view, false).registers == 0, "the first one is there");
     assert!(sweep(&view, true).registers > HEAD * 5);

@@ -15,8 +15,8 @@ use quoth_protocol::{ConversationName, Seq};
 use quoth_store::backup::{BackupFolder, Frozen, Pace};
 use quoth_store::testing::{change, commit, notice, record, removed, set, unpaced};
 use quoth_store::{
-    Applier, ApplierOptions, Class, Content, Keep, Marks, Options, Position, Record, Register, Rewrite,
-    Rewritten, Store,
+    Applier, ApplierOptions, Class, Content, Extent, Keep, Marks, Options, Position, Record, Register,
+    Rewrite, Rewritten, Store,
 };
 
 /// Groups that are written. So many that segments roll, tables are merged and windows go.
@@ -170,7 +170,8 @@ pub(crate) fn rewrite(store: &Store, last: u64, erased_by_ms: u64, steps: u64) -
         left -= 1;
         left > 0
     };
-    let mut rewrite = Rewrite { now_ms: live_ms(last), erased_by_ms, ends_small: false, pace: &mut pace };
+    let mut rewrite =
+        Rewrite { now_ms: live_ms(last), erased_by_ms, extent: Extent::Worthwhile, pace: &mut pace };
     let keep = Keep { live_ms: live_ms(last), ..Keep::default() };
     let rewritten = store.view.rewrite(&mut |_| Ok(keep), &mut rewrite)?;
     // What registers have held of what was erased goes behind it.

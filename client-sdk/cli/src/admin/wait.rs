@@ -14,6 +14,24 @@ use crate::output::printable;
 /// Between two looks at how far it is.
 const PAUSE: Duration = Duration::from_millis(300);
 
+/// What has become of the pass of a number; `None`: it has not ended. Others may have ended behind it.
+fn outcome(passes: &Value, number: u64) -> anyhow::Result<Option<Value>> {
+    let run = |pass: &Value| pass["run"].as_u64();
+    let ended = passes["ended"].as_array().map_or(&[][..], Vec::as_slice);
+    if let Some(own) = ended.iter().find(|pass| run(pass) == Some(number)) {
+        return Ok(Some(own.clone()));
+    }
+    let running = run(&passes["running"]);
+    // Numbers begin anew with each start of the server, which knows the last few.
+    let is_behind = ended.iter().filter_map(run).chain(running).any(|run| run > number);
+    if is_behind || running.is_some_and(|running| running + 1 < number) {
+        bail!(
+            "what became of run {number} is not known: the server was started anew meanwhile, or many others have ended behind it"
+        );
+    }
+    Ok(None)
+}
+
 /// Waits until the pass has ended that was asked for; gives what has become of it. On the standard error
 /// stands how far it is: in one line on a terminal, else in a line whenever it comes to something else.
 pub(super) fn until_done(api: &Api, asked: &Value) -> anyhow::Result<Value> {
@@ -22,17 +40,13 @@ pub(super) fn until_done(api: &Api, asked: &Value) -> anyhow::Result<Value> {
     let is_terminal = stderr.is_terminal();
     loop {
         let passes = api.send(&Call::get("/v1/retention/run".to_owned()))?;
-        if passes["last"]["run"].as_u64().is_some_and(|last| last >= number) {
+        if let Some(own) = outcome(&passes, number)? {
             if is_terminal {
                 let _nobody_reads_it = stderr.write_all(b"\r\x1b[K");
             }
-            return Ok(passes["last"].clone());
+            return Ok(own);
         }
         let running = &passes["running"];
-        // Numbers begin anew with each start of the server.
-        if running["run"].as_u64().is_some_and(|running| running > number || running + 1 < number) {
-            bail!("the server was started anew meanwhile: run it again");
-        }
         let text = progress(running, number);
         if is_terminal {
             let _nobody_reads_it = stderr.write_all(format!("\r{text}\x1b[K").as_bytes());
@@ -87,7 +101,31 @@ pub(super) fn done(pass: &Value) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::{done, progress};
+    use super::{done, outcome, progress};
+
+    /// Two who ask at once have one run behind the other, and the first one may look when both have ended.
+    #[test]
+    fn each_is_told_of_its_own_run_whatever_has_ended_behind_it() {
+        let pass = |run: u64, error: Option<&str>| json!({ "run": run, "windows": run, "error": error });
+        let passes = |running: Option<u64>, ended: &[u64]| {
+            let ended: Vec<_> =
+                ended.iter().map(|run| pass(*run, (*run == 28).then_some("no room"))).collect();
+            json!({ "running": running.map(|run| pass(run, None)), "ended": ended })
+        };
+        let told = |passes, number| outcome(&passes, number).map_err(|error| error.to_string());
+        for (running, ended) in
+            [(None, &[28][..]), (Some(29), &[28, 26]), (None, &[29, 28]), (Some(31), &[30, 29, 28])]
+        {
+            assert_eq!(told(passes(running, ended), 28), Ok(Some(pass(28, Some("no room")))), "{ended:?}");
+        }
+        assert_eq!(told(passes(None, &[29, 28]), 29), Ok(Some(pass(29, None))));
+        for (running, ended) in [(None, &[][..]), (None, &[27]), (Some(27), &[]), (Some(28), &[27])] {
+            assert_eq!(told(passes(running, ended), 28), Ok(None), "{running:?} {ended:?}");
+        }
+        for (running, ended) in [(Some(29), &[][..]), (None, &[60, 59]), (Some(1), &[])] {
+            told(passes(running, ended), 28).unwrap_err();
+        }
+    }
 
     #[test]
     fn how_far_it_is_and_what_was_freed_are_lines() {

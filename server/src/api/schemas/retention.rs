@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::super::erasure::ERASING_MAX;
 use super::{number, object, of};
-use crate::engine::{Step, TOLD_MAX};
+use crate::engine::{ENDED_MAX, Step, TOLD_MAX};
 use quoth_store::Class;
 
 #[expect(clippy::too_many_lines, reason = "a table of shapes")]
@@ -128,10 +128,14 @@ pub(super) fn all() -> Value {
         "Run": object(&["run"], json!({
             "run": number(u64_max, "the number of the pass that frees it, since the start: GET says how far it is"),
         })),
-        "Runs": object(&["running", "last"], json!({
-            "running": pass("the pass that is under way; null: there is none"),
-            "last": pass("the last one that somebody has asked for and that has ended; null: there is none"),
+        "Runs": object(&["running", "ended"], json!({
+            "running": running(),
+            "ended": {
+                "type": "array", "items": of("Pass"), "maxItems": ENDED_MAX,
+                "description": "those that somebody has asked for and that have ended, the last one first: who waits for one looks for its number (`run`)",
+            },
         })),
+        "Pass": pass(),
     })
 }
 
@@ -157,9 +161,16 @@ fn outstanding() -> Value {
     )
 }
 
-fn pass(text: &str) -> Value {
+fn running() -> Value {
+    let mut running = pass();
+    running["type"] = json!(["object", "null"]);
+    running["description"] = json!("the pass that is under way; null: there is none");
+    running
+}
+
+fn pass() -> Value {
     let (count, time) = (|| of("Count"), || of("TimeMs"));
-    let mut pass = object(
+    object(
         &["run", "step", "begun_ms", "ended_ms", "windows", "bytes", "moved_bytes", "error"],
         json!({
             "run": count(),
@@ -169,12 +180,9 @@ fn pass(text: &str) -> Value {
             "windows": count(),
             "bytes": { "$ref": "#/components/schemas/Count", "description": "of the disk that it has freed" },
             "moved_bytes": { "$ref": "#/components/schemas/Count", "description": "of rows that were read and written for it" },
-            "error": { "type": ["string", "null"], "description": "what it could not do" },
+            "error": { "type": ["string", "null"], "description": "what it could not do, all of it" },
         }),
-    );
-    pass["type"] = json!(["object", "null"]);
-    pass["description"] = json!(text);
-    pass
+    )
 }
 
 /// Bounds, or that there are to be none but those of its class.

@@ -8,7 +8,7 @@ use quoth_core::messages::Alteration;
 use quoth_core::receipts::Cursor;
 use quoth_core::retention::Keeping;
 use quoth_protocol::{Code, Seq};
-use quoth_store::{Class, FjallView, MemoryLog, MemoryView};
+use quoth_store::{Class, Extent, FjallView, MemoryLog, MemoryView};
 
 use super::lists::{self, caller, user};
 use super::retention::{Model, Told, World, world};
@@ -112,7 +112,7 @@ async fn what_was_erased_while_the_clock_was_far_ahead_is_due_when_that_is_mende
         while world.engine.outstanding().erased.events > 0 {
             passes += 1;
             assert!(passes < 5, "{restarts}: {:?}", world.engine.outstanding());
-            world.engine.rewrite(before_ms, false, &pace).await.unwrap();
+            world.engine.rewrite(before_ms, Extent::Worthwhile, &pace).await.unwrap();
             world.engine.purge(false, Arc::new(|_, _| true)).await.unwrap();
         }
         pass(&world, 60_000);
@@ -169,7 +169,7 @@ async fn what_was_erased_while_the_clock_was_far_ahead_is_not_gone_for_what_was_
         // Nothing but what is late already is wanted.
         let (pace, before) = (world.engine.pace(u64::MAX), world.engine.outstanding());
         for _ in 0..5 {
-            world.engine.rewrite(0, false, &pace).await.unwrap();
+            world.engine.rewrite(0, Extent::Worthwhile, &pace).await.unwrap();
             world.engine.purge(false, Arc::new(|_, _| true)).await.unwrap();
         }
         assert!(world.engine.outstanding().erased.events < before.erased.events, "{case}");

@@ -17,7 +17,7 @@ use quoth_protocol::frame::{Durability, EventKind, ServerFrame};
 use quoth_protocol::limits::FRAME_BYTES_MAX;
 use quoth_protocol::{Code, Pattern, ProducerId, Seq, UserId, codec};
 use quoth_store::testing::Random;
-use quoth_store::{FjallView, Log, MemoryLog, MemoryView, PageLimit, Store, View};
+use quoth_store::{Extent, FjallView, Log, MemoryLog, MemoryView, PageLimit, Store, View};
 
 use super::world::{outcome, room};
 use crate::engine::{
@@ -462,7 +462,7 @@ async fn what_dies_by_itself_is_counted_as_expired_and_then_not_at_all() {
     world.clock.0.fetch_add(10_000, Ordering::Relaxed);
     let kept = 10 * KEPT_BYTES;
     assert_eq!(seen(&world).await, (kept, all - kept));
-    let rewritten = world.engine.rewrite(0, false, &world.engine.pace(u64::MAX)).await.unwrap();
+    let rewritten = world.engine.rewrite(0, Extent::Worthwhile, &world.engine.pace(u64::MAX)).await.unwrap();
     assert!(rewritten.windows > 0, "{rewritten:?}");
     let (live, expired) = seen(&world).await;
     assert!(live == kept && expired < (all - kept) / 2, "{live} and {expired} of {all}");

@@ -9,7 +9,9 @@ use quoth_core::messages::{Alteration, REACTION, REMOVED_REACTIONS_MAX};
 use quoth_core::retention::Retention;
 use quoth_protocol::{Pattern, Seq, UserId};
 use quoth_store::testing::{LogOverride, Overridden};
-use quoth_store::{FjallView, Log, MemoryLog, MemoryView, PageLimit, Position, Record, SweepCursor, group};
+use quoth_store::{
+    Extent, FjallView, Log, MemoryLog, MemoryView, PageLimit, Position, Record, SweepCursor, group,
+};
 
 use super::retention::{Model, Told, World, world};
 use super::world::room;
@@ -94,8 +96,8 @@ async fn nothing_is_left_beside_a_message_with_many_reactions_that_was_revoked()
     assert_eq!(beside(&world).await, 21, "its row is there: it says who has said it");
     // A moment later it is rewritten.
     let pace = world.engine.pace(u64::MAX);
-    world.engine.rewrite(u64::MAX, false, &pace).await.unwrap();
-    world.engine.rewrite(u64::MAX, false, &pace).await.unwrap();
+    world.engine.rewrite(u64::MAX, Extent::Worthwhile, &pace).await.unwrap();
+    world.engine.rewrite(u64::MAX, Extent::Worthwhile, &pace).await.unwrap();
     assert_eq!(sweep(&world, true).await, 21);
     assert_eq!(beside(&world).await, 0);
 }

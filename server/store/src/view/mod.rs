@@ -17,9 +17,11 @@ mod error;
 mod event;
 pub(crate) mod fjall;
 pub(crate) mod memory;
+mod rewriting;
 
 pub use error::ViewError;
 pub use event::{StoredContent, StoredEvent, VisitEvent};
+pub use rewriting::{Extent, NoRoom, Rewrite, Rewritten};
 
 /// Which part of a conversation is readable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,46 +139,6 @@ impl Keep {
 
 /// Says how a conversation is kept.
 pub type Keepings<'a> = dyn FnMut(&ConversationName) -> Result<Keep, ViewError> + 'a;
-
-/// How windows are rewritten.
-pub struct Rewrite<'a> {
-    /// The time, in milliseconds since 1970.
-    pub now_ms: u64,
-    /// What was erased by this time leaves the disk, in milliseconds since 1970; and what was erased more than a
-    /// minute behind `now_ms`, when the clock was ahead.
-    pub erased_by_ms: u64,
-    /// Whether open windows hold it up that have little to free: for whoever wants all of it now, they are
-    /// ended too.
-    pub ends_small: bool,
-    /// Is told of bytes that were read and written, again and again, and waits as it likes; `false` ends it.
-    pub pace: &'a mut dyn FnMut(u64) -> bool,
-}
-
-impl fmt::Debug for Rewrite<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rewrite").field("erased_by_ms", &self.erased_by_ms).finish_non_exhaustive()
-    }
-}
-
-/// What a rewrite has done.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Rewritten {
-    /// Windows that are gone.
-    pub windows: u64,
-    /// What they took of the disk, in bytes. What stays of them takes some of it again.
-    pub bytes: u64,
-    /// Bytes of rows that were read and written.
-    pub moved_bytes: u64,
-    /// Bytes of rows that were written.
-    pub written_bytes: u64,
-    /// Whether it was let come to its end.
-    pub is_done: bool,
-    /// Whether there is more to do at once.
-    pub more: bool,
-    /// Classes whose open window holds up that what was erased leaves the disk: it is to be ended by a
-    /// record.
-    pub held_up: Vec<Class>,
-}
 
 /// Where a sweep goes on. The default is the beginning, and so is the end: what is behind it comes again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -461,8 +423,8 @@ pub trait View: Send + Sync + fmt::Debug {
     fn reclaim(&self, keeps: &mut Keeps<'_>) -> Result<Reclaimed, ViewError>;
 
     /// Frees the space of what is absent in windows of which the rest stays, by writing that anew elsewhere:
-    /// of those of which the most is dead, until an eighth of all is at most, and of those that have what was
-    /// erased by a time. What is not absent is as it was, for everybody at any time. It may be ended at any
+    /// of those of which the most is dead, until an eighth of all is at most or nothing is, and of those that
+    /// have what was erased by a time. What is not absent is as it was, for everybody at any time. It may be ended at any
     /// time, and is to be called again and again, by one thread at a time, which frees whole windows in
     /// between. Conversations that are damaged keep what they have.
     ///

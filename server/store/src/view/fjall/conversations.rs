@@ -184,7 +184,7 @@ mod tests {
     use crate::log::Position;
     use crate::record::Record;
     use crate::testing::{record, set_of};
-    use crate::view::{Keep, Marks, Rewrite, SweepCursor, View, ViewError};
+    use crate::view::{Extent, Keep, Marks, Rewrite, SweepCursor, View, ViewError};
 
     /// Three conversations in each of some windows, of which everything but the last one's is absent.
     fn view(dir: &std::path::Path) -> FjallView {
@@ -273,7 +273,8 @@ mod tests {
                 })
                 .unwrap();
             assert_eq!((reclaimed.windows, reclaimed.damaged), (0, 1), "{what}: what it has stays");
-            let mut rewrite = Rewrite { now_ms: 1, erased_by_ms: 1, ends_small: false, pace: &mut |_| true };
+            let mut rewrite =
+                Rewrite { now_ms: 1, erased_by_ms: 1, extent: Extent::Worthwhile, pace: &mut |_| true };
             let rewritten = view
                 .rewrite(
                     &mut |name| match name.as_str() {

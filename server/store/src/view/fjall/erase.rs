@@ -154,7 +154,7 @@ mod tests {
     use crate::class::Class;
     use crate::record::Content;
     use crate::testing::{contents, record, set};
-    use crate::view::{Erased, Keep, Rewrite, View};
+    use crate::view::{Erased, Extent, Keep, Rewrite, View};
 
     const MARK: &[u8] = b"the text of an edit";
 
@@ -221,8 +221,12 @@ mod tests {
             let view = FjallView::open(dir.path(), 1 << 20).unwrap();
             assert_eq!(view.erased().events, 4, "{what}");
             if what == "block" {
-                let mut rewrite =
-                    Rewrite { now_ms: 0, erased_by_ms: u64::MAX, ends_small: false, pace: &mut |_| true };
+                let mut rewrite = Rewrite {
+                    now_ms: 0,
+                    erased_by_ms: u64::MAX,
+                    extent: Extent::Worthwhile,
+                    pace: &mut |_| true,
+                };
                 view.rewrite(&mut |_| Ok(Keep::default()), &mut rewrite).unwrap();
                 assert!(view.erased().events > 0, "what is damaged is there");
             }

@@ -27,6 +27,7 @@
 //! All rows of a group are written in one batch, and reads of several rows go through a snapshot, so a reader
 //! sees whole groups. A conversation's head is its last row. `row.rs` has the bytes.
 
+mod candidates;
 mod check;
 mod checkpoint;
 mod compactor;

@@ -26,6 +26,7 @@ use ::fjall::Readable as _;
 use quoth_protocol::{ConversationName, Seq};
 
 use super::FjallView;
+use super::candidates::Assessed;
 use super::checkpoint::OpenWindow;
 use super::cut::{Spans, cut};
 use super::engine::{Batch, Snapshot};
@@ -42,41 +43,12 @@ use crate::view::{Keep, Keepings, Place, Rewrite, Rewritten, ViewError};
 /// Bytes of rows that a step moves, about. No group is applied meanwhile.
 const STEP_BYTES: usize = 128 * 1024;
 
-/// While more than the eighth part of what windows have is dead, the deadest of them are rewritten.
-const DEAD_PARTS: u64 = 8;
-
 /// Windows with so many bytes of contents are rewritten at once, about: until all of them are, whatever is
 /// overwritten elsewhere meanwhile stays on the disk.
 const WINDOWS_BYTES_MAX: u64 = 4 * WINDOW_BYTES;
 
-/// An open window is ended for its space when so large a part of what fills one is dead, or when that is
-/// wanted.
-const OPEN_PARTS: u64 = 64;
-
 /// What is dead by its own time and held all the same is looked at again after a day.
 const HELD_AGAIN_MS: u64 = 24 * 3_600 * 1_000;
-
-/// What is known of a window that has ended.
-#[derive(Debug, Clone, Copy, Default)]
-struct Assessed {
-    /// Bytes of the contents of its events, whether they are there or not.
-    bytes: u64,
-    /// Those of events before the marks of their conversations.
-    before_marks: u64,
-    /// When all of it is absent by age, in milliseconds since 1970; `None`: that is not to be foreseen.
-    goes_ms: Option<u64>,
-}
-
-/// What is known of a window before its first conversation.
-const NOTHING_YET: Assessed = Assessed { bytes: 0, before_marks: 0, goes_ms: Some(0) };
-
-/// A window that is worth a rewrite, with what it has and what of that is dead, in bytes.
-#[derive(Debug, Clone, Copy)]
-struct Candidate {
-    window: ClassWindow,
-    there: u64,
-    dead: u64,
-}
 
 /// One step of a move.
 struct Moved {
@@ -109,18 +81,7 @@ impl FjallView {
         let mut windows = self.begun(&assessed, &closed, &mut rewritten);
         // What was erased has a time by which it is to be gone.
         self.add_erased(due, &assessed, &closed, &mut windows, &mut rewritten);
-        for Candidate { window, dead, .. } in self.dead_windows(&assessed, rewrite.now_ms) {
-            if window.number >= closed[window.class.index()] {
-                if rewrite.ends_small || dead >= self.window_bytes / OPEN_PARTS {
-                    self.hold_up(window.class, &mut rewritten);
-                }
-            } else if self.has_enough(&windows, &assessed) {
-                rewritten.more = true;
-                break;
-            } else {
-                windows.insert(window);
-            }
-        }
+        self.add_dead(&assessed, &closed, rewrite, &mut windows, &mut rewritten);
         if windows.is_empty() {
             let _is_any = self.forget_windows(&assessed.into_keys().collect(), &closed);
             return Ok(rewritten);
@@ -168,7 +129,7 @@ impl FjallView {
     }
 
     /// Takes note that a class's open window is to be ended. That of the rest is ended here.
-    fn hold_up(&self, class: Class, rewritten: &mut Rewritten) {
+    pub(super) fn hold_up(&self, class: Class, rewritten: &mut Rewritten) {
         if class == Class::REST {
             self.end_rest(|_| true);
         } else if !rewritten.held_up.contains(&class) {
@@ -186,44 +147,6 @@ impl FjallView {
             writing.windows[Class::REST.index()] =
                 OpenWindow { window: window.number.next(), ..OpenWindow::default() };
         }
-    }
-
-    /// What is known of all windows that have spans.
-    fn assess(&self, keepings: &mut Keepings<'_>) -> Result<BTreeMap<ClassWindow, Assessed>, ViewError> {
-        let mut windows: BTreeMap<ClassWindow, Assessed> = BTreeMap::new();
-        self.each_conversation(&mut |name, _, spans| {
-            let Keep { marks, age_ms, .. } = keepings(name)?;
-            let floor =
-                if marks.is_nothing() { Place::default() } else { self.read_floor(name, marks, Seq::ZERO)? };
-            for (span, next) in spans {
-                let (Some(window), Held::There { offset, .. }) = (span.window(), span.held) else { continue };
-                let bytes = next.offset.saturating_sub(offset);
-                let assessed = windows.entry(window).or_insert(NOTHING_YET);
-                assessed.bytes += bytes;
-                if span.first < floor.seq {
-                    assessed.before_marks += floor.offset.saturating_sub(offset).min(bytes);
-                }
-                let goes_ms = (age_ms > 0).then(|| next.time_ms.saturating_add(age_ms));
-                assessed.goes_ms = assessed.goes_ms.zip(goes_ms).map(|(a, b)| a.max(b));
-            }
-            Ok(())
-        })?;
-        Ok(windows)
-    }
-
-    /// The windows that are rewritten for their space: the deadest ones, until little of all is dead.
-    fn dead_windows(&self, windows: &BTreeMap<ClassWindow, Assessed>, now_ms: u64) -> Vec<Candidate> {
-        let (writing, nothing) = (self.writing.lock(), Tally::default());
-        // What goes as a whole soon is left to.
-        let stays = |class: Class, goes_ms: Option<u64>| {
-            let soon_ms = class.window_ms().map(|window_ms| now_ms.saturating_add(window_ms));
-            soon_ms.zip(goes_ms).is_none_or(|(soon_ms, goes_ms)| goes_ms > soon_ms)
-        };
-        let stay = windows.iter().filter(|(window, assessed)| stays(window.class, assessed.goes_ms));
-        let candidates = stay.map(|(window, assessed)| {
-            assessed.candidate(*window, writing.tallies.get(*window).unwrap_or(&nothing), now_ms)
-        });
-        choose(candidates.collect())
     }
 
     /// The windows of which an earlier call has moved a part: until the rest is moved too, all of it takes
@@ -287,7 +210,7 @@ impl FjallView {
 
     /// Whether windows are as much as is rewritten at once. On a full disk that is one, so that what is
     /// copied of it finds room.
-    fn has_enough(
+    pub(super) fn has_enough(
         &self,
         windows: &BTreeSet<ClassWindow>,
         assessed: &BTreeMap<ClassWindow, Assessed>,
@@ -472,36 +395,6 @@ fn is_due(tally: &Tally, rewrite: &Rewrite<'_>) -> bool {
     let ahead_ms = rewrite.now_ms.saturating_add(MEANWHILE_MS);
     tally.due_since_ms().is_some_and(|since_ms| since_ms <= rewrite.erased_by_ms)
         || tally.due_until_ms().is_some_and(|until_ms| until_ms > ahead_ms)
-}
-
-impl Assessed {
-    fn candidate(&self, window: ClassWindow, tally: &Tally, now_ms: u64) -> Candidate {
-        let there = self.bytes.saturating_sub(tally.gone_bytes);
-        // What is gone already may lie anywhere.
-        let before_marks = u128::from(self.before_marks) * u128::from(there) / u128::from(self.bytes.max(1));
-        let before_marks = u64::try_from(before_marks).unwrap_or(there);
-        let dead =
-            before_marks.saturating_add(tally.expired_bytes(now_ms)).saturating_add(tally.erased_bytes);
-        Candidate { window, there, dead: dead.min(there) }
-    }
-}
-
-/// The deadest windows, until no more than a part of all is dead.
-fn choose(mut candidates: Vec<Candidate>) -> Vec<Candidate> {
-    let share = |of: &Candidate| of.dead.saturating_mul(1 << 16) / of.there.max(1);
-    candidates.sort_by_key(|candidate| std::cmp::Reverse(share(candidate)));
-    let (mut there, mut dead) =
-        candidates.iter().fold((0, 0), |(there, dead), of| (there + of.there, dead + of.dead));
-    let mut chosen = Vec::new();
-    for candidate in candidates {
-        if dead <= there / DEAD_PARTS || candidate.dead == 0 {
-            break;
-        }
-        chosen.push(candidate);
-        there -= candidate.dead;
-        dead -= candidate.dead;
-    }
-    chosen
 }
 
 #[cfg(test)]

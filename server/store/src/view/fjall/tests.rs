@@ -12,7 +12,7 @@ use crate::class::Class;
 use crate::log::Position;
 use crate::record::{Content, Record};
 use crate::testing::{Random, notice, record};
-use crate::view::{Bounds, Keep, Marks, PageLimit, Place, Rewrite, View};
+use crate::view::{Bounds, Extent, Keep, Marks, PageLimit, Place, Rewrite, View};
 
 const NAMES: [&str; 5] = ["busy", "held", "quiet", "short", "timed"];
 
@@ -347,8 +347,12 @@ fn what_is_kept_is_there_and_a_floor_passes_nothing_else() {
                         steps > 0
                     };
                     let erased_by_ms = if random.one_in(2) { u64::MAX } else { 0 };
-                    let mut rewrite =
-                        Rewrite { now_ms: world.now_ms, erased_by_ms, ends_small: false, pace: &mut pace };
+                    let mut rewrite = Rewrite {
+                        now_ms: world.now_ms,
+                        erased_by_ms,
+                        extent: Extent::Worthwhile,
+                        pace: &mut pace,
+                    };
                     let keepings = &mut |name: &ConversationName| Ok(world.of(name).keep);
                     rewritten += view.rewrite(keepings, &mut rewrite).unwrap().windows;
                 }

@@ -16,7 +16,7 @@ use crate::log::Position;
 use crate::record::{Record, Register};
 use crate::reserve::Reserve;
 use crate::testing::{notice, record, removed, set, unpaced};
-use crate::view::{Keep, Pacer, Purged, Rewrite, SweepCursor, View as _};
+use crate::view::{Extent, Keep, Pacer, Purged, Rewrite, SweepCursor, View as _};
 
 /// Registers of which all together are some steps of a merge.
 const REGISTERS: u64 = 8;
@@ -108,7 +108,7 @@ fn erase_in(view: &FjallView, name: &str) {
     view.flush().unwrap();
     let rewrite = || {
         let mut rewrite =
-            Rewrite { now_ms: 1, erased_by_ms: u64::MAX, ends_small: false, pace: &mut |_| true };
+            Rewrite { now_ms: 1, erased_by_ms: u64::MAX, extent: Extent::Worthwhile, pace: &mut |_| true };
         view.rewrite(&mut |_| Ok(Keep::default()), &mut rewrite).unwrap().windows
     };
     let erased = view.erased().events;
